@@ -1,0 +1,51 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both make the virtual environment themselves.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A program that starts in the repository root must import the installed package, never the folders beside it.
+export PYTHONSAFEPATH := 1
+
+SOURCES := $(shell find engine ipc connectors tools exports -name '*.py' -o -name '*.pyi' -o -name 'py.typed' | LC_ALL=C sort)
+NATIVE := $(wildcard ipc/*.c ipc/*.h)
+# The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
+STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
+
+.PHONY: help setup demo test lint format bench clean
+
+help:
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv and install latentspeed with its developer tools
+
+$(STAMP):
+	@.ci/check-system $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (quick when nothing changed)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' \
+		--config-settings editable_mode=strict
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: setup ## two strategies trade through one gateway on a local venue; the books are compared
+	$(BIN)/latentspeed demo
+
+test: setup ## all tests
+	$(BIN)/pytest
+
+lint: setup ## ruff, mypy --strict, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict -p latentspeed
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+
+format: setup ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/clang-format -i $(NATIVE)
+
+bench: setup ## thousand orders a second for thirty seconds through the local venue
+	$(BIN)/latentspeed bench orders
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Hyperliquid: wire forms, signing, REST, streams and the connector."""

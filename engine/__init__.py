@@ -1,0 +1,1 @@
+"""The engine joins connectors to shared memory: supervisor, gateway, strategies."""

@@ -1,0 +1,1 @@
+"""latentspeed: an order gateway for Python trading strategies."""

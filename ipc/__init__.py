@@ -1,0 +1,1 @@
+"""Shared memory: segments, rings, cells, tables, command queues and liveness. Knows no trading."""

@@ -1,0 +1,1 @@
+"""Tools on top of the engine: command line, inspector, venues, benches."""

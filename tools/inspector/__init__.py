@@ -1,0 +1,1 @@
+"""The inspector: reads a segment and shows it, touching nothing."""

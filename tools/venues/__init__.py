@@ -1,0 +1,1 @@
+"""Simulated exchanges that speak the real protocols over loopback sockets."""

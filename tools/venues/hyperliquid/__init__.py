@@ -1,0 +1,1 @@
+"""A local Hyperliquid: matching, accounts and the real protocol, on loopback."""
