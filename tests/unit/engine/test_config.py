@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from latentspeed.engine.config import Config, ConfigError, SharedMemorySettings, load_config
 
 WHOLE = """

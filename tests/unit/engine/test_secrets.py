@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+
 from latentspeed.engine.config import ConnectorSettings, SharedMemorySettings
 from latentspeed.engine.secrets import SECRET_FD_VARIABLE, Secret, SecretError, hand_over, read_secret, receive_secret
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from latentspeed.engine.secrets import SecretError
 from latentspeed.engine.signer_lock import SignerInUse, SignerLock
 

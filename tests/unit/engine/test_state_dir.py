@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from latentspeed.engine.state_dir import StateError, engine_instance
 
 
