@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
 from latentspeed.engine.state_dir import StateError
 
 RUNTIME_FILE: Final = "engine.json"

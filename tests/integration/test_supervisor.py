@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from latentspeed.engine import supervisor as supervisor_module
 from latentspeed.engine.child_process import ChildProcess
 from latentspeed.engine.config import ConfigError, load_config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from latentspeed.engine import child_log
 from latentspeed.engine.child_log import ChildLog
 
