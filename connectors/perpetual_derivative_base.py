@@ -1,0 +1,148 @@
+"""What perpetual futures add to a connector: positions, leverage, funding, mark and index price."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable
+from contextlib import suppress
+
+from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.connector_base import ConnectorBase
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.order_params import OrderParams, check_leverage
+from latentspeed.connectors.pending import Pending
+from latentspeed.connectors.position import Position
+from latentspeed.connectors.types import ConnectorType, MarginMode, PositionAction
+
+
+class PerpetualDerivativeBase(ConnectorBase):
+    """A connector of perpetual futures.
+
+    Combine it with NetworkConnector: `class X(NetworkConnector, PerpetualDerivativeBase)`.
+    """
+
+    def __init__(self, *, id_generator: ClientOrderIdGenerator | None = None) -> None:
+        super().__init__(id_generator=id_generator)
+        self._positions: dict[str, Position] = {}
+        self._leverages: dict[str, int] = {}
+        self._leverage_requests: dict[str, tuple[int, Pending[int]]] = {}
+        self._has_positions = False
+
+    @property
+    def connector_type(self) -> ConnectorType:
+        """DERIVATIVE_PERPETUAL."""
+        return ConnectorType.DERIVATIVE_PERPETUAL
+
+    # Positions
+
+    def get_position(self, trading_pair: str) -> Position | None:
+        """The position in a market, with amount 0.0 when it was closed; None when there never was one."""
+        return self._positions.get(trading_pair)
+
+    def get_all_positions(self) -> list[Position]:
+        """The positions that are not flat."""
+        return [position for position in self._positions.values() if position.amount]
+
+    def update_position(self, position: Position) -> None:
+        """Takes a position from the venue and tells the listener.
+
+        The object given is kept or copied into the one in use.
+        """
+        known = self._positions.setdefault(position.trading_pair, position)
+        if known is not position:
+            for name in Position.__slots__:
+                setattr(known, name, getattr(position, name))
+        if position.leverage:
+            self._leverages[position.trading_pair] = position.leverage
+        self._has_positions = True
+        self._events.market_data("on_position", known)
+
+    def update_positions_snapshot(self, positions: list[Position]) -> None:
+        """Takes all positions of the account: a market that is not among them is flat."""
+        present = {position.trading_pair for position in positions}
+        for position in positions:
+            self.update_position(position)
+        for pair, known in self._positions.items():
+            if pair not in present and known.amount:
+                self.update_position(Position(pair, leverage=known.leverage, margin_mode=known.margin_mode))
+        self._has_positions = True
+
+    def _is_notional_exempt(self, params: OrderParams) -> bool:
+        """A close of the whole position or more; where positions are not known yet, the venue decides."""
+        if params.position_action is not PositionAction.CLOSE:
+            return False
+        if not self._has_positions:
+            return True
+        position = self._positions.get(params.trading_pair)
+        return position is not None and params.amount >= abs(position.amount) > 0.0
+
+    # Leverage
+
+    @abstractmethod
+    def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
+        """Sets a market's leverage; done when the venue has acknowledged it. Raises OrderRefused outside 1..maximum.
+
+        `margin_mode` None keeps the mode in use. A subclass calls `_check_leverage` first and `update_leverage` after.
+        """
+
+    def get_leverage(self, trading_pair: str) -> int | None:
+        """The leverage that the venue has acknowledged, None where it is not known."""
+        return self._leverages.get(trading_pair)
+
+    def update_leverage(self, trading_pair: str, leverage: int) -> None:
+        """Records what the venue says of a market's leverage."""
+        self._leverages[trading_pair] = leverage
+        if (position := self._positions.get(trading_pair)) is not None:
+            position.leverage = leverage
+
+    def _check_leverage(self, trading_pair: str, leverage: int) -> int:
+        return check_leverage(trading_pair, leverage, self._rule(trading_pair))
+
+    def _prepare_order(self, order: InFlightOrder) -> Awaitable[object] | None:
+        """The leverage an order asks for, unless it is in force; orders that ask for the same share one request."""
+        leverage, pair = order.leverage, order.trading_pair
+        if leverage is None:
+            return None
+        request = self._leverage_requests.get(pair)
+        if request is not None and not request[1].done():
+            # The request on its way decides what is in force once it is answered.
+            return request[1] if request[0] == leverage else self._set_leverage_after(request[1], pair, leverage)
+        if self._leverages.get(pair) == leverage:
+            return None
+        pending = self.set_leverage(pair, leverage)
+        self._leverage_requests[pair] = (leverage, pending)
+        return pending
+
+    async def _set_leverage_after(self, earlier: Pending[int], trading_pair: str, leverage: int) -> None:
+        with suppress(Exception):  # whoever made the earlier request hears of its failure
+            await earlier
+        await self.set_leverage(trading_pair, leverage)
+
+    # Prices and funding
+
+    def get_mark_price(self, trading_pair: str) -> float | None:
+        """The price that margin and profit are computed at."""
+        return self._reference(trading_pair, "mark")
+
+    def get_index_price(self, trading_pair: str) -> float | None:
+        """The spot index; the oracle price where the venue publishes only that."""
+        index = self._reference(trading_pair, "index")
+        return index if index is not None else self._reference(trading_pair, "oracle")
+
+    def get_funding_rate(self, trading_pair: str) -> float | None:
+        """The current funding rate, per funding interval."""
+        return self._reference(trading_pair, "funding_rate")
+
+    def update_funding_rate(self, trading_pair: str, funding_rate: float, next_funding_utc_ns: int = 0) -> None:
+        """Takes the funding rate from the venue and tells the listener through `on_quote`."""
+        quote = self._market.quote(trading_pair)
+        quote.funding_rate = funding_rate
+        quote.next_funding_utc_ns = next_funding_utc_ns
+        self._publish_quote(quote)
+
+    def _reference(self, trading_pair: str, field: str) -> float | None:
+        quote = self._market.quotes.get(trading_pair)
+        if quote is None:
+            return None
+        value: float = getattr(quote, field)
+        return value if value == value else None
