@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from latentspeed.connectors.types import ConnectorState, OrderState, ReportSource, TradeType
 
 if TYPE_CHECKING:
