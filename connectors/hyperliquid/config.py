@@ -1,0 +1,137 @@
+"""Where and how to trade: the options of a connector, checked when they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latentspeed.connectors.errors import ConnectorError
+from latentspeed.connectors.transport import InsecureAddress, SocketTiming, check_address, is_loopback
+
+MAINNET = "hyperliquid_perpetual"
+TESTNET = "hyperliquid_perpetual_testnet"
+LOCAL = "hyperliquid_perpetual_local"
+
+_BASE_URLS = {MAINNET: "https://api.hyperliquid.xyz", TESTNET: "https://api.hyperliquid-testnet.xyz"}
+MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
+
+
+class InvalidOption(ConnectorError):
+    """An option that cannot be; names it, its value and the rule."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name}={value!r}: {rule}")
+
+
+@dataclass(frozen=True, slots=True)
+class HyperliquidConfig:
+    """The options of a HyperliquidPerpetualConnector.
+
+    Attributes:
+        domain: `hyperliquid_perpetual`, `hyperliquid_perpetual_testnet` or `hyperliquid_perpetual_local`.
+        account_address: The master or sub-account that is read and traded; the signer's own address when None.
+        base_url: Address of the REST interface; required for the local domain, which takes loopback addresses only.
+        ws_url: Address of the socket; derived from `base_url` when None.
+        engine_instance: 32 bits that tell the orders of this engine from those of others, through every restart.
+        slippage: How far from the touch a MARKET order may trade, as a fraction.
+        order_transport: "http", or "ws" to post orders through the socket.
+        place_expiry_ms: After how long the venue shall refuse an order that it has not taken yet.
+        expiry_margin_ms: How long after that an order the venue does not know counts as never taken.
+        request_timeout_s: How long an answer is waited for.
+        max_batch: Orders or cancels in one signed action.
+        max_requests_in_flight: Signed actions on their way at once; what comes meanwhile forms batches.
+        quote_max_age_s: A MARKET order is refused when the last quote is older.
+        stale_after_s: After how long without market data a subscribed pair makes the connector STALE; 0 for never.
+        reconcile_every_s: How often everything is compared with the venue; 0 for never.
+        limit_requests: Whether the request weight is kept below the venue's limit; None for everywhere but locally.
+        check_agent: Whether a signer other than the account must be an approved agent of it at start.
+        market_channels: The subscriptions made for each trading pair.
+        socket_timing: How the socket is watched.
+    """
+
+    domain: str = MAINNET
+    account_address: str | None = None
+    base_url: str | None = None
+    ws_url: str | None = None
+    engine_instance: int = 0
+    slippage: float = 0.05
+    order_transport: str = "http"
+    place_expiry_ms: int = 5_000
+    expiry_margin_ms: int = 3_000
+    request_timeout_s: float = 5.0
+    max_batch: int = 40
+    max_requests_in_flight: int = 8
+    quote_max_age_s: float = 15.0
+    stale_after_s: float = 45.0
+    reconcile_every_s: float = 60.0
+    limit_requests: bool | None = None
+    check_agent: bool = True
+    market_channels: tuple[str, ...] = MARKET_CHANNELS
+    socket_timing: SocketTiming = field(default_factory=SocketTiming)
+
+    def __post_init__(self) -> None:
+        if self.domain not in (MAINNET, TESTNET, LOCAL):
+            raise InvalidOption("domain", self.domain, f"one of {MAINNET}, {TESTNET}, {LOCAL}")
+        if self.domain == LOCAL and self.base_url is None:
+            raise InvalidOption("base_url", None, f"required for domain {LOCAL}")
+        for name in ("base_url", "ws_url"):
+            value = getattr(self, name)
+            if value is not None:
+                _check_url(name, value, self.domain)
+        if self.account_address is not None and not is_address(self.account_address):
+            raise InvalidOption("account_address", self.account_address, "0x and 40 hexadecimal digits")
+        if not 0 <= self.engine_instance < 1 << 32:
+            raise InvalidOption("engine_instance", self.engine_instance, "a whole number of 32 bits")
+        if not 0.0 < self.slippage < 1.0:
+            raise InvalidOption("slippage", self.slippage, "a fraction between 0 and 1")
+        if self.order_transport not in ("http", "ws"):
+            raise InvalidOption("order_transport", self.order_transport, "http or ws")
+        if not 1 <= self.max_batch <= 200:
+            raise InvalidOption("max_batch", self.max_batch, "1 to 200, the most that the venue takes in one action")
+        for name in ("place_expiry_ms", "expiry_margin_ms", "max_requests_in_flight"):
+            if getattr(self, name) < 1:
+                raise InvalidOption(name, getattr(self, name), "a positive whole number")
+        for name in ("request_timeout_s", "quote_max_age_s"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
+        for name in ("stale_after_s", "reconcile_every_s"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
+        unknown = set(self.market_channels) - set(MARKET_CHANNELS)
+        if unknown or "bbo" not in self.market_channels:
+            raise InvalidOption("market_channels", self.market_channels, f"bbo and any of {', '.join(MARKET_CHANNELS)}")
+
+    @property
+    def is_mainnet(self) -> bool:
+        """Whether orders are signed for the main network: only ever for its own domain."""
+        return self.domain == MAINNET
+
+    @property
+    def rest_url(self) -> str:
+        """Address of the REST interface."""
+        return self.base_url.rstrip("/") if self.base_url is not None else _BASE_URLS[self.domain]
+
+    @property
+    def socket_url(self) -> str:
+        """Address of the socket."""
+        if self.ws_url is not None:
+            return self.ws_url
+        return "ws" + self.rest_url.removeprefix("http") + "/ws"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the request weight is kept below the venue's limit."""
+        return self.domain != LOCAL if self.limit_requests is None else self.limit_requests
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is 0x and 40 hexadecimal digits."""
+    return len(text) == 42 and text.startswith("0x") and all(digit in "0123456789abcdefABCDEF" for digit in text[2:])
+
+
+def _check_url(name: str, value: str, domain: str) -> None:
+    try:
+        check_address(value)
+    except InsecureAddress as error:
+        raise InvalidOption(name, value, str(error)) from None
+    if domain == LOCAL and not is_loopback(value):
+        raise InvalidOption(name, value, f"domain {LOCAL} takes addresses of this machine only")

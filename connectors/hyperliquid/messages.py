@@ -1,0 +1,353 @@
+"""What Hyperliquid sends, as typed records: decoded by msgspec, tolerant of unknown keys and of older schemas.
+
+Prices and sizes that feed market data become floats while decoding. Those that are accounted for (orders, fills,
+positions) stay text, because they are counted in integers from the exact decimals. Field names are the venue's own.
+Times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+"""What a decoder raises on bytes that are not what they should be."""
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A record of the venue. Unknown keys are ignored: the venue adds some several times a year."""
+
+
+# --- market data ---
+
+
+class Level(Message):
+    """One price level of a book."""
+
+    px: float
+    sz: float
+    n: int = 0
+
+
+class Bbo(Message):
+    """Best bid and best ask; either may be missing."""
+
+    coin: str
+    time: int
+    bbo: tuple[Level | None, Level | None]
+
+
+class L2Book(Message):
+    """Up to 20 levels a side, bids first; always the whole book."""
+
+    coin: str
+    time: int
+    levels: tuple[list[Level], list[Level]]
+
+
+class PublicTrade(Message):
+    """A trade print; `side` is the aggressor's."""
+
+    coin: str
+    side: str
+    px: float
+    sz: float
+    time: int
+    tid: int = 0
+
+
+class AssetContext(Message):
+    """The venue's figures of one market; `funding` is the current hourly estimate."""
+
+    funding: float = 0.0
+    openInterest: float = 0.0  # noqa: N815
+    oraclePx: float = 0.0  # noqa: N815
+    markPx: float = 0.0  # noqa: N815
+    midPx: float | None = None  # noqa: N815
+
+
+class ActiveAssetContext(Message):
+    """A push of one market's figures."""
+
+    coin: str
+    ctx: AssetContext
+
+
+# --- orders ---
+
+
+class OrderRow(Message):
+    """One order: the short form of streams and the long form of frontendOpenOrders alike. `sz` is what remains."""
+
+    coin: str
+    side: str
+    limitPx: str  # noqa: N815
+    sz: str
+    oid: int
+    timestamp: int
+    origSz: str = ""  # noqa: N815
+    cloid: str | None = None
+    reduceOnly: bool | None = None  # noqa: N815
+    orderType: str = "Limit"  # noqa: N815
+    tif: str | None = None
+    isTrigger: bool = False  # noqa: N815
+    triggerPx: str = "0.0"  # noqa: N815
+    triggerCondition: str = "N/A"  # noqa: N815
+    isPositionTpsl: bool = False  # noqa: N815
+
+
+class OrderStatusRow(Message):
+    """An order with the status it reached and when."""
+
+    order: OrderRow
+    status: str
+    statusTimestamp: int = 0  # noqa: N815
+
+
+class OrderStatusReply(Message):
+    """The answer to a query for one order: status "order", or "unknownOid" without a row."""
+
+    status: str
+    order: OrderStatusRow | None = None
+
+
+# --- fills ---
+
+
+class Liquidation(Message):
+    """Carried by the fills of both sides; only `liquidatedUser` says whose it was."""
+
+    liquidatedUser: str = ""  # noqa: N815
+    markPx: str = ""  # noqa: N815
+    method: str = ""
+
+
+class FillRow(Message):
+    """One fill of the account. `dir` is display text; `crossed` is true for the taker."""
+
+    coin: str
+    px: str
+    sz: str
+    side: str
+    time: int
+    oid: int
+    crossed: bool = False
+    fee: str = "0.0"
+    feeToken: str = "USDC"  # noqa: N815
+    tid: int = 0
+    cloid: str | None = None
+    startPosition: str = ""  # noqa: N815
+    closedPnl: str = "0.0"  # noqa: N815
+    dir: str = ""
+    hash: str = ""
+    liquidation: Liquidation | None = None
+
+
+class UserFills(Message):
+    """A push of fills; the one with `isSnapshot` fills the gap of a reconnect."""
+
+    user: str = ""
+    fills: list[msgspec.Raw] = []
+    isSnapshot: bool | None = None  # noqa: N815
+
+
+# --- account ---
+
+
+class MarginSummary(Message):
+    """Totals in the collateral asset; totalRawUsd is negative for leveraged longs."""
+
+    accountValue: str  # noqa: N815
+    totalMarginUsed: str = "0.0"  # noqa: N815
+    totalNtlPos: str = "0.0"  # noqa: N815
+    totalRawUsd: str = "0.0"  # noqa: N815
+
+
+class Leverage(Message):
+    """`type` is "cross" or "isolated"."""
+
+    type: str
+    value: int
+
+
+class PositionRow(Message):
+    """A position; `szi` is signed."""
+
+    coin: str
+    szi: str
+    leverage: Leverage
+    entryPx: float | None = None  # noqa: N815
+    unrealizedPnl: float = 0.0  # noqa: N815
+    liquidationPx: float | None = None  # noqa: N815
+    marginUsed: float = 0.0  # noqa: N815
+
+
+class AssetPosition(Message):
+    """The envelope of a position."""
+
+    position: PositionRow
+
+
+class ClearinghouseState(Message):
+    """Margin and positions of the account; a coin that is absent is flat."""
+
+    marginSummary: MarginSummary  # noqa: N815
+    crossMarginSummary: MarginSummary  # noqa: N815
+    assetPositions: list[AssetPosition] = []  # noqa: N815
+    withdrawable: str = "0.0"
+    time: int = 0
+
+
+class ClearinghousePush(Message):
+    """The same as a stream pushes it."""
+
+    clearinghouseState: ClearinghouseState  # noqa: N815
+    user: str = ""
+    dex: str = ""
+
+
+class SpotBalance(Message):
+    """One token of the spot account; outcome balances have no token number."""
+
+    coin: str
+    total: str
+    hold: str = "0.0"
+
+
+class SpotClearinghouseState(Message):
+    """Token balances."""
+
+    balances: list[SpotBalance] = []
+
+
+class RoleData(Message):
+    """Whose agent or sub-account it is."""
+
+    user: str | None = None
+    master: str | None = None
+
+
+class UserRole(Message):
+    """What an address is: "missing", "user", "vault", "agent" or "subAccount"."""
+
+    role: str
+    data: RoleData | None = None
+
+
+# --- metadata ---
+
+
+class AssetMeta(Message):
+    """One market; its place in the list is its number."""
+
+    name: str
+    szDecimals: int  # noqa: N815
+    maxLeverage: int = 1  # noqa: N815
+    isDelisted: bool | None = None  # noqa: N815
+    onlyIsolated: bool | None = None  # noqa: N815
+    marginMode: str | None = None  # noqa: N815
+
+
+class Meta(Message):
+    """All markets of one dex, delisted ones in their places."""
+
+    universe: list[AssetMeta]
+    collateralToken: int = 0  # noqa: N815
+
+
+# --- sockets ---
+
+
+class Envelope(Message):
+    """A frame of the socket: its channel, and the data still as bytes."""
+
+    channel: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class SubscriptionResponse(Message):
+    """The echo of a subscription, with defaults added by the venue."""
+
+    method: str
+    subscription: dict[str, Any]
+
+
+class PostResponse(Message):
+    """`type` is "action", "info" or "error"."""
+
+    type: str
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class PostReply(Message):
+    """The answer to a request that was posted through the socket."""
+
+    id: int
+    response: PostResponse
+
+
+class RowDecoder(Generic[T]):
+    """Decodes a list of rows; a malformed row is reported and left out, and does not take the others with it."""
+
+    __slots__ = ("_row", "_rows")
+
+    def __init__(self, row_type: type[T]) -> None:
+        self._row = decoder(row_type)
+        self._rows = decoder(list[row_type])  # type: ignore[valid-type]
+
+    def decode(self, data: bytes | msgspec.Raw, on_malformed: Callable[[str], None]) -> list[T]:
+        """The rows that could be read.
+
+        Args:
+            data: A JSON array.
+            on_malformed: Called with the reason for each row that could not.
+
+        Raises:
+            MalformedMessage: It is not a JSON array at all.
+        """
+        try:
+            return self._rows.decode(data)
+        except MalformedMessage:
+            return self.decode_each(_raw_rows.decode(data), on_malformed)
+
+    def decode_each(self, rows: list[msgspec.Raw], on_malformed: Callable[[str], None]) -> list[T]:
+        """The same for rows that were taken apart already."""
+        decoded = []
+        for row in rows:
+            try:
+                decoded.append(self._row.decode(row))
+            except MalformedMessage as error:
+                on_malformed(f"{error}: {bytes(row)[:200]!r}")
+        return decoded
+
+
+def decoder(message_type: type[T]) -> msgspec.json.Decoder[T]:
+    """A decoder that reads numbers from text, as this venue writes them."""
+    return msgspec.json.Decoder(message_type, strict=False)
+
+
+_raw_rows = decoder(list[msgspec.Raw])
+
+ENVELOPE = decoder(Envelope)
+BBO = decoder(Bbo)
+L2_BOOK = decoder(L2Book)
+PUBLIC_TRADES = RowDecoder(PublicTrade)
+ACTIVE_ASSET_CONTEXT = decoder(ActiveAssetContext)
+ORDER_ROWS = RowDecoder(OrderRow)
+ORDER_STATUS_ROWS = RowDecoder(OrderStatusRow)
+ORDER_STATUS_REPLY = decoder(OrderStatusReply)
+FILL_ROWS = RowDecoder(FillRow)
+USER_FILLS = decoder(UserFills)
+CLEARINGHOUSE_STATE = decoder(ClearinghouseState)
+CLEARINGHOUSE_PUSH = decoder(ClearinghousePush)
+SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)
+USER_ROLE = decoder(UserRole)
+META = decoder(Meta)
+SUBSCRIPTION_RESPONSE = decoder(SubscriptionResponse)
+POST_REPLY = decoder(PostReply)
+TEXT = decoder(str)
+ANY = decoder(Any)

@@ -1,0 +1,159 @@
+"""The venue's two HTTP addresses, `/info` and `/exchange`, with their request weights.
+
+Every read names the account (the master or sub-account), never the agent: an agent's address reads as empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from latentspeed.connectors.hyperliquid import messages
+from latentspeed.connectors.hyperliquid.messages import (
+    ClearinghouseState,
+    FillRow,
+    MalformedMessage,
+    Meta,
+    OrderRow,
+    OrderStatusReply,
+    SpotClearinghouseState,
+    UserRole,
+)
+from latentspeed.connectors.throttle import WeightBudget
+from latentspeed.connectors.transport import HttpClient, HttpStatusError, TransportError
+
+T = TypeVar("T")
+
+LIGHT, ORDINARY, HEAVY = 2, 20, 60
+"""Weights of info requests."""
+
+FILLS_PAGE = 2000
+"""Fills in one answer, at most."""
+
+
+class MalformedReply(TransportError):
+    """The venue answered with something that is not what was asked for."""
+
+
+def action_weight(count: int) -> int:
+    """The weight of an action with so many orders or cancels."""
+    return 1 + count // 40
+
+
+class RestClient:
+    """Reads of one account, and the way for its signed actions."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        account: str,
+        *,
+        budget: WeightBudget | None = None,
+        on_malformed: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Uses the session of `http`.
+
+        Args:
+            http: Where to.
+            account: Whose orders, fills and positions are read; lower case.
+            budget: The weight that this address may use; None when the venue has no limits.
+            on_malformed: Told of each row of an answer that could not be read.
+        """
+        self.http = http
+        self.account = account
+        self.budget = budget
+        self._on_malformed = on_malformed
+
+    async def exchange(self, body: bytes) -> bytes:
+        """Sends a signed action and returns the answer as it came.
+
+        Raises:
+            TransportError: See `HttpClient.post`.
+        """
+        return await self.http.post("/exchange", body)
+
+    async def info(self, request: dict[str, Any], weight: int) -> bytes:
+        """The answer to a read.
+
+        Raises:
+            TransportError: See `HttpClient.post`.
+        """
+        if self.budget is not None:
+            await self.budget.acquire(weight)
+        try:
+            return await self.http.post("/info", orjson.dumps(request))
+        except HttpStatusError as error:
+            if error.status == 429 and self.budget is not None:
+                self.budget.exhaust()
+            raise
+
+    async def meta(self) -> Meta:
+        """All perpetual markets of the venue's own dex."""
+        return self._decode(messages.META, await self.info({"type": "meta"}, ORDINARY), "meta")
+
+    async def clearinghouse_state(self) -> ClearinghouseState:
+        """Margin and positions."""
+        body = await self.info({"type": "clearinghouseState", "user": self.account}, LIGHT)
+        return self._decode(messages.CLEARINGHOUSE_STATE, body, "clearinghouseState")
+
+    async def spot_clearinghouse_state(self) -> SpotClearinghouseState:
+        """Token balances."""
+        body = await self.info({"type": "spotClearinghouseState", "user": self.account}, LIGHT)
+        return self._decode(messages.SPOT_CLEARINGHOUSE_STATE, body, "spotClearinghouseState")
+
+    async def abstraction(self) -> str:
+        """How the account pools its balances: "default", "unifiedAccount", "portfolioMargin" and others."""
+        body = await self.info({"type": "userAbstraction", "user": self.account}, ORDINARY)
+        return self._decode(messages.TEXT, body, "userAbstraction")
+
+    async def open_orders(self) -> list[OrderRow]:
+        """All open orders, triggers included."""
+        body = await self.info({"type": "frontendOpenOrders", "user": self.account}, ORDINARY)
+        return self._decode_rows(messages.ORDER_ROWS, body, "frontendOpenOrders")
+
+    async def order_status(self, order: int | str) -> OrderStatusReply:
+        """One order by the venue's number or by cloid. "unknownOid" means no longer or not yet known, never refused."""
+        body = await self.info({"type": "orderStatus", "user": self.account, "oid": order}, LIGHT)
+        return self._decode(messages.ORDER_STATUS_REPLY, body, "orderStatus")
+
+    async def fills_since(self, start_ms: int) -> list[FillRow]:
+        """All fills from `start_ms` on, oldest first, paged until a page adds nothing new."""
+        seen: set[tuple[int, str, int, int, str, str]] = set()
+        fills: list[FillRow] = []
+        while True:
+            body = await self.info({"type": "userFillsByTime", "user": self.account, "startTime": start_ms}, ORDINARY)
+            page = self._decode_rows(messages.FILL_ROWS, body, "userFillsByTime")
+            if self.budget is not None:
+                self.budget.take(len(page) // 20)
+            fresh = []
+            for fill in page:
+                key = (fill.time, fill.coin, fill.tid, fill.oid, fill.side, fill.sz)
+                if key not in seen:
+                    seen.add(key)
+                    fresh.append(fill)
+            fills += fresh
+            if not fresh:
+                break
+            start_ms = max(fill.time for fill in fresh)
+        fills.sort(key=lambda fill: fill.time)
+        return fills
+
+    async def user_role(self, address: str) -> UserRole:
+        """What an address is: a user, somebody's agent, or unknown."""
+        body = await self.info({"type": "userRole", "user": address}, HEAVY)
+        return self._decode(messages.USER_ROLE, body, "userRole")
+
+    def _decode(self, decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
+        try:
+            return decoder.decode(body)
+        except MalformedMessage as error:
+            raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None
+
+    def _decode_rows(self, decoder: messages.RowDecoder[T], body: bytes, what: str) -> list[T]:
+        try:
+            return decoder.decode(body, lambda text: self._on_malformed(f"{what}: {text}"))
+        except MalformedMessage as error:
+            raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None

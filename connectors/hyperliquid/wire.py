@@ -1,0 +1,149 @@
+"""What Hyperliquid is sent: client order ids, asset ids and actions in the venue's exact shape and key order.
+
+A cloid carries who owns an order, so that the venue's answer alone tells a restarted gateway what is its own::
+
+    0x 4c31 | iiiiiiii | tttt | nnnnnnnnnnnnnnnn
+       magic  engine     strategy  64-bit client order id
+       +ver.  instance   tag
+       16     32         16        64 bits
+
+The key order of every action below is the order in which it is hashed for signing: never sort, never rebuild.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+CLOID_MAGIC = 0x4C31
+"""The two characters "L1": ours, version 1."""
+
+MAX_ACTION_ORDERS = 40
+"""Orders in one action: the venue charges 1 + floor(n / 40) of request weight, so a 40th order starts a second unit."""
+
+_ENGINE_BITS, _TAG_BITS, _ID_BITS = 32, 16, 64
+_MAGIC_SHIFT = _ENGINE_BITS + _TAG_BITS + _ID_BITS
+_ENGINE_SHIFT = _TAG_BITS + _ID_BITS
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+Action = dict[str, Any]
+
+
+class Cloid(NamedTuple):
+    """A client order id of ours, taken apart."""
+
+    engine_instance: int
+    strategy_tag: int
+    order_id: int
+
+
+def cloid_prefix(engine_instance: int, strategy_tag: int) -> int:
+    """The upper 64 bits of a cloid, for one engine instance and strategy.
+
+    Raises:
+        ValueError: A part does not fit its bits.
+    """
+    if not 0 <= engine_instance < 1 << _ENGINE_BITS:
+        raise ValueError(f"engine instance {engine_instance} is outside 0 .. 2^{_ENGINE_BITS} - 1")
+    if not 0 <= strategy_tag < 1 << _TAG_BITS:
+        raise ValueError(f"strategy tag {strategy_tag} is outside 0 .. 2^{_TAG_BITS} - 1")
+    return CLOID_MAGIC << 48 | engine_instance << 16 | strategy_tag
+
+
+def encode_cloid(engine_instance: int, strategy_tag: int, order_id: int) -> str:
+    """The 128-bit cloid text, lower case as it must be hashed.
+
+    Raises:
+        ValueError: A part does not fit its bits.
+    """
+    if not 0 <= order_id < 1 << _ID_BITS:
+        raise ValueError(f"order id {order_id} is outside 0 .. 2^{_ID_BITS} - 1")
+    return f"0x{cloid_prefix(engine_instance, strategy_tag):016x}{order_id:016x}"
+
+
+def decode_cloid(text: str | None) -> Cloid | None:
+    """The parts of a cloid, or None when it is absent, malformed or not made by this program."""
+    if text is None or len(text) != 34 or text[:2] not in ("0x", "0X"):
+        return None
+    digits = text[2:].lower()
+    if not _HEX_DIGITS.issuperset(digits):
+        return None
+    value = int(digits, 16)
+    if value >> _MAGIC_SHIFT != CLOID_MAGIC:
+        return None
+    return Cloid(
+        engine_instance=value >> _ENGINE_SHIFT & (1 << _ENGINE_BITS) - 1,
+        strategy_tag=value >> _ID_BITS & (1 << _TAG_BITS) - 1,
+        order_id=value & (1 << _ID_BITS) - 1,
+    )
+
+
+# --- asset ids ---
+
+
+def perpetual_asset_id(index: int, dex_index: int = 0) -> int:
+    """The asset id of entry `index` of a dex's universe.
+
+    Args:
+        index: Place in the whole universe, delisted entries counted.
+        dex_index: Place in the whole list of dexs; 0 is the venue's own.
+    """
+    return index if dex_index == 0 else 100_000 + 10_000 * dex_index + index
+
+
+def spot_asset_id(pair_index: int) -> int:
+    """The asset id of a spot pair from its `index` field, which is not its place in the list."""
+    return 10_000 + pair_index
+
+
+# --- actions ---
+
+
+def limit_order(
+    asset_id: int, is_buy: bool, price: str, size: str, reduce_only: bool, time_in_force: str, cloid: str
+) -> dict[str, Any]:
+    """One entry of an order action.
+
+    Args:
+        asset_id: The venue's number of the market.
+        is_buy: True buys.
+        price: Decimal text without trailing zeros.
+        size: Decimal text without trailing zeros.
+        reduce_only: True refuses to increase a position.
+        time_in_force: "Gtc", "Ioc" or "Alo" (post-only).
+        cloid: Lower-case text of `encode_cloid`.
+    """
+    return {
+        "a": asset_id,
+        "b": is_buy,
+        "p": price,
+        "s": size,
+        "r": reduce_only,
+        "t": {"limit": {"tif": time_in_force}},
+        "c": cloid,
+    }
+
+
+def order_action(orders: Sequence[dict[str, Any]]) -> Action:
+    """Places the orders, in order, ungrouped."""
+    return {"type": "order", "orders": list(orders), "grouping": "na"}
+
+
+def cancel_by_cloid_action(cancels: Sequence[tuple[int, str]]) -> Action:
+    """Cancels orders by (asset id, cloid), which works before the venue's order id is known."""
+    return {"type": "cancelByCloid", "cancels": [{"asset": asset, "cloid": cloid} for asset, cloid in cancels]}
+
+
+def cancel_action(cancels: Sequence[tuple[int, int]]) -> Action:
+    """Cancels orders by (asset id, venue order id)."""
+    return {"type": "cancel", "cancels": [{"a": asset, "o": order_id} for asset, order_id in cancels]}
+
+
+def update_leverage_action(asset_id: int, is_cross: bool, leverage: int) -> Action:
+    """Sets the leverage and margin mode of one market."""
+    return {"type": "updateLeverage", "asset": asset_id, "isCross": is_cross, "leverage": leverage}
+
+
+def noop_action() -> Action:
+    """Does nothing but use its nonce."""
+    return {"type": "noop"}

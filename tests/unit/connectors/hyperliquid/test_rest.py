@@ -1,0 +1,210 @@
+"""Reads are paged until dry, failures say what is known, and nothing goes out in plain text."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from scripted_venue import scripted_venue
+
+from latentspeed.connectors.hyperliquid.rest import MalformedReply, RestClient
+from latentspeed.connectors.throttle import WeightBudget
+from latentspeed.connectors.transport import (
+    BackOff,
+    HttpClient,
+    HttpStatusError,
+    InsecureAddress,
+    NotSent,
+    TransportError,
+    check_address,
+)
+
+ACCOUNT = "0x" + "ab" * 20
+
+
+def run(answer, scenario, timeout_s=1.0, **options):
+    async def main():
+        async with scripted_venue() as venue:
+            venue.answer = answer
+            http = HttpClient(venue.url, timeout_s=timeout_s)
+            try:
+                await scenario(RestClient(http, ACCOUNT, **options), venue)
+            finally:
+                await http.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def fill(number, time):
+    return {"coin": "BTC", "px": "1", "sz": "1", "side": "B", "time": time, "oid": number, "tid": number}
+
+
+def test_fills_are_paged_until_a_page_adds_nothing():
+    # 25 fills, several in each millisecond, pages of ten, newest first inside a page as in old recordings.
+    fills = [fill(number, 1000 + number // 4) for number in range(25)]
+
+    async def answer(path, body):
+        page = [row for row in fills if row["time"] >= body["startTime"]][:10]
+        return web.json_response(page[::-1])
+
+    async def scenario(rest, venue):
+        found = await rest.fills_since(1000)
+        assert sorted(row.oid for row in found) == list(range(25))
+        assert [row.time for row in found] == sorted(row.time for row in found)
+        assert {body["user"] for _, body in venue.requests} == {ACCOUNT}
+        assert len(venue.requests) <= 6
+
+    run(answer, scenario)
+
+
+def test_two_system_fills_of_one_block_are_both_kept():
+    rows = [fill(7, 5) | {"tid": 0, "sz": size} for size in ("0.1", "0.2")]
+
+    async def answer(path, body):
+        return web.json_response(rows)
+
+    async def scenario(rest, venue):
+        assert [row.sz for row in await rest.fills_since(0)] == ["0.1", "0.2"]
+
+    run(answer, scenario)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(429, "null"), (422, "Failed to deserialize"), (500, ""), (502, "<html></html>")]
+)
+def test_a_status_is_told_with_its_text(status, text):
+    async def answer(path, body):
+        return web.Response(status=status, text=text)
+
+    async def scenario(rest, venue):
+        with pytest.raises(HttpStatusError) as failed:
+            await rest.exchange(b"{}")
+        assert (failed.value.status, failed.value.text) == (status, text)
+        assert not isinstance(failed.value, NotSent)
+
+    run(answer, scenario)
+
+
+def test_a_reply_that_does_not_come_leaves_the_request_unknown():
+    async def answer(path, body):
+        await asyncio.sleep(0.5)
+        return web.Response()
+
+    async def scenario(rest, venue):
+        with pytest.raises(TransportError, match="no answer") as failed:
+            await rest.exchange(b"{}")
+        assert not isinstance(failed.value, NotSent)
+
+    run(answer, scenario, timeout_s=0.1)
+
+
+def test_a_cut_connection_leaves_the_request_unknown():
+    async def main():
+        async def cut(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            writer.transport.abort()
+
+        server = await asyncio.start_server(cut, "127.0.0.1", 0)
+        async with server:
+            http = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=1.0)
+            with pytest.raises(TransportError) as failed:
+                await http.post("/exchange", b"{}")
+            assert not isinstance(failed.value, NotSent)
+            await http.close()
+
+    asyncio.run(main())
+
+
+def test_a_refused_connection_is_known_not_to_be_sent():
+    async def main():
+        async with scripted_venue() as venue:
+            url = venue.url
+        http = HttpClient(url, timeout_s=1.0)
+        with pytest.raises(NotSent):
+            await http.post("/exchange", b"{}")
+        await http.close()
+
+    asyncio.run(main())
+
+
+def test_a_malformed_answer_is_an_error_of_its_own():
+    async def answer(path, body):
+        return web.Response(text="<html>")
+
+    async def scenario(rest, venue):
+        with pytest.raises(MalformedReply, match="meta"):
+            await rest.meta()
+        with pytest.raises(MalformedReply, match="frontendOpenOrders"):
+            await rest.open_orders()
+
+    run(answer, scenario)
+
+
+def test_a_malformed_row_is_reported_and_left_out():
+    problems = []
+
+    async def answer(path, body):
+        return web.json_response([{"coin": "BTC"}, fill(1, 2)])
+
+    async def scenario(rest, venue):
+        assert len(await rest.fills_since(0)) == 1
+        assert problems
+
+    run(answer, scenario, on_malformed=problems.append)
+
+
+def test_too_many_requests_empties_the_budget():
+    budget = WeightBudget(100, 60.0)
+
+    async def answer(path, body):
+        return web.Response(status=429)
+
+    async def scenario(rest, venue):
+        with pytest.raises(HttpStatusError):
+            await rest.meta()
+        assert budget.level < 1
+
+    run(answer, scenario, budget=budget)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://api.example.com", "ws://10.0.0.1/ws", "http://127.0.0.1.example.com", "ftp://x"]
+)
+def test_plain_text_goes_to_this_machine_only(url):
+    with pytest.raises(InsecureAddress):
+        check_address(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://api.example.com", "wss://api.example.com/ws", "http://127.0.0.1:1", "http://[::1]:1", "ws://localhost"],
+)
+def test_encrypted_and_local_addresses_are_taken(url):
+    assert check_address(url + "/") == url
+
+
+def test_waits_grow_to_a_cap_and_begin_anew():
+    back_off = BackOff(0.1, 1.0, seed=1)
+    waits = [back_off.next_s() for _ in range(8)]
+    for wait, step in zip(waits, [0.1, 0.2, 0.4, 0.8, 1, 1, 1, 1], strict=True):
+        assert step / 2 <= wait <= step
+    back_off.reset()
+    assert back_off.next_s() <= 0.1
+
+
+def test_a_budget_keeps_its_reserve_for_what_is_urgent():
+    now = [0.0]
+    budget = WeightBudget(100, 60.0, reserve=20, clock=lambda: now[0])
+    budget.take(75)
+    assert budget.wait_s(5) == 0
+    assert budget.wait_s(20) == pytest.approx(15 * 0.6)
+    assert budget.wait_s(20, urgent=True) == 0
+    now[0] = 9.0
+    assert budget.wait_s(20) == pytest.approx(0)
+    budget.take(1000)
+    now[0] = 10_000.0
+    assert budget.level == 100
+    assert budget.wait_s(500, urgent=True) == 0
