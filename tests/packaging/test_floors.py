@@ -1,7 +1,7 @@
 """Imports go down the floors: tools, engine, then connectors and ipc side by side. A venue stands alone.
 
 The check reads the syntax tree, so an import inside a function or under TYPE_CHECKING counts, and so does a string
-that is a module's dotted name (a table of lazily loaded commands).
+that is a module's dotted name (a table of lazily loaded commands); a logger's `latentspeed.name` is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "exports": {"exports", "engine", "connectors", "ipc"},
     "tools": {"tools", "exports", "engine", "connectors", "ipc"},
 }
-DOTTED_NAME = re.compile(r"latentspeed(\.\w+)+(:\w+)?")
+DOTTED_NAME = re.compile(rf"latentspeed\.({'|'.join(FLOORS)})(\.\w+)*(:\w+)?")
 
 
 def floor_of(module: str) -> str:
