@@ -105,7 +105,8 @@ def harden_process(allow_profiling: bool) -> None:
 
     Source: prctl(2) PR_SET_DUMPABLE, which also gives /proc/PID/environ and /proc/PID/mem to root.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The soft limit is the one that counts; children of this process may raise theirs again.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if allow_profiling:
         return
     libc = ctypes.CDLL(None, use_errno=True)

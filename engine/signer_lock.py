@@ -14,14 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from latentspeed.connectors.errors import SignerInUse
 from latentspeed.engine.secrets import SecretError
 
 DEFAULT_FOLDER: Final = "~/.local/state/latentspeed/signers"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
-
-
-class SignerInUse(SecretError):
-    """Another process signs with this key."""
 
 
 class SignerLock:

@@ -1,15 +1,67 @@
-"""The command line `latentspeed`."""
+"""The command line `latentspeed`.
 
-import typer
+A command is one line in COMMANDS and lives in a module of its own, which is imported when the command is called.
+"""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from latentspeed.tools.lazy_group import Command, Group, LazyGroup
+
+COMMANDS: Final[dict[str, Command | Group]] = {
+    "run": Command("latentspeed.tools.run:run", "Run an engine from its config file until it is stopped."),
+    "status": Command("latentspeed.tools.status:status", "Show which engines run, and their processes."),
+    "profile": Command("latentspeed.tools.profile:profile", "Draw a flame graph of a running engine process."),
+}
+SUMMARY: Final = "latentspeed: an order gateway for Python trading strategies."
 
 
-@app.callback()
-def root() -> None:
-    """An order gateway for Python trading strategies."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code; an error of ours is one line on standard error."""
+    sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Runs the command line and returns its exit code."""
+    if list(arguments) == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"latentspeed {version('latentspeed')}")
+        return 0
+    if not arguments:
+        arguments = ["--help"]
+    group = LazyGroup("latentspeed", COMMANDS, SUMMARY)
+    try:
+        result: Any = group.main(args=list(arguments), prog_name="latentspeed", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        line = _refusal(error)
+        if line is None:
+            raise
+        print(line, file=sys.stderr)
+        return int(getattr(error, "exit_code", 1))
+    return result if isinstance(result, int) else 0
+
+
+def _refusal(error: Exception) -> str | None:
+    """Returns the line for an error that is the user's to know; None for a fault of the program."""
+    # A wrong option or argument; the class is typer's own in new versions and click's in older ones.
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:
+        context = getattr(error, "ctx", None)
+        command = "latentspeed" if context is None else context.command_path
+        # Only a group that was called without a command has a help text for its message.
+        message = "Missing command." if "Usage:" in format_message() else " ".join(format_message().split())
+        return f"{command}: {message} Try '{command} --help'."
+    # Every exception class of ours carries the facts in its message.
+    if type(error).__module__.startswith("latentspeed."):
+        return f"latentspeed: {' '.join(str(error).splitlines())}"
+    return None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from latentspeed.connectors.errors import SignerInUse
 from latentspeed.engine.secrets import SecretError
-from latentspeed.engine.signer_lock import SignerInUse, SignerLock
+from latentspeed.engine.signer_lock import SignerLock
 
 SIGNER = "0xAbC0000000000000000000000000000000000001"
 
