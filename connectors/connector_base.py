@@ -191,7 +191,11 @@ class ConnectorBase(ABC):
         """Tracks a created order and hands it over for sending. Raises NotReady, and then it is not tracked."""
         self._check_can_place()
         self.start_tracking_order(order)
-        self._schedule_place(order)
+        try:
+            self._schedule_place(order)
+        except BaseException:
+            self._tracker.stop_tracking_order(order.client_order_id)
+            raise
 
     def cancel(self, client_order_id: str) -> bool:
         """Asks for an order's cancellation.
@@ -203,7 +207,11 @@ class ConnectorBase(ABC):
             return False
         if not order.cancel_in_flight:
             order.cancel_in_flight = True
-            self._schedule_cancel(order)
+            try:
+                self._schedule_cancel(order)
+            except BaseException:
+                order.cancel_in_flight = False
+                raise
         return True
 
     def cancel_all(self, client_order_ids: Iterable[str] | None = None) -> int:

@@ -45,7 +45,9 @@ class NetworkConnector(ConnectorBase):
         self._cancel_outbox: deque[InFlightOrder] = deque()
         self._place_outbox: deque[InFlightOrder] = deque()
         self._is_flush_scheduled = False
+        self._prepared: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._connecting: asyncio.Task[Any] | None = None
         self._housekeeping: asyncio.TimerHandle | None = None
 
     # Lifecycle
@@ -83,11 +85,19 @@ class NetworkConnector(ConnectorBase):
         """Fetches fills, then orders, then positions, and reduces them; see `reconciliation`."""
 
     async def _connect_and_keep_house(self) -> None:
-        await self._connect()
+        self._connecting = asyncio.current_task()
+        try:
+            await self._connect()
+        finally:
+            self._connecting = None
         if self._housekeeping is None:
             self._schedule_housekeeping()
+        self._is_flush_scheduled = False
+        self._schedule_flush()
 
     async def _disconnect_and_stop(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             self._housekeeping = None
@@ -95,7 +105,10 @@ class NetworkConnector(ConnectorBase):
             await self._disconnect()
         finally:
             await self._end_tasks()
-            asyncio.get_running_loop().call_soon(self._network_loop.release)
+            while self._place_outbox:
+                self._end_unsent(self._place_outbox.popleft(), OrderState.FAILED, "never_sent")
+            # Before this is over, so that a connect right after it finds or makes a loop that keeps running.
+            self._network_loop.release()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
         """Runs a coroutine in the connector's loop, from any thread."""
@@ -135,6 +148,8 @@ class NetworkConnector(ConnectorBase):
         self._schedule_flush()
 
     def _schedule_flush(self) -> None:
+        if self._network_loop.loop is None:
+            return  # not connected: a cancel waits for the next connect
         if not self._network_loop.is_here:
             self._network_loop.call(self._run_flush)
         elif not self._is_flush_scheduled:
@@ -172,9 +187,11 @@ class NetworkConnector(ConnectorBase):
         while outbox:
             order = outbox.popleft()
             if order.is_done or self._expire_unsent(order):
+                self._prepared.discard(order.client_order_id)
                 continue
-            preparation = self._prepare_order(order)
+            preparation = None if order.client_order_id in self._prepared else self._prepare_order(order)
             if preparation is None:
+                self._prepared.discard(order.client_order_id)
                 places.append(order)
             else:
                 self._start(self._place_when_prepared(order, preparation), f"prepare {order.client_order_id}")
@@ -190,6 +207,7 @@ class NetworkConnector(ConnectorBase):
             reason = error.reason if isinstance(error, VenueRejected) else str(error) or type(error).__name__
             self._end_unsent(order, OrderState.FAILED, f"not_prepared: {reason}")
             return
+        self._prepared.add(order.client_order_id)
         self._schedule_place(order)
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
@@ -313,9 +331,9 @@ class NetworkConnector(ConnectorBase):
         for order in self._tracker.active_orders:
             if order.is_unknown or order.cancel_rejected:
                 doubtful.append(order)
-            elif (
+            if (
                 order.cancel_requested
-                and not order.cancel_in_flight
+                and not (order.cancel_in_flight or order.cancel_rejected)
                 and now - order.cancel_sent_mono_ns >= self.cancel_retry_s * 1e9
             ):
                 self.cancel(order.client_order_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable
-from contextlib import suppress
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.connector_base import ConnectorBase
@@ -103,20 +102,36 @@ class PerpetualDerivativeBase(ConnectorBase):
         leverage, pair = order.leverage, order.trading_pair
         if leverage is None:
             return None
-        request = self._leverage_requests.get(pair)
-        if request is not None and not request[1].done():
-            # The request on its way decides what is in force once it is answered.
-            return request[1] if request[0] == leverage else self._set_leverage_after(request[1], pair, leverage)
-        if self._leverages.get(pair) == leverage:
-            return None
-        pending = self.set_leverage(pair, leverage)
-        self._leverage_requests[pair] = (leverage, pending)
-        return pending
+        last = self._leverage_requests.get(pair)
+        if last is not None and not last[1].done():
+            # What was asked for last will be in force once it is answered, whatever is in force now.
+            return last[1] if last[0] == leverage else self._request_leverage(pair, leverage, last[1])
+        return None if self._leverages.get(pair) == leverage else self._request_leverage(pair, leverage, None)
 
-    async def _set_leverage_after(self, earlier: Pending[int], trading_pair: str, leverage: int) -> None:
-        with suppress(Exception):  # whoever made the earlier request hears of its failure
-            await earlier
-        await self.set_leverage(trading_pair, leverage)
+    def _request_leverage(self, trading_pair: str, leverage: int, after: Pending[int] | None) -> Pending[int]:
+        outcome: Pending[int] = Pending()
+        self._leverage_requests[trading_pair] = leverage, outcome
+
+        def start(_: object = None) -> None:
+            try:
+                request = self.set_leverage(trading_pair, leverage)
+            except Exception as error:
+                outcome.set_exception(error)
+            else:
+                request.add_done_callback(finish)
+
+        def finish(request: Pending[int]) -> None:
+            error = request.exception()
+            if error is None:
+                outcome.set_result(leverage)
+            else:
+                outcome.set_exception(error)
+
+        if after is None:
+            start()
+        else:
+            after.add_done_callback(start)
+        return outcome
 
     # Prices and funding
 
