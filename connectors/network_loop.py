@@ -60,7 +60,10 @@ class NetworkLoop:
         self._thread_id = thread.ident or 0
 
     def release(self) -> None:
-        """Lets go of the loop; the next `bind` makes or finds another. One of our own stops, after what is ready in it."""
+        """Lets go of the loop.
+
+        The next `bind` makes or finds another. One of our own stops, after what is ready in it.
+        """
         loop, self.loop = self.loop, None
         self._thread_id = 0
         if loop is not None and self._is_own and not loop.is_closed():

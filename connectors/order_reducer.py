@@ -197,7 +197,7 @@ class OrderReducer:
             self.trim_finished()
 
     def note_awaiting(self, order: InFlightOrder) -> None:
-        """Keeps the list of orders whose fills do not add up to what the venue says, and asks for fills of a new one."""
+        """Keeps the list of orders whose fills do not add up to what the venue says, and asks for their fills."""
         if not order.is_awaiting_fills:
             if self.awaiting_fills:
                 self.awaiting_fills.pop(order.client_order_id, None)

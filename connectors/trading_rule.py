@@ -30,8 +30,9 @@ _FAST_LIMIT = float(1 << 50)
 _PRODUCT_ERROR = 4 * 2.0**-52
 # A float this many ulps below a lot is float noise of that lot, not a smaller amount.
 _LOT_NOISE_ULPS = 4
-# Larger counts do not survive the float64 of the public API and are refused.
-MAX_UNITS = 1 << 53
+# Units travel as int64; lots are also added up, and beyond this float64 cannot tell neighbouring amounts apart.
+MAX_UNITS = (1 << 63) - 1
+MAX_LOTS = 1 << 53
 
 
 def _grid(size: Decimal, name: str) -> tuple[int, int]:
@@ -224,8 +225,8 @@ class TradingRule:
         if not -math.inf < amount < math.inf:
             raise OrderRefused("amount", amount, f"an amount of {self.trading_pair} is a finite number")
         scaled = amount * self._lot_scale / self._lot_coefficient
-        if abs(scaled) > MAX_UNITS:
-            raise OrderRefused("amount", amount, f"at most {MAX_UNITS} lots of {self.lot_size}")
+        if abs(scaled) > MAX_LOTS:
+            raise OrderRefused("amount", amount, f"at most {MAX_LOTS} lots of {self.lot_size}")
         lots = round(scaled)
         if abs(scaled) >= _FAST_LIMIT:
             lots = round(_exact(amount) / Fraction(self.lot_size))
