@@ -270,7 +270,7 @@ def test_text_that_is_no_plain_decimal_is_refused(text):
 def test_digits_beyond_the_grid_are_an_error_and_not_a_rounding():
     with pytest.raises(ValueError, match="more than 2 decimals"):
         decimal_units("1.001", 2)
-    with pytest.raises(ValueError, match="whole number of ticks of 0.05"):
+    with pytest.raises(ValueError, match=r"whole number of ticks of 0\.05"):
         rule("0.05").units_from_text("1.01")
     assert decimal_units("1.000", 2) == 100
     assert decimal_units("-0.5", 8) == -50_000_000
@@ -286,11 +286,18 @@ def test_fees_with_binary_noise_can_be_rounded_where_that_is_asked_for():
 # The rule itself
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"tick": "0"}, {"tick": "-1"}, {"lot": "0"}, {"lot": "NaN"}, {"tick": "0.05", "significant_figures": 5}]
-    + [{"tick": "10", "significant_figures": 5}, {"significant_figures": 0}],
-)
+WRONG_GRIDS = [
+    {"tick": "0"},
+    {"tick": "-1"},
+    {"lot": "0"},
+    {"lot": "NaN"},
+    {"tick": "0.05", "significant_figures": 5},
+    {"tick": "10", "significant_figures": 5},
+    {"significant_figures": 0},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_GRIDS)
 def test_sizes_that_make_no_grid_are_refused(wrong):
     with pytest.raises(ValueError):
         rule(**wrong)
