@@ -1,0 +1,195 @@
+"""Actions on the account itself: leverage, isolated margin, scheduled cancel, agents, builders, transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from latentspeed.tools.venues.hyperliquid import actions
+from latentspeed.tools.venues.hyperliquid.accounts import Account
+from latentspeed.tools.venues.hyperliquid.agents import AgentError
+from latentspeed.tools.venues.hyperliquid.margin import Worth
+from latentspeed.tools.venues.hyperliquid.placing import OrderRefused, Placing, volume_text
+from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_text, exact_units
+
+LEAST_SCHEDULE_MS = 5_000
+RESERVED_WEIGHT_PRICE = USD * 5 // 10_000
+WITHDRAWAL_FEE = USD
+DONE: dict[str, Any] = {"status": "ok", "response": {"type": "default"}}
+
+
+class ActionRefused(Exception):
+    """The whole action is refused; the message is the venue's."""
+
+
+class AccountActions:
+    """Handlers by action type, each taking the account and the action and returning the reply."""
+
+    def __init__(self, state: VenueState, placing: Placing) -> None:
+        self.state = state
+        self.placing = placing
+        self.handlers: dict[type, Callable[[Account, Any], dict[str, Any]]] = {
+            actions.Noop: lambda account, action: DONE,
+            actions.ScheduleCancel: self._schedule_cancel,
+            actions.UpdateLeverage: self._update_leverage,
+            actions.UpdateIsolatedMargin: self._update_isolated_margin,
+            actions.SetReferrer: self._set_referrer,
+            actions.ReserveRequestWeight: self._reserve_request_weight,
+            actions.ApproveAgent: self._approve_agent,
+            actions.ApproveBuilderFee: self._approve_builder_fee,
+            actions.UsdClassTransfer: self._usd_class_transfer,
+            actions.UsdSend: self._usd_send,
+            actions.Withdraw: self._withdraw,
+        }
+
+    def _schedule_cancel(self, account: Account, action: actions.ScheduleCancel) -> dict[str, Any]:
+        required = self.state.config.schedule_cancel_volume
+        if account.volume < required * USD:
+            raise ActionRefused(
+                "Cannot set scheduled cancel time until enough volume traded."
+                f" Required: ${required}. Traded: ${volume_text(account.volume)}."
+            )
+        if action.time is UNSET:
+            account.scheduled_cancel_ms = None
+        elif action.time < self.state.block.time_ms + LEAST_SCHEDULE_MS:
+            raise ActionRefused("Scheduled cancel time must be at least 5 seconds in the future.")
+        else:
+            account.scheduled_cancel_ms = action.time
+        return DONE
+
+    def _update_leverage(self, account: Account, action: actions.UpdateLeverage) -> dict[str, Any]:
+        market = self._market(action.asset)
+        instrument = market.instrument
+        if not 1 <= action.leverage <= instrument.max_leverage:
+            raise ActionRefused(f"Invalid leverage value. Max is {instrument.max_leverage}.")
+        if action.is_cross and instrument.only_isolated:
+            raise ActionRefused("Cross margin is not allowed for this asset.")
+        holding = self.state.holding(account, market)
+        if holding.lots and holding.is_cross != action.is_cross:
+            raise ActionRefused("Cannot switch leverage type with open position.")
+        if holding.lots and action.leverage < holding.leverage:
+            notional = abs(holding.lots) * market.mark
+            worth = Worth(account, self.state.markets)
+            if holding.is_cross:
+                more = notional // action.leverage - notional // holding.leverage
+            else:
+                more = max(0, notional // action.leverage - holding.isolated_raw - holding.lots * market.mark)
+            if more > worth.available:
+                kind = "Cross" if holding.is_cross else "Isolated"
+                raise ActionRefused(f"{kind} position does not have sufficient margin available to decrease leverage.")
+            if not holding.is_cross:
+                account.cash -= more
+                holding.isolated_raw += more
+        holding.leverage, holding.is_cross = action.leverage, action.is_cross
+        self.state.block.touched.add(account)
+        return DONE
+
+    def _update_isolated_margin(self, account: Account, action: actions.UpdateIsolatedMargin) -> dict[str, Any]:
+        market = self._market(action.asset)
+        holding = self.state.holding(account, market)
+        if holding.is_cross or not holding.lots:
+            raise ActionRefused("Position does not use isolated margin.")
+        worth = Worth(account, self.state.markets)
+        if action.ntli < 0:
+            if market.instrument.strict_isolated:
+                raise ActionRefused("Margin cannot be removed from this position.")
+            notional = abs(holding.lots) * market.mark
+            floor = max(notional // holding.leverage, notional // 10)
+            if holding.isolated_raw + holding.lots * market.mark + action.ntli < floor:
+                raise ActionRefused("Isolated position does not have sufficient margin available.")
+        elif action.ntli > worth.withdrawable:
+            raise ActionRefused("Insufficient margin available.")
+        account.cash -= action.ntli
+        holding.isolated_raw += action.ntli
+        self.state.block.touched.add(account)
+        return DONE
+
+    def _market(self, asset: int) -> Any:
+        try:
+            return self.placing.market(asset)
+        except OrderRefused as refusal:
+            raise ActionRefused(str(refusal)) from None
+
+    def _set_referrer(self, account: Account, action: actions.SetReferrer) -> dict[str, Any]:
+        raise ActionRefused("Referral code not registered")
+
+    def _reserve_request_weight(self, account: Account, action: actions.ReserveRequestWeight) -> dict[str, Any]:
+        price = action.weight * RESERVED_WEIGHT_PRICE
+        if price > Worth(account, self.state.markets).withdrawable:
+            raise ActionRefused("Insufficient balance for token transfer")
+        account.cash -= price
+        self.state.fees += price
+        account.reserved_weight += action.weight
+        return DONE
+
+    def _approve_agent(self, account: Account, action: actions.ApproveAgent) -> dict[str, Any]:
+        try:
+            agent = address_text(action.agent_address)
+            self.state.agents.approve(account.address, agent, action.agent_name or "", self.state.block.time_ms)
+        except (AgentError, WireError) as refusal:
+            raise ActionRefused(str(refusal)) from None
+        return DONE
+
+    def _approve_builder_fee(self, account: Account, action: actions.ApproveBuilderFee) -> dict[str, Any]:
+        try:
+            tenths = exact_units(action.max_fee_rate.removesuffix("%"), 3)
+            account.approved_builders[address_text(action.builder)] = tenths
+        except WireError as refusal:
+            raise ActionRefused(str(refusal)) from None
+        return DONE
+
+    def _amount(self, text: str) -> int:
+        try:
+            amount = exact_units(text, 6)
+        except WireError:
+            raise ActionRefused("Invalid send") from None
+        if amount <= 0:
+            raise ActionRefused("Invalid send")
+        return amount
+
+    def _usd_class_transfer(self, account: Account, action: actions.UsdClassTransfer) -> dict[str, Any]:
+        amount = self._amount(action.amount)
+        available = account.spot_usdc if action.to_perp else Worth(account, self.state.markets).withdrawable
+        if amount > available:
+            raise ActionRefused("Insufficient balance for token transfer")
+        signed = amount if action.to_perp else -amount
+        account.cash += signed
+        account.spot_usdc -= signed
+        self._log(account, {"type": "accountClassTransfer", "usdc": action.amount, "toPerp": action.to_perp})
+        return DONE
+
+    def _usd_send(self, account: Account, action: actions.UsdSend) -> dict[str, Any]:
+        amount = self._amount(action.amount)
+        if amount > Worth(account, self.state.markets).withdrawable:
+            raise ActionRefused("Insufficient balance for token transfer")
+        try:
+            destination = self.state.enrol(address_text(action.destination), 0)
+        except WireError:
+            raise ActionRefused("Invalid send") from None
+        account.cash -= amount
+        destination.cash += amount
+        delta = {
+            "type": "internalTransfer",
+            "usdc": action.amount,
+            "user": account.address,
+            "destination": destination.address,
+            "fee": "0.0",
+        }
+        for side in (account, destination):
+            self._log(side, delta)
+        return DONE
+
+    def _withdraw(self, account: Account, action: actions.Withdraw) -> dict[str, Any]:
+        amount = self._amount(action.amount)
+        if amount <= WITHDRAWAL_FEE or amount > Worth(account, self.state.markets).withdrawable:
+            raise ActionRefused("Insufficient balance for withdrawal")
+        self.state.deposit(account, -amount)
+        return DONE
+
+    def _log(self, account: Account, delta: dict[str, Any]) -> None:
+        block = self.state.block
+        account.ledger.append({"time": block.time_ms, "hash": block.hash(), "delta": delta})
+        block.touched.add(account)

@@ -1,0 +1,120 @@
+"""What a local Hyperliquid can be told: network, balances, blocks, fees, market, limits, retention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text, exact_units, rate_units
+
+
+@dataclass(frozen=True, slots=True)
+class VenueConfig:
+    """Settings of one venue; every default is what the real venue does or what a demo needs.
+
+    Attributes:
+        seed: makes the synthetic market, trade ids and hashes repeatable.
+        network: whose signatures are accepted; the official SDK signs as testnet for every custom address.
+        lenient_network: also accept signatures made for the other network.
+        enrol: when an unseen address becomes an account: ``signed`` on its first signed action too, ``mentioned`` only
+            when somebody asked about it, subscribed to it or funded it. With ``mentioned`` a wrong hash, which recovers
+            a random address, is refused as on the real venue.
+        initial_balance: dollars of a new account.
+        balances: dollars by address, for accounts that exist from the start.
+        block_interval_ms: 0 makes a block of every action; otherwise actions wait for the next block.
+        block_order: inside a block, actions that place no GTC and no IOC first, then cancels, then the rest.
+        push_order: whether stream messages leave before the reply, after it, or as the seed has it.
+        error_suffix: order errors end in `` asset=N``.
+        partial_ioc_status: final status of an IOC order that filled in part.
+        update_on_partial_fill: tell `orderUpdates` of a partial fill of a resting order.
+        cloid_reuse: ``refuse_live`` refuses a client order id that a live order has, ``accept`` takes it.
+        taker_fee, maker_fee: fractions of the notional; a negative maker fee is a rebate.
+        funding_rate: hourly rate, fraction.
+        market: the outside market of every coin that no tape covers.
+        tapes: recorded market tapes to play instead.
+        speed: how fast tapes play.
+        market_interval_ms: how often the synthetic market moves.
+        prices: where the synthetic market starts, by coin.
+        ip_limits, address_limits: enforce the weight budget per IP, the action budget per address.
+        network_upgrade: accept post-only orders only.
+        schedule_cancel_volume: dollars that an account must have traded before it may schedule a cancel.
+        greeting: send the plain-text line when a socket opens.
+        idle_close_s: close a socket to which nothing was sent for so long.
+        book_interval_ms, context_interval_ms: least time between two pushes of `l2Book`; of asset contexts and mids.
+        orders_retained: how many orders of an account `orderStatus` and `historicalOrders` remember.
+        fills_page: rows of one `userFills` reply.
+        fills_served: how far back `userFillsByTime` reaches, in rows.
+        meta_file: a recorded `meta` reply to serve instead of the venue's own markets.
+    """
+
+    seed: int = 1
+    network: Literal["mainnet", "testnet"] = "testnet"
+    lenient_network: bool = False
+    enrol: Literal["signed", "mentioned"] = "signed"
+    initial_balance: str = "100000"
+    balances: Mapping[str, str] = field(default_factory=dict)
+    block_interval_ms: int = 0
+    block_order: bool = True
+    push_order: Literal["before", "after", "random"] = "before"
+    error_suffix: bool = True
+    partial_ioc_status: Literal["canceled", "filled"] = "canceled"
+    update_on_partial_fill: bool = True
+    cloid_reuse: Literal["refuse_live", "accept"] = "refuse_live"
+    taker_fee: str = "0.00045"
+    maker_fee: str = "0.00015"
+    funding_rate: str = "0.0000125"
+    market: Literal["synthetic", "none"] = "synthetic"
+    tapes: tuple[Path, ...] = ()
+    speed: float = 1.0
+    market_interval_ms: int = 100
+    prices: Mapping[str, str] = field(default_factory=dict)
+    ip_limits: bool = False
+    address_limits: bool = False
+    network_upgrade: bool = False
+    schedule_cancel_volume: int = 1_000_000
+    greeting: bool = True
+    idle_close_s: float = 60.0
+    book_interval_ms: int = 500
+    context_interval_ms: int = 1000
+    orders_retained: int = 2000
+    fills_page: int = 2000
+    fills_served: int = 10_000
+    meta_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work, with the name, the value and the rule.
+
+        Raises:
+            ValueError: a setting breaks its rule.
+        """
+        for name in ("taker_fee", "maker_fee", "funding_rate"):
+            _check(name, getattr(self, name), rate_units, "a decimal fraction with at most 10 decimals")
+        _check("initial_balance", self.initial_balance, _dollars, "dollars with at most 6 decimals")
+        for address, dollars in self.balances.items():
+            _check("balances", address, address_text, "an address of 40 hex digits")
+            _check(f"balances[{address}]", dollars, _dollars, "dollars with at most 6 decimals")
+        for name in ("block_interval_ms", "market_interval_ms", "book_interval_ms", "context_interval_ms"):
+            if getattr(self, name) < (0 if name != "market_interval_ms" else 1):
+                raise ValueError(f"{name}={getattr(self, name)}: milliseconds, not below zero")
+        for name in ("orders_retained", "fills_page", "fills_served"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a count of at least 1")
+        if not self.speed > 0:
+            raise ValueError(f"speed={self.speed}: must be above 0")
+        for tape in self.tapes:
+            if not Path(tape).is_file():
+                raise ValueError(f"tapes: no file {tape}")
+
+
+def _dollars(text: str) -> int:
+    return exact_units(text, 6)
+
+
+def _check(name: str, value: str, parse: object, rule: str) -> None:
+    assert callable(parse)
+    try:
+        parse(value)
+    except (WireError, TypeError):
+        raise ValueError(f"{name}={value!r}: must be {rule}") from None

@@ -1,0 +1,144 @@
+"""Info requests about markets. Each handler takes the request and returns the reply's object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from latentspeed.tools.venues.hyperliquid.candles import INTERVALS_MS, candle_row
+from latentspeed.tools.venues.hyperliquid.info_request import Request, book_shape, coin_of, is_natural, time_range
+from latentspeed.tools.venues.hyperliquid.markets import Market
+from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.wire import WireError, decimal_text
+
+BOOK_LEVELS = 20
+FUNDING_PAGE = 500
+
+
+class MarketInfo:
+    """Public market data."""
+
+    def __init__(self, state: VenueState) -> None:
+        self.state = state
+        self.handlers: dict[str, Callable[[Request], Any]] = {
+            "meta": self._meta,
+            "metaAndAssetCtxs": self._meta_and_contexts,
+            "allPerpMetas": lambda request: [self.state.universe.meta()],
+            "spotMeta": lambda request: self.state.universe.spot_meta(),
+            "spotMetaAndAssetCtxs": lambda request: [self.state.universe.spot_meta(), []],
+            "perpDexs": lambda request: [None],
+            "allMids": lambda request: self.all_mids(),
+            "l2Book": self.l2_book,
+            "recentTrades": self._recent_trades,
+            "candleSnapshot": self._candles,
+            "fundingHistory": self._funding_history,
+            "predictedFundings": self._predicted_fundings,
+            "exchangeStatus": lambda request: {"time": self.state.clock.now_ms(), "specialStatuses": None},
+            "marginTable": self._margin_table,
+            "perpsAtOpenInterestCap": lambda request: [],
+            "maxMarketOrderNtls": lambda request: [
+                [25, "15000000.0"],
+                [20, "5000000.0"],
+                [10, "2000000.0"],
+                [1, "500000.0"],
+            ],
+        }
+
+    def market(self, request: Request) -> Market | None:
+        """The market that a request names; None when there is none of that exact name."""
+        return self.state.by_coin.get(coin_of(request))
+
+    def _meta(self, request: Request) -> Any:
+        dex = request.get("dex")
+        return self.state.universe.meta() if not dex else None
+
+    def _meta_and_contexts(self, request: Request) -> Any:
+        return [self.state.universe.meta(), self.contexts()] if not request.get("dex") else None
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """Asset contexts in universe order."""
+        return [market.context() for market in self.state.markets]
+
+    def all_mids(self) -> dict[str, str]:
+        """Mid by coin; a coin without a two-sided book shows its last price."""
+        return {
+            coin: market.mid_text() or market.price_text(market.last) for coin, market in self.state.by_coin.items()
+        }
+
+    def l2_book(self, request: Request) -> dict[str, Any] | None:
+        """A book snapshot, aggregated when asked; None for an unknown coin."""
+        market = self.market(request)
+        figures, mantissa = book_shape(request)
+        if market is None:
+            return None
+        return self.book(market, figures, mantissa, BOOK_LEVELS)
+
+    def book(self, market: Market, figures: int | None, mantissa: int | None, depth: int) -> dict[str, Any]:
+        """The `l2Book` object."""
+        reply: dict[str, Any] = {"coin": market.instrument.name, "time": self.state.clock.now_ms()}
+        if figures is None:
+            reply["levels"] = market.levels(depth)
+            return reply
+        reply["levels"] = [
+            [market.level(level) for level in _aggregated(market, is_buy, figures, mantissa or 1, depth)]
+            for is_buy in (True, False)
+        ]
+        bid, ask = market.book.best_bid(), market.book.best_ask()
+        if bid is not None and ask is not None:
+            reply["spread"] = market.price_text(ask - bid)
+        return reply
+
+    def _recent_trades(self, request: Request) -> Any:
+        market = self.market(request)
+        return None if market is None else [trade.row() for trade in list(market.trades)[-10:][::-1]]
+
+    def _candles(self, request: Request) -> Any:
+        inner = request.get("req")
+        if not isinstance(inner, dict) or inner.get("interval") not in INTERVALS_MS:
+            raise WireError("req needs a coin, a known interval and a start time")
+        market = self.market(inner)
+        if market is None:
+            return None
+        interval = inner["interval"]
+        return [
+            candle_row(candle, market.instrument.name, interval, market.price_text, market.size_text)
+            for candle in market.candles.of(interval, *time_range(inner))
+        ]
+
+    def _funding_history(self, request: Request) -> Any:
+        market = self.market(request)
+        start, end = time_range(request)
+        if market is None:
+            return None
+        return [row for row in market.fundings if start <= row["time"] <= end][:FUNDING_PAGE]
+
+    def _predicted_fundings(self, request: Request) -> Any:
+        hour = 3_600_000
+        due = (self.state.clock.now_ms() // hour + 1) * hour
+        return [
+            [coin, [["HlPerp", {"fundingRate": decimal_text(market.funding_rate, 10), "nextFundingTime": due}]]]
+            for coin, market in self.state.by_coin.items()
+        ]
+
+    def _margin_table(self, request: Request) -> Any:
+        wanted = request.get("id")
+        if not is_natural(wanted):
+            raise WireError("missing id")
+        tables = dict(self.state.universe.margin_tables)
+        flat = {"description": "", "marginTiers": [{"lowerBound": "0.0", "maxLeverage": wanted}]}
+        return tables.get(wanted, flat if 0 < int(wanted or 0) < 50 else None)
+
+
+def _aggregated(market: Market, is_buy: bool, figures: int, mantissa: int, depth: int) -> list[tuple[int, int, int]]:
+    """Levels merged onto a coarser grid: bids down, asks up, so that the book never looks crossed."""
+    merged: dict[int, list[int]] = {}
+    for price, lots, count in market.book.depth(is_buy, 10_000):
+        step = max(10 ** max(len(str(price)) - figures, 0) * mantissa, 1)
+        bucket = price // step * step if is_buy else -(-price // step) * step
+        if bucket not in merged:
+            if len(merged) == depth:
+                break
+            merged[bucket] = [0, 0]
+        merged[bucket][0] += lots
+        merged[bucket][1] += count
+    return [(price, lots, count) for price, (lots, count) in merged.items()]

@@ -1,0 +1,259 @@
+"""Orders, fills and public trades of the venue, and the JSON objects that clients see of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from latentspeed.tools.venues.hyperliquid.wire import decimal_text, usd_text
+from latentspeed.tools.venues.matching import BookOrder
+
+if TYPE_CHECKING:
+    from latentspeed.tools.venues.hyperliquid.accounts import Account
+    from latentspeed.tools.venues.hyperliquid.markets import Market
+
+ZERO_HASH = "0x" + "0" * 64
+
+
+class Order(BookOrder):
+    """One order of one account, from its first check to its last status.
+
+    Attributes:
+        lots: what is still open; `orig_lots - lots` is filled.
+        status, status_ms: the newest status string and when it began.
+        filled_notional: sum of price units times lots of its fills.
+    """
+
+    __slots__ = (
+        "account",
+        "builder",
+        "builder_rate",
+        "cloid",
+        "filled_notional",
+        "market",
+        "orig_lots",
+        "reduce_only",
+        "status",
+        "status_ms",
+        "tif",
+        "timestamp",
+    )
+
+    def __init__(
+        self,
+        oid: int,
+        account: Account,
+        market: Market,
+        is_buy: bool,
+        price: int,
+        lots: int,
+        *,
+        tif: str = "Gtc",
+        reduce_only: bool = False,
+        cloid: str | None = None,
+        timestamp: int = 0,
+    ) -> None:
+        super().__init__(oid, account, is_buy, price, lots)
+        self.account = account
+        self.market = market
+        self.orig_lots = lots
+        self.tif = tif
+        self.reduce_only = reduce_only
+        self.cloid = cloid
+        self.timestamp = timestamp
+        self.status = "open"
+        self.status_ms = timestamp
+        self.filled_notional = 0
+        self.builder: str | None = None
+        self.builder_rate = 0
+
+    @property
+    def coin(self) -> str:
+        """Name of the market."""
+        return self.market.instrument.name
+
+
+class OrderRow:
+    """An order as it stood when it took a status: its lots change later, this row does not."""
+
+    __slots__ = ("lots", "order", "orig_lots", "status", "time_ms")
+
+    def __init__(self, order: Order, status: str, time_ms: int, lots: int, orig_lots: int) -> None:
+        self.order = order
+        self.status = status
+        self.time_ms = time_ms
+        self.lots = lots
+        self.orig_lots = orig_lots
+
+    def update(self) -> dict[str, Any]:
+        """The object of the `orderUpdates` stream."""
+        return {
+            "order": basic_order(self.order, self.lots, self.orig_lots),
+            "status": self.status,
+            "statusTimestamp": self.time_ms,
+        }
+
+    def history(self) -> dict[str, Any]:
+        """The object of `historicalOrders` and, inside its envelope, of `orderStatus`."""
+        return {
+            "order": frontend_order(self.order, self.lots, self.orig_lots),
+            "status": self.status,
+            "statusTimestamp": self.time_ms,
+        }
+
+
+def basic_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
+    """The short order object: optional keys are absent, never null."""
+    instrument = order.market.instrument
+    row: dict[str, Any] = {
+        "coin": instrument.name,
+        "side": "B" if order.is_buy else "A",
+        "limitPx": decimal_text(order.price, instrument.price_decimals),
+        "sz": decimal_text(lots, instrument.sz_decimals),
+        "oid": order.oid,
+        "timestamp": order.timestamp,
+        "origSz": decimal_text(orig_lots, instrument.sz_decimals),
+    }
+    if order.cloid is not None:
+        row["cloid"] = order.cloid
+    if order.reduce_only:
+        row["reduceOnly"] = True
+    return row
+
+
+def frontend_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
+    """The long order object: every key present, null where there is no value."""
+    instrument = order.market.instrument
+    return {
+        "coin": instrument.name,
+        "side": "B" if order.is_buy else "A",
+        "limitPx": decimal_text(order.price, instrument.price_decimals),
+        "sz": decimal_text(lots, instrument.sz_decimals),
+        "oid": order.oid,
+        "timestamp": order.timestamp,
+        "triggerCondition": "N/A",
+        "isTrigger": False,
+        "triggerPx": "0.0",
+        "children": [],
+        "isPositionTpsl": False,
+        "reduceOnly": order.reduce_only,
+        "orderType": "Market" if order.tif == "FrontendMarket" else "Limit",
+        "origSz": decimal_text(orig_lots, instrument.sz_decimals),
+        "tif": order.tif,
+        "cloid": order.cloid,
+    }
+
+
+class Fill:
+    """One side of one trade. Money is integer millionths of a dollar, sizes are lots, the price is in price units."""
+
+    __slots__ = (
+        "builder_fee",
+        "closed_pnl",
+        "crossed",
+        "direction",
+        "fee",
+        "hash",
+        "lots",
+        "order",
+        "price",
+        "start_lots",
+        "tid",
+        "time_ms",
+    )
+
+    def __init__(
+        self,
+        order: Order,
+        price: int,
+        lots: int,
+        time_ms: int,
+        start_lots: int,
+        direction: str,
+        closed_pnl: int,
+        hash_: str,
+        crossed: bool,
+        fee: int,
+        builder_fee: int,
+        tid: int,
+    ) -> None:
+        self.order = order
+        self.price = price
+        self.lots = lots
+        self.time_ms = time_ms
+        self.start_lots = start_lots
+        self.direction = direction
+        self.closed_pnl = closed_pnl
+        self.hash = hash_
+        self.crossed = crossed
+        self.fee = fee
+        self.builder_fee = builder_fee
+        self.tid = tid
+
+    def row(self) -> dict[str, Any]:
+        """The fill object of `userFills` and of the streams."""
+        order = self.order
+        instrument = order.market.instrument
+        row: dict[str, Any] = {
+            "coin": instrument.name,
+            "px": decimal_text(self.price, instrument.price_decimals),
+            "sz": decimal_text(self.lots, instrument.sz_decimals),
+            "side": "B" if order.is_buy else "A",
+            "time": self.time_ms,
+            "startPosition": decimal_text(self.start_lots, instrument.sz_decimals),
+            "dir": self.direction,
+            "closedPnl": usd_text(self.closed_pnl),
+            "hash": self.hash,
+            "oid": order.oid,
+            "crossed": self.crossed,
+            "fee": usd_text(self.fee),
+        }
+        if self.builder_fee:
+            row["builderFee"] = usd_text(self.builder_fee)
+        row["tid"] = self.tid
+        if order.cloid is not None:
+            row["cloid"] = order.cloid
+        row["feeToken"] = "USDC"
+        row["twapId"] = None
+        return row
+
+
+class Trade:
+    """One public print."""
+
+    __slots__ = ("buyer", "hash", "is_buy", "lots", "market", "price", "seller", "tid", "time_ms")
+
+    def __init__(
+        self,
+        market: Market,
+        is_buy: bool,
+        price: int,
+        lots: int,
+        time_ms: int,
+        hash_: str,
+        tid: int,
+        buyer: str,
+        seller: str,
+    ) -> None:
+        self.market = market
+        self.is_buy = is_buy
+        self.price = price
+        self.lots = lots
+        self.time_ms = time_ms
+        self.hash = hash_
+        self.tid = tid
+        self.buyer = buyer
+        self.seller = seller
+
+    def row(self) -> dict[str, Any]:
+        """The trade object; `side` is the aggressor's."""
+        instrument = self.market.instrument
+        return {
+            "coin": instrument.name,
+            "side": "B" if self.is_buy else "A",
+            "px": decimal_text(self.price, instrument.price_decimals),
+            "sz": decimal_text(self.lots, instrument.sz_decimals),
+            "time": self.time_ms,
+            "hash": self.hash,
+            "tid": self.tid,
+            "users": [self.buyer, self.seller],
+        }

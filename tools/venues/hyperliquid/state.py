@@ -1,0 +1,199 @@
+"""Everything the venue knows, and the few ways in which it changes.
+
+Accounts appear, orders take statuses, trades settle. Every change goes into the current block, which the streams tell
+when it ends.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from latentspeed.tools.venues.hyperliquid.accounts import Account, Holding
+from latentspeed.tools.venues.hyperliquid.agents import AgentBook
+from latentspeed.tools.venues.hyperliquid.blocks import Block
+from latentspeed.tools.venues.hyperliquid.clock import VenueClock
+from latentspeed.tools.venues.hyperliquid.config import VenueConfig
+from latentspeed.tools.venues.hyperliquid.markets import Market
+from latentspeed.tools.venues.hyperliquid.metadata import Universe, load_universe
+from latentspeed.tools.venues.hyperliquid.orders import Fill, Order, OrderRow, Trade
+from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units, rate_units, share
+
+OUTSIDE_MAKER = "0x" + "0" * 36 + "0a11"
+OUTSIDE_TAKER = "0x" + "0" * 36 + "0b22"
+FIRST_OID = 70_000_000_000
+TID_MODULUS = 1 << 50
+TID_STEP = 0x2545F4914F6CD | 1
+
+
+class VenueState:
+    """Markets, accounts and the block in progress.
+
+    Attributes:
+        fees: what the venue has earned, in USD units; negative when rebates exceed charges.
+        block: the block in progress. Between blocks it is the one that comes next.
+    """
+
+    def __init__(self, config: VenueConfig, clock: VenueClock | None = None) -> None:
+        self.config = config
+        self.clock = clock or VenueClock()
+        self.random = random.Random(config.seed)
+        self.universe: Universe = load_universe(config.meta_file, dict(config.prices))
+        funding = rate_units(config.funding_rate)
+        self.markets = [Market(instrument, funding) for instrument in self.universe.instruments]
+        self.by_coin = {market.instrument.name: market for market in self.markets}
+        self.agents = AgentBook()
+        self.accounts: dict[str, Account] = {}
+        self.outside_maker = Account(OUTSIDE_MAKER, 0, 1, is_outside=True)
+        self.outside_taker = Account(OUTSIDE_TAKER, 0, 1, is_outside=True)
+        self.fees = 0
+        self.taker_rate = rate_units(config.taker_fee)
+        self.maker_rate = rate_units(config.maker_fee)
+        self._oid = FIRST_OID + self.random.randrange(10**9)
+        self._tid = self.random.randrange(TID_MODULUS)
+        self._height = 0
+        self.block = self._next_block()
+        self._initial_cash = exact_units(config.initial_balance, 6)
+        for address, dollars in config.balances.items():
+            self.enrol(address_text(address), exact_units(dollars, 6))
+
+    # -- blocks --------------------------------------------------------------------------------------------------------
+
+    def _next_block(self) -> Block:
+        self._height += 1
+        return Block(self._height, self.clock.now_ms(), self.config.seed)
+
+    def begin_block(self) -> Block:
+        """Give the block its time, which never runs backwards unless the clock was moved."""
+        self.block.time_ms = self.clock.now_ms()
+        return self.block
+
+    def end_block(self) -> Block:
+        """Close the block and return it."""
+        done = self.block
+        self.block = self._next_block()
+        return done
+
+    def next_oid(self) -> int:
+        """A new order id."""
+        self._oid += 1 + self._oid % 7
+        return self._oid
+
+    def next_tid(self) -> int:
+        """A new trade id: 50 bits, never zero, never twice."""
+        self._tid = (self._tid + TID_STEP) % TID_MODULUS
+        return self._tid or self.next_tid()
+
+    # -- accounts ------------------------------------------------------------------------------------------------------
+
+    def enrol(self, address: str, balance: int | None = None) -> Account:
+        """Return the account of an address, making it with its starting balance when it is new."""
+        account = self.accounts.get(address)
+        if account is None:
+            cash = self._initial_cash if balance is None else balance
+            account = self.accounts[address] = Account(address, 0, self.config.orders_retained)
+            if cash:
+                self.deposit(account, cash)
+        return account
+
+    def mentioned(self, address: str) -> Account | None:
+        """Return the account that somebody asks about; a new address becomes one, an agent or a builder does not."""
+        account = self.accounts.get(address)
+        if account is not None or not self._initial_cash or address in (OUTSIDE_MAKER, OUTSIDE_TAKER):
+            return account
+        return None if self.agents.is_or_was_agent(address) else self.enrol(address)
+
+    def deposit(self, account: Account, amount: int) -> None:
+        """Add dollars from outside the venue; a negative amount takes them out."""
+        account.cash += amount
+        text = f"{abs(amount) // 10**6}.{abs(amount) % 10**6:06d}"
+        kind = "deposit" if amount >= 0 else "withdraw"
+        delta: dict[str, Any] = {"type": kind, "usdc": text}
+        if amount < 0:
+            delta.update(nonce=self.block.time_ms, fee="0.0")
+        account.ledger.append({"time": self.block.time_ms, "hash": self.block.hash(), "delta": delta})
+        self.block.touched.add(account)
+
+    def holding(self, account: Account, market: Market) -> Holding:
+        """An account's position record in a market."""
+        instrument = market.instrument
+        return account.holding(instrument.asset, instrument.max_leverage, instrument.only_isolated)
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def set_status(self, order: Order, status: str, lots: int | None = None, recorded: bool = True) -> None:
+        """Give an order a status, tell it, and keep the row in the history unless it only repeats the one before."""
+        if order.account.is_outside:
+            return
+        row = OrderRow(order, status, self.block.time_ms, order.lots if lots is None else lots, order.orig_lots)
+        order.status, order.status_ms = status, self.block.time_ms
+        self.block.add_update(row)
+        if recorded:
+            order.account.history.append(row)
+
+    def rest(self, order: Order) -> None:
+        """Put an order on the book and on its account's open list."""
+        order.market.book.rest(order)
+        self.block.books.add(order.market)
+        if not order.account.is_outside:
+            order.account.opened(order)
+
+    def finish(self, order: Order, status: str) -> None:
+        """Give an order that is off the book its last status."""
+        if order.account.is_outside:
+            order.market.outside[order.is_buy].pop(order.price, None)
+            return
+        self.set_status(order, status)
+        order.account.closed(order)
+
+    def pull(self, order: Order, status: str) -> None:
+        """Take a resting order off the book and finish it."""
+        order.market.book.cancel(order)
+        self.block.books.add(order.market)
+        self.finish(order, status)
+
+    def cancel_unasked(self, order: Order, status: str) -> None:
+        """Tell that the venue, not the user, ended an order that is already off the book."""
+        self.finish(order, status)
+        if not order.account.is_outside:
+            self.block.cancels.setdefault(order.account, []).append(order)
+
+    # -- trades --------------------------------------------------------------------------------------------------------
+
+    def settle(self, maker: Order, taker: Order, lots: int) -> None:
+        """Book one trade on both accounts and print it; the book has already lowered both orders."""
+        market, price, block = maker.market, maker.price, self.block
+        tid, hash_ = self.next_tid(), block.hash()
+        for order, crossed in ((taker, True), (maker, False)):
+            account = order.account
+            holding = self.holding(account, market)
+            start = holding.lots
+            signed = lots if order.is_buy else -lots
+            order.filled_notional += lots * price
+            if account.is_outside:
+                account.trade(holding, signed, price, 0)
+            else:
+                notional = lots * price
+                fee = share(notional, self.taker_rate if crossed else self.maker_rate)
+                builder_fee = share(notional, order.builder_rate) if order.builder_rate else 0
+                profit, direction = account.trade(holding, signed, price, fee + builder_fee)
+                self.fees += fee + builder_fee
+                account.volume += notional
+                fill = Fill(
+                    order, price, lots, block.time_ms, start, direction, profit, hash_, crossed,
+                    fee + builder_fee, builder_fee, tid,
+                )  # fmt: skip
+                account.fills.append(fill)
+                block.add_fill(fill)
+            market.open_lots += max(holding.lots, 0) - max(start, 0)
+        buyer, seller = (taker, maker) if taker.is_buy else (maker, taker)
+        trade = Trade(
+            market, taker.is_buy, price, lots, block.time_ms, hash_, tid, buyer.account.address, seller.account.address
+        )
+        market.record(trade)
+        block.add_trade(trade)
+        block.books.add(market)
+        if not maker.lots:
+            self.finish(maker, "filled")
+        elif self.config.update_on_partial_fill:
+            self.set_status(maker, "open", recorded=False)

@@ -1,0 +1,289 @@
+"""A local Hyperliquid, whole: state, market, endpoints and the loop that turns actions into blocks.
+
+request -> decode -> [queue] -> block: execute -> reply
+                                  |
+                                  +-> streams tell it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from latentspeed.tools.venues.hyperliquid.accounts import Account
+from latentspeed.tools.venues.hyperliquid.actions import Envelope
+from latentspeed.tools.venues.hyperliquid.blocks import Block
+from latentspeed.tools.venues.hyperliquid.clock import VenueClock
+from latentspeed.tools.venues.hyperliquid.config import VenueConfig
+from latentspeed.tools.venues.hyperliquid.exchange import Exchange, Reply, block_class
+from latentspeed.tools.venues.hyperliquid.faults import Faults
+from latentspeed.tools.venues.hyperliquid.funding import Funding
+from latentspeed.tools.venues.hyperliquid.info import Info
+from latentspeed.tools.venues.hyperliquid.markets import Market
+from latentspeed.tools.venues.hyperliquid.outside import NEUTRAL_DECIMALS, Outside
+from latentspeed.tools.venues.hyperliquid.server import Server
+from latentspeed.tools.venues.hyperliquid.sockets import Socket
+from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.streams import Streams
+from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units
+from latentspeed.tools.venues.market import Source, SyntheticMarket
+from latentspeed.tools.venues.tape import TapePlayer
+
+log = logging.getLogger(__name__)
+
+TAPE_INTERVAL_MS = 10
+LATER_S = 0.002
+
+
+class HyperliquidVenue:
+    """A venue on loopback sockets, for a test or a demo to embed.
+
+    ``async with HyperliquidVenue(config) as venue:`` serves until the block is left. Everything runs in the loop of the
+    caller; no method may be called from another thread.
+    """
+
+    def __init__(self, config: VenueConfig | None = None, clock: VenueClock | None = None) -> None:
+        self.config = config or VenueConfig()
+        self.state = VenueState(self.config, clock)
+        self.clock = self.state.clock
+        self.exchange = Exchange(self.state)
+        self.info = Info(self.state)
+        self.streams = Streams(self.state, self.info)
+        self.outside = Outside(self.state, self.exchange.placing)
+        self.funding = Funding(self.state)
+        self.faults = Faults()
+        self.sources = self._make_sources()
+        self._queue: list[tuple[Envelope, Callable[[Reply], None]]] = []
+        self._held: deque[Block] = deque()
+        self._push_random = random.Random(self.config.seed)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server = Server(self)
+        self._started_ns = 0
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> HyperliquidVenue:
+        """Start on free loopback ports."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop and close every socket."""
+        await self.stop()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, control_port: int = 0) -> None:
+        """Open the market, listen, and begin to make blocks."""
+        self._started_ns = time.monotonic_ns()
+        self.state.begin_block()
+        for source in self.sources:
+            source.open(self.outside)
+        self._end_block()
+        await self._server.start(host, port, control_port)
+        loops = [self._market_loop(), self._idle_loop()]
+        if self.config.block_interval_ms:
+            loops.append(self._block_loop())
+        self._tasks = [asyncio.create_task(self._guarded(loop)) for loop in loops]
+
+    async def stop(self) -> None:
+        """Close every socket and end."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+        await self._server.stop()
+
+    @property
+    def port(self) -> int:
+        """Port of `/info`, `/exchange` and `/ws`."""
+        return self._server.port
+
+    @property
+    def base_url(self) -> str:
+        """What the official SDK takes as `base_url`."""
+        return f"http://{self._server.host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The socket address."""
+        return f"ws://{self._server.host}:{self.port}/ws"
+
+    @property
+    def control_url(self) -> str:
+        """Where faults are ordered."""
+        return f"http://{self._server.host}:{self._server.control_port}/control"
+
+    # -- what an embedding test asks and does --------------------------------------------------------------------------
+
+    def fills(self, user: str) -> list[dict[str, Any]]:
+        """Every fill that the account ever had, oldest first, as `userFills` rows."""
+        account = self.state.accounts.get(address_text(user))
+        return [] if account is None else [fill.row() for fill in account.fills]
+
+    def account(self, user: str) -> Account:
+        """The account of an address, made with the initial balance when it is new."""
+        return self.state.enrol(address_text(user))
+
+    def fund(self, user: str, dollars: str) -> None:
+        """Add dollars to an account; a new one then has just these."""
+        address = address_text(user)
+        self.state.begin_block()
+        account = self.state.accounts.get(address) or self.state.enrol(address, 0)
+        self.state.deposit(account, exact_units(dollars, 6))
+        self._end_block()
+
+    def set_price(self, coin: str, price: str) -> None:
+        """Move the outside market of a coin: oracle, mark and the synthetic quotes, which meet users' orders at once.
+
+        Raises:
+            ValueError: an unknown coin or a price that is no decimal.
+        """
+        market = self.market(coin)
+        neutral = exact_units(price, NEUTRAL_DECIMALS)
+        self.state.begin_block()
+        for source in self.sources:
+            if coin in source.coins:
+                source.set_price(self.outside, coin, neutral)
+        self.outside.set_reference(coin, neutral)
+        market.mark = market.oracle
+        self._end_block()
+
+    def market(self, coin: str) -> Market:
+        """A market by its coin.
+
+        Raises:
+            ValueError: no such coin.
+        """
+        market = self.state.by_coin.get(coin)
+        if market is None:
+            raise ValueError(f"no market {coin!r}; there are {', '.join(self.state.by_coin)}")
+        return market
+
+    def drop_sockets(self, with_close_frame: bool = False) -> int:
+        """Hang up on every client socket; returns how many there were."""
+        sockets: list[Socket] = list(self.streams.sockets)
+        for socket in sockets:
+            if with_close_frame:
+                socket.close(1001, "Going away")
+            else:
+                socket.abort()
+        return len(sockets)
+
+    # -- blocks --------------------------------------------------------------------------------------------------------
+
+    def submit(self, envelope: Envelope, on_reply: Callable[[Reply], None]) -> None:
+        """Execute a request now, or with the next block, and hand its reply over."""
+        if self.config.block_interval_ms:
+            self._queue.append((envelope, on_reply))
+        else:
+            on_reply(self.execute_now(envelope))
+
+    def execute_now(self, envelope: Envelope) -> Reply:
+        """Execute a request in a block of its own."""
+        self.state.begin_block()
+        reply = self.exchange.execute(envelope)
+        self._end_block()
+        return reply
+
+    def make_block(self) -> None:
+        """Execute everything that waits, in the in-block order, and tell it."""
+        queue, self._queue = self._queue, []
+        if self.config.block_order:
+            queue.sort(key=lambda entry: block_class(entry[0].action))
+        self.state.begin_block()
+        replies = [(self.exchange.execute(envelope), on_reply) for envelope, on_reply in queue]
+        self._end_block()
+        for reply, on_reply in replies:
+            on_reply(reply)
+
+    def _end_block(self) -> None:
+        block = self.state.end_block()
+        if block.is_empty:
+            return
+        order = self.config.push_order
+        if order == "random":
+            order = self._push_random.choice(("before", "after"))
+        if order == "before" and not self._held:
+            self.streams.publish(block)
+            return
+        self._held.append(block)
+        asyncio.get_running_loop().call_later(LATER_S, self._release)
+
+    def _release(self) -> None:
+        if self._held:
+            self.streams.publish(self._held.popleft())
+
+    # -- loops ---------------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, loop: Any) -> None:
+        try:
+            await loop
+        except Exception:
+            log.exception("the venue's loop failed")
+            raise
+
+    async def _block_loop(self) -> None:
+        interval = self.config.block_interval_ms / 1000
+        due = time.monotonic() + interval
+        while True:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due = max(due + interval, time.monotonic())
+            self.make_block()
+
+    async def _market_loop(self) -> None:
+        interval = TAPE_INTERVAL_MS if self.config.tapes else self.config.market_interval_ms
+        synthetic_every = max(1, self.config.market_interval_ms // interval)
+        step = 0
+        while True:
+            await asyncio.sleep(interval / 1000)
+            step += 1
+            self.tick(include_synthetic=not step % synthetic_every)
+
+    def tick(self, include_synthetic: bool = True) -> None:
+        """One step of everything that goes by time: outside market, funding, scheduled cancels, timed pushes."""
+        now = self.clock.now_ms()
+        self.state.begin_block()
+        elapsed = time.monotonic_ns() - self._started_ns
+        for source in self.sources:
+            if include_synthetic or not isinstance(source, SyntheticMarket):
+                source.step(self.outside, elapsed)
+        self.funding.settle_due(now)
+        for account in self.state.accounts.values():
+            if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:
+                account.scheduled_cancel_ms = None
+                for order in list(account.open_orders.values()):
+                    self.state.pull(order, "scheduledCancel")
+        self._end_block()
+        self.streams.tick(now)
+
+    async def _idle_loop(self) -> None:
+        limit = self.config.idle_close_s
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            oldest = time.monotonic() - limit
+            for socket in list(self.streams.sockets):
+                if socket.last_sent < oldest:
+                    socket.close(1000, "Inactive")
+
+    def _make_sources(self) -> list[Source]:
+        coins = frozenset(market.instrument.name for market in self.state.markets if not market.instrument.is_delisted)
+        sources: list[Source] = [TapePlayer(path, coins, self.config.speed) for path in self.config.tapes]
+        covered = frozenset[str]().union(*(source.coins for source in sources))
+        if self.config.market == "synthetic":
+            prices = {
+                market.instrument.name: market.oracle * 10 ** (NEUTRAL_DECIMALS - market.instrument.price_decimals)
+                for market in self.state.markets
+                if market.instrument.name in coins - covered
+            }
+            sources.append(SyntheticMarket(prices, self.config.seed))
+        return sources
