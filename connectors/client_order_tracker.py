@@ -191,7 +191,7 @@ class ClientOrderTracker:
         if order is None or order.is_done:
             return False
         order.cancel_in_flight = False
-        order.cancel_rejected = is_answer
+        order.cancel_rejected = is_answer and order.cancel_requested
         self.events.error(
             "cancel_rejected" if is_answer else "cancel_unanswered",
             f"cancel of {client_order_id}: {reason}",
