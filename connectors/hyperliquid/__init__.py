@@ -1,1 +1,7 @@
 """Hyperliquid: wire forms, signing, REST, streams and the connector."""
+
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.keys import InvalidKey, SigningKey
+from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
+
+__all__ = ["HyperliquidConfig", "HyperliquidPerpetualConnector", "InvalidKey", "SigningKey"]

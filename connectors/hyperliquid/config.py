@@ -37,6 +37,7 @@ class HyperliquidConfig:
         place_expiry_ms: After how long the venue shall refuse an order that it has not taken yet.
         expiry_margin_ms: How long after that an order the venue does not know counts as never taken.
         request_timeout_s: How long an answer is waited for.
+        connect_timeout_s: How long connecting and the first synchronisation may take.
         max_batch: Orders or cancels in one signed action.
         max_requests_in_flight: Signed actions on their way at once; what comes meanwhile forms batches.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
@@ -58,6 +59,7 @@ class HyperliquidConfig:
     place_expiry_ms: int = 5_000
     expiry_margin_ms: int = 3_000
     request_timeout_s: float = 5.0
+    connect_timeout_s: float = 30.0
     max_batch: int = 40
     max_requests_in_flight: int = 8
     quote_max_age_s: float = 15.0
@@ -90,7 +92,7 @@ class HyperliquidConfig:
         for name in ("place_expiry_ms", "expiry_margin_ms", "max_requests_in_flight"):
             if getattr(self, name) < 1:
                 raise InvalidOption(name, getattr(self, name), "a positive whole number")
-        for name in ("request_timeout_s", "quote_max_age_s"):
+        for name in ("request_timeout_s", "connect_timeout_s", "quote_max_age_s"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
         for name in ("stale_after_s", "reconcile_every_s"):

@@ -259,6 +259,12 @@ class Meta(Message):
     collateralToken: int = 0  # noqa: N815
 
 
+class ExchangeStatus(Message):
+    """The venue's clock."""
+
+    time: int
+
+
 # --- sockets ---
 
 
@@ -347,6 +353,7 @@ CLEARINGHOUSE_PUSH = decoder(ClearinghousePush)
 SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)
 USER_ROLE = decoder(UserRole)
 META = decoder(Meta)
+EXCHANGE_STATUS = decoder(ExchangeStatus)
 SUBSCRIPTION_RESPONSE = decoder(SubscriptionResponse)
 POST_REPLY = decoder(PostReply)
 TEXT = decoder(str)

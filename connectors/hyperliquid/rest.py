@@ -90,6 +90,14 @@ class RestClient:
                 self.budget.exhaust()
             raise
 
+    async def venue_time_ms(self) -> int | None:
+        """The venue's clock, None where it does not tell."""
+        try:
+            body = await self.info({"type": "exchangeStatus"}, LIGHT)
+            return messages.EXCHANGE_STATUS.decode(body).time
+        except (HttpStatusError, *MalformedMessage):
+            return None
+
     async def meta(self) -> Meta:
         """All perpetual markets of the venue's own dex."""
         return self._decode(messages.META, await self.info({"type": "meta"}, ORDINARY), "meta")

@@ -1,0 +1,132 @@
+"""Everything the venue says of the account's orders and fills, from whatever source, on its way into the reducer.
+
+Orders of other engines and of other programs are kept to be shown; they are never tracked and never cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.events import OrderUpdate
+from latentspeed.connectors.hyperliquid import messages
+from latentspeed.connectors.hyperliquid.fills import trade_update
+from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow, OrderStatusRow
+from latentspeed.connectors.hyperliquid.reports import order_update, own_order_id
+from latentspeed.connectors.hyperliquid.streams import Handler
+from latentspeed.connectors.market_state import MarketState
+from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.types import OrderState, ReportSource
+
+
+class AccountReports:
+    """Reduces rows of orders and fills."""
+
+    def __init__(
+        self,
+        tracker: ClientOrderTracker,
+        market: MarketState,
+        *,
+        account: str,
+        engine_instance: int,
+        on_new_fill: Callable[[FillRow, TradingRule], None],
+        on_problem: Callable[[str, str], None],
+    ) -> None:
+        """Has heard nothing yet.
+
+        Args:
+            tracker: Whose orders these are.
+            market: The rules, by the venue's names.
+            account: The address that is read, lower case.
+            engine_instance: Tells this engine's orders from others.
+            on_new_fill: Called with each fill that was counted or shown for the first time.
+            on_problem: Called with a code and a text for what could not be understood.
+        """
+        self.newest_fill_ms = 0
+        """The venue's time of the newest fill."""
+        self.foreign_orders: dict[int, OrderRow] = {}
+        """Open orders of other engines and programs, by the venue's number."""
+        self.other_market_rows = 0
+        """Rows of markets that this connector does not trade, such as spot and builder dexs."""
+        self._tracker = tracker
+        self._market = market
+        self._account = account
+        self._engine_instance = engine_instance
+        self._on_new_fill = on_new_fill
+        self._on_problem = on_problem
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Who takes the messages of which channel."""
+        return {"orderUpdates": self._on_order_updates, "userFills": self._on_user_fills}
+
+    def own_id(self, cloid: str | None) -> str | None:
+        """The client order id of an order of this engine, None for any other."""
+        return own_order_id(cloid, self._engine_instance)
+
+    def order_update(self, row: OrderStatusRow, source: ReportSource) -> OrderUpdate | None:
+        """The report that a row makes; None for another engine's order and for another market."""
+        rule = self._market.rules_by_symbol.get(row.order.coin)
+        if rule is None:
+            self.other_market_rows += 1
+            return None
+        client_order_id = self.own_id(row.order.cloid)
+        if client_order_id is None:
+            if row.status in ("open", "triggered"):
+                self.foreign_orders[row.order.oid] = row.order
+            else:
+                self.foreign_orders.pop(row.order.oid, None)
+            return None
+        update = order_update(row.order, row.status, row.statusTimestamp, client_order_id, rule, source)
+        if update.state is OrderState.UNKNOWN:
+            self._on_problem("unknown_status", f"order {client_order_id}: {row.status!r}")
+        return update
+
+    def take_order(self, row: OrderStatusRow, source: ReportSource) -> None:
+        """Reduces an order with its status."""
+        update = self.order_update(row, source)
+        if update is not None:
+            self._tracker.process_order_update(update)
+
+    def take_fill(self, row: FillRow, source: ReportSource) -> bool:
+        """Counts a fill, whoever's order it belongs to; False when it was counted before or has to wait."""
+        rule = self._market.rules_by_symbol.get(row.coin)
+        if rule is None:
+            self.other_market_rows += 1
+            return False
+        client_order_id = self.own_id(row.cloid)
+        try:
+            trade = trade_update(row, rule, client_order_id, source)
+        except ValueError as error:
+            self._on_problem("malformed_message", f"fill {row.tid} of {row.coin}: {error}")
+            return False
+        if row.cloid is not None and client_order_id is None:
+            is_new = self._tracker.process_foreign_trade(trade)
+        else:
+            is_new = self._tracker.process_trade_update(trade)
+        self.newest_fill_ms = max(self.newest_fill_ms, row.time)
+        if is_new:
+            self._on_new_fill(row, rule)
+        return is_new
+
+    # --- streams ---
+
+    def _on_order_updates(self, data: msgspec.Raw, mono_ns: int) -> None:
+        for row in messages.ORDER_STATUS_ROWS.decode(data, self._malformed("orderUpdates")):
+            self.take_order(row, ReportSource.STREAM)
+
+    def _on_user_fills(self, data: msgspec.Raw, mono_ns: int) -> None:
+        push = messages.USER_FILLS.decode(data)
+        if push.user and push.user.lower() != self._account:
+            self._on_problem("wrong_account", f"userFills of {push.user}")
+            return
+        rows = messages.FILL_ROWS.decode_each(push.fills, self._malformed("userFills"))
+        if push.isSnapshot:
+            rows.sort(key=lambda row: row.time)
+        for row in rows:
+            self.take_fill(row, ReportSource.STREAM)
+
+    def _malformed(self, channel: str) -> Callable[[str], None]:
+        return lambda text: self._on_problem("malformed_message", f"{channel}: {text}")

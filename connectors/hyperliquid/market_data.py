@@ -1,0 +1,217 @@
+"""Market data of the subscribed pairs: from the venue's messages to the reused quotes, books and trades.
+
+The touch comes from `bbo`, which is pushed only when it changes, and is confirmed by `l2Book`, which comes regularly.
+What was received before a reconnect is not fresh until the venue has sent it again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from latentspeed.connectors.hyperliquid import messages
+from latentspeed.connectors.hyperliquid.fills import side_of
+from latentspeed.connectors.hyperliquid.messages import Level
+from latentspeed.connectors.hyperliquid.streams import Handler, Subscription
+from latentspeed.connectors.market_state import MarketState
+from latentspeed.connectors.quote import MarketTrade, Quote
+
+_HOUR_NS = 3_600_000_000_000
+_MS = 1_000_000
+_REMEMBERED_TRADES = 512
+
+
+class _Feed:
+    """What is known of one pair's stream on this connection; times are 0 when nothing has come yet."""
+
+    __slots__ = ("book_venue_ns", "heard_mono_ns", "quote", "recent", "recent_ids", "touch_mono_ns", "trade")
+
+    def __init__(self, quote: Quote) -> None:
+        self.quote = quote
+        self.trade = MarketTrade(quote.trading_pair)
+        self.touch_mono_ns = 0
+        self.heard_mono_ns = 0
+        self.book_venue_ns = 0
+        self.recent: deque[int] = deque(maxlen=_REMEMBERED_TRADES)
+        self.recent_ids: set[int] = set()
+
+
+class MarketFeed:
+    """Keeps the latest market data of the subscribed pairs and tells the listener of changes."""
+
+    def __init__(
+        self,
+        market: MarketState,
+        *,
+        publish_quote: Callable[[Quote], None],
+        on_mark: Callable[[str, float], None],
+        on_problem: Callable[[str, str], None],
+    ) -> None:
+        """Begins without pairs.
+
+        Args:
+            market: Where quotes and books are kept.
+            publish_quote: Called when a quote was changed.
+            on_mark: Called with a pair and its new mark price.
+            on_problem: Called with a code and a text for what could not be understood.
+        """
+        self._market = market
+        self._publish_quote = publish_quote
+        self._on_mark = on_mark
+        self._on_problem = on_problem
+        self._by_pair: dict[str, _Feed] = {}
+        self._by_symbol: dict[str, _Feed] = {}
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Who takes the messages of which channel."""
+        return {
+            "bbo": self._on_bbo,
+            "l2Book": self._on_book,
+            "trades": self._on_trades,
+            "activeAssetCtx": self._on_context,
+        }
+
+    def add(self, trading_pair: str, symbol: str) -> None:
+        """Begins to keep a pair."""
+        if trading_pair not in self._by_pair:
+            self._by_pair[trading_pair] = self._by_symbol[symbol] = _Feed(self._market.quote(trading_pair))
+
+    def invalidate(self) -> None:
+        """Nothing is fresh any more: the connection was lost."""
+        for feed in self._by_pair.values():
+            feed.touch_mono_ns = feed.heard_mono_ns = 0
+            feed.quote.received_mono_ns = 0
+
+    def is_fresh(self, trading_pair: str, max_age_s: float) -> bool:
+        """Whether the touch was said or confirmed on this connection, and not too long ago."""
+        feed = self._by_pair.get(trading_pair)
+        return feed is not None and bool(feed.touch_mono_ns) and _age_s(feed.touch_mono_ns) <= max_age_s
+
+    def silent_pairs(self, longer_than_s: float) -> list[str]:
+        """The pairs that were heard of on this connection, but not for so long."""
+        return [
+            pair
+            for pair, feed in self._by_pair.items()
+            if feed.heard_mono_ns and _age_s(feed.heard_mono_ns) > longer_than_s
+        ]
+
+    # --- messages ---
+
+    def _on_bbo(self, data: msgspec.Raw, mono_ns: int) -> None:
+        message = messages.BBO.decode(data)
+        feed = self._by_symbol.get(message.coin)
+        if feed is None:
+            return
+        feed.heard_mono_ns = mono_ns
+        bid, ask = message.bbo
+        if not (_is_sound(bid) and _is_sound(ask)):
+            self._on_problem("malformed_message", f"bbo of {message.coin}: {bytes(data)[:200]!r}")
+            return
+        venue_ns = message.time * _MS
+        if venue_ns >= feed.quote.venue_utc_ns:
+            _set_touch(feed, bid, ask, venue_ns, mono_ns)
+            self._publish_quote(feed.quote)
+
+    def _on_book(self, data: msgspec.Raw, mono_ns: int) -> None:
+        message = messages.L2_BOOK.decode(data)
+        feed = self._by_symbol.get(message.coin)
+        if feed is None:
+            return
+        feed.heard_mono_ns = mono_ns
+        bids, asks = message.levels
+        if not (all(map(_is_sound, bids)) and all(map(_is_sound, asks))):
+            self._on_problem("malformed_message", f"l2Book of {message.coin}: {bytes(data)[:200]!r}")
+            return
+        venue_ns = message.time * _MS
+        if venue_ns < feed.book_venue_ns:
+            return
+        feed.book_venue_ns = venue_ns
+        quote = feed.quote
+        book = self._market.book(quote.trading_pair)
+        book.set_levels([(level.px, level.sz) for level in bids], [(level.px, level.sz) for level in asks])
+        book.venue_utc_ns = venue_ns
+        book.received_mono_ns = mono_ns
+        if venue_ns >= quote.venue_utc_ns:
+            before = quote.bid, quote.ask, quote.bid_size, quote.ask_size, bool(feed.touch_mono_ns)
+            _set_touch(feed, bids[0] if bids else None, asks[0] if asks else None, venue_ns, mono_ns)
+            if before != (quote.bid, quote.ask, quote.bid_size, quote.ask_size, True):
+                self._publish_quote(quote)
+        self._market.publish_book(book)
+
+    def _on_trades(self, data: msgspec.Raw, mono_ns: int) -> None:
+        rows = messages.PUBLIC_TRADES.decode(
+            data, lambda text: self._on_problem("malformed_message", f"trades: {text}")
+        )
+        for row in rows:
+            feed = self._by_symbol.get(row.coin)
+            if feed is None or not _is_new_trade(feed, row.tid):
+                continue
+            feed.heard_mono_ns = mono_ns
+            trade = feed.trade
+            trade.price = row.px
+            trade.amount = row.sz
+            trade.side = side_of(row.side)
+            trade.trade_id = str(row.tid)
+            trade.venue_utc_ns = row.time * _MS
+            trade.received_mono_ns = mono_ns
+            self._market.publish_market_trade(trade)
+
+    def _on_context(self, data: msgspec.Raw, mono_ns: int) -> None:
+        message = messages.ACTIVE_ASSET_CONTEXT.decode(data)
+        feed = self._by_symbol.get(message.coin)
+        if feed is None:
+            return
+        feed.heard_mono_ns = mono_ns
+        quote, context = feed.quote, message.ctx
+        quote.mark = context.markPx
+        quote.oracle = quote.index = context.oraclePx
+        quote.funding_rate = context.funding
+        quote.open_interest = context.openInterest
+        if context.midPx is not None and not feed.touch_mono_ns:
+            quote.mid = context.midPx
+        now_ns = time.time_ns()
+        quote.next_funding_utc_ns = now_ns - now_ns % _HOUR_NS + _HOUR_NS
+        self._publish_quote(quote)
+        self._on_mark(quote.trading_pair, context.markPx)
+
+
+def subscriptions_of(symbol: str, channels: tuple[str, ...]) -> list[Subscription]:
+    """The subscriptions of one pair."""
+    return [{"type": channel, "coin": symbol} for channel in channels]
+
+
+def _set_touch(feed: _Feed, bid: Level | None, ask: Level | None, venue_ns: int, mono_ns: int) -> None:
+    quote = feed.quote
+    quote.bid, quote.bid_size = (bid.px, bid.sz) if bid is not None else (math.nan, math.nan)
+    quote.ask, quote.ask_size = (ask.px, ask.sz) if ask is not None else (math.nan, math.nan)
+    if bid is not None and ask is not None:
+        quote.mid = (bid.px + ask.px) / 2
+    quote.venue_utc_ns = venue_ns
+    quote.received_mono_ns = mono_ns
+    feed.touch_mono_ns = mono_ns
+
+
+def _age_s(mono_ns: int) -> float:
+    return (time.monotonic_ns() - mono_ns) / 1e9
+
+
+def _is_sound(level: Level | None) -> bool:
+    return level is None or (0.0 < level.px < math.inf and 0.0 <= level.sz < math.inf)
+
+
+def _is_new_trade(feed: _Feed, tid: int) -> bool:
+    """False for a trade that was told already: a subscription may begin with recent ones."""
+    if tid == 0:
+        return True
+    if tid in feed.recent_ids:
+        return False
+    if len(feed.recent) == _REMEMBERED_TRADES:
+        feed.recent_ids.discard(feed.recent[0])
+    feed.recent.append(tid)
+    feed.recent_ids.add(tid)
+    return True

@@ -1,0 +1,443 @@
+"""From commands to signed requests: the outbox, where what waits is sent together, cancels first.
+
+::
+
+    place  --> waiting --+                        +--> reply --> tracker
+                         |--> sign, mark, write --+
+    cancel --> waiting --+                        +--> no answer --> settling (asks the venue by cloid)
+
+A bounded number of requests is on its way at once. While there is room a command leaves at once and alone; under load
+what comes meanwhile waits and leaves as one signed batch. Before the first byte of a place is written its order is
+marked as signed, with nonce and venue expiry, through the tracker, whose listeners run there and then: whoever keeps
+that can tell after a crash which orders the venue may have. Nothing is ever signed twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+import orjson
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.errors import VenueRejected
+from latentspeed.connectors.events import OrderUpdate
+from latentspeed.connectors.hyperliquid import wire
+from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.replies import (
+    ActionRefused,
+    ItemStatus,
+    Outcome,
+    UnexpectedReply,
+    parse_reply,
+)
+from latentspeed.connectors.hyperliquid.rest import action_weight
+from latentspeed.connectors.hyperliquid.signing import L1Signer
+from latentspeed.connectors.hyperliquid.statuses import classify_refusal
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.throttle import WeightBudget
+from latentspeed.connectors.transport import HttpStatusError, NotSent, TransportError
+from latentspeed.connectors.types import OrderState, OrderType, ReportSource, TimeInForce
+
+NEVER_SENT = "never_sent"
+CANCEL_SLOTS = 2
+"""Requests with cancels that may be on their way beyond the bound, so that places never hold them up."""
+CANCEL_ATTEMPTS = 5
+LAST_ANSWERS_S = 2.0
+"""How long closing waits for answers that are on their way."""
+SHARED_LIFE_MS = 1_000
+"""An order that is to expire sooner than this does not share a request with longer-lived ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxOptions:
+    """Bounds of the outbox; see HyperliquidConfig."""
+
+    max_batch: int
+    max_requests_in_flight: int
+    place_expiry_ms: int
+
+
+class Outbox:
+    """Commands on their way to the venue. Used in the loop's thread."""
+
+    def __init__(
+        self,
+        options: OutboxOptions,
+        *,
+        tracker: ClientOrderTracker,
+        signer: L1Signer,
+        nonces: NonceSource,
+        send: Callable[[bytes], Awaitable[bytes | msgspec.Raw]],
+        cloid_of: Callable[[InFlightOrder], str],
+        market_price_units: Callable[[InFlightOrder], int],
+        settle: Callable[[InFlightOrder, str], None],
+        on_refusal: Callable[[str, str], None],
+        skew_ms: Callable[[], int] = lambda: 0,
+        vault: bytes | None = None,
+        budget: WeightBudget | None = None,
+    ) -> None:
+        """Sends nothing yet.
+
+        Args:
+            options: Bounds.
+            tracker: Whose orders these are.
+            signer: Signs every action.
+            nonces: The one source of this signer's nonces.
+            send: Sends a signed request and returns the venue's answer.
+            cloid_of: The venue-side client id of an order.
+            market_price_units: The limit of a MARKET order, in price units; 0 when no quote is fresh.
+            settle: Told of each order whose fate has to be asked for, with the reason.
+            on_refusal: Told of each refused action or order, with the venue's name for the reason and its text.
+            skew_ms: By how much the venue's clock is ahead of this one.
+            vault: The vault or sub-account that is traded, if any.
+            budget: The request weight that may be used, None for no limit.
+        """
+        self.requests = 0
+        """Signed requests sent since the start."""
+        self._options = options
+        self._tracker = tracker
+        self._signer = signer
+        self._nonces = nonces
+        self._send = send
+        self._cloid_of = cloid_of
+        self._market_price_units = market_price_units
+        self._settle = settle
+        self._on_refusal = on_refusal
+        self._skew_ms = skew_ms
+        self._vault = vault
+        self._budget = budget
+        self._places: dict[str, InFlightOrder] = {}
+        self._cancels: dict[str, InFlightOrder] = {}
+        self._cancel_attempts: dict[str, int] = {}
+        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- commands ---
+
+    def add_place(self, order: InFlightOrder) -> None:
+        """Takes an order to send at the next flush."""
+        self._places[order.client_order_id] = order
+
+    def add_cancel(self, order: InFlightOrder) -> None:
+        """Takes the cancel of an order that was signed; it is marked as requested already."""
+        self._cancels[order.client_order_id] = order
+
+    @property
+    def waiting(self) -> int:
+        """Commands that have not been signed yet."""
+        return len(self._places) + len(self._cancels)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer yet."""
+        return self._in_flight
+
+    def wake(self) -> None:
+        """Flushes in the next turn of the loop, so that what comes in one turn goes in one request."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self.flush)
+
+    async def close(self) -> None:
+        """Ends every waiting place as never sent, and waits for the answers that are on their way."""
+        for handle in (self._turn, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._turn = self._timer = None
+        for order in list(self._places.values()):
+            self._end(order, OrderState.FAILED, NEVER_SENT)
+        self._places.clear()
+        self._cancels.clear()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=LAST_ANSWERS_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # --- sending ---
+
+    def flush(self) -> None:
+        """Signs and starts to send what waits, cancels first, as far as there is room."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        bound = self._options.max_requests_in_flight
+        wait_s = 0.0
+        while self._cancels and self._in_flight < bound + CANCEL_SLOTS and wait_s == 0.0:
+            wait_s = self._send_cancels()
+        while self._places and self._in_flight < bound and wait_s == 0.0:
+            wait_s = self._send_places()
+        if wait_s > 0.0:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
+
+    def _wait_for_budget(self, count: int, *, urgent: bool) -> float:
+        """Takes the weight of a request, or returns the seconds until there is enough."""
+        if self._budget is None:
+            return 0.0
+        weight = action_weight(count)
+        wait_s = self._budget.wait_s(weight, urgent=urgent)
+        if wait_s == 0.0:
+            self._budget.take(weight)
+        return wait_s
+
+    def _send_places(self) -> float:
+        """Signs and sends the next batch of places; returns the seconds to wait when the budget is used up."""
+        batch, expiry_ms = self._next_batch()
+        if not batch:
+            return 0.0
+        wait_s = self._wait_for_budget(len(batch), urgent=False)
+        if wait_s > 0.0:
+            return wait_s
+        for order, _ in batch:
+            del self._places[order.client_order_id]
+        action = wire.order_action([entry for _, entry in batch])
+        nonce = self._nonces.next()
+        body = orjson.dumps(self._signer.request(action, nonce, self._vault, expiry_ms))
+        signed_mono_ns = time.monotonic_ns()
+        orders = [order for order, _ in batch]
+        for order in orders:
+            self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
+        self._start(self._deliver_places(orders, body))
+        return 0.0
+
+    def _next_batch(self) -> tuple[list[tuple[InFlightOrder, dict[str, Any]]], int]:
+        """The next places in order of arrival with their wire forms, and the venue expiry that they share."""
+        now_mono_ns = time.monotonic_ns()
+        batch: list[tuple[InFlightOrder, dict[str, Any]]] = []
+        shared_ms = self._options.place_expiry_ms
+        for order in list(islice(self._places.values(), self._options.max_batch)):
+            life_ms = self._options.place_expiry_ms
+            if order.expire_mono_ns:
+                life_ms = min(life_ms, (order.expire_mono_ns - now_mono_ns) // 1_000_000)
+            if order.is_done:
+                del self._places[order.client_order_id]
+                continue
+            if life_ms <= 0:
+                del self._places[order.client_order_id]
+                self._end(order, OrderState.EXPIRED, NEVER_SENT)
+                continue
+            if batch and (life_ms < SHARED_LIFE_MS) != (shared_ms < SHARED_LIFE_MS):
+                break
+            entry = self._entry(order)
+            if entry is None:
+                del self._places[order.client_order_id]
+                self._end(order, OrderState.FAILED, f"{NEVER_SENT}: no fresh quote to bound a MARKET order")
+                continue
+            batch.append((order, entry))
+            shared_ms = min(shared_ms, life_ms)
+        return batch, now_ms() + self._skew_ms() + shared_ms
+
+    def _entry(self, order: InFlightOrder) -> dict[str, Any] | None:
+        """The wire form of an order; None for a MARKET order without a fresh quote."""
+        if order.order_type is OrderType.MARKET:
+            price_units, time_in_force = self._market_price_units(order), "Ioc"
+            if price_units == 0:
+                return None
+        else:
+            price_units, time_in_force = order.price_units, _time_in_force(order)
+        return wire.limit_order(
+            order.rule.asset_id,
+            order.is_buy,
+            order.rule.price_text(price_units),
+            order.rule.amount_text(order.amount_lots),
+            order.is_reduce_only,
+            time_in_force,
+            self._cloid_of(order),
+        )
+
+    def _send_cancels(self) -> float:
+        """Signs and sends the next batch of cancels; returns the seconds to wait when the budget is used up."""
+        orders = list(islice(self._cancels.values(), self._options.max_batch))
+        live = [order for order in orders if not order.is_done]
+        wait_s = self._wait_for_budget(len(live), urgent=True) if live else 0.0
+        if wait_s > 0.0:
+            return wait_s
+        for order in orders:
+            del self._cancels[order.client_order_id]
+            if order.is_done:
+                self._cancel_attempts.pop(order.client_order_id, None)
+        if live:
+            action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._cloid_of(order)) for order in live])
+            body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+            self._start(self._deliver_cancels(live, body))
+        return 0.0
+
+    def _start(self, delivery: Any) -> None:
+        self._in_flight += 1
+        self.requests += 1
+        task = asyncio.get_running_loop().create_task(delivery)
+        self._tasks.add(task)
+        task.add_done_callback(self._delivered)
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._in_flight -= 1
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tracker.events.error("delivery_failed", f"{type(error).__name__}: {error}")
+        if self._places or self._cancels:
+            self.wake()
+
+    async def act(self, action: wire.Action) -> None:
+        """Signs and sends an action that is neither a place nor a cancel, ahead of what waits.
+
+        Raises:
+            VenueRejected: The venue refused it.
+            TransportError: Nobody knows what the venue did.
+        """
+        body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+        if self._budget is not None:
+            self._budget.take(action_weight(0))
+        self.requests += 1
+        try:
+            parse_reply(await self._send(body), 0)
+        except ActionRefused as refused:
+            self._on_refusal(classify_refusal(str(refused)).status, str(refused))
+            raise VenueRejected(str(refused)) from None
+        except UnexpectedReply as error:
+            raise TransportError(str(error)) from None
+
+    # --- answers to places ---
+
+    async def _deliver_places(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
+        sent_mono_ns = time.monotonic_ns()
+        for order in orders:
+            order.sent_mono_ns = sent_mono_ns
+        try:
+            statuses = parse_reply(await self._send(body), len(orders))
+        except NotSent as error:
+            for order in orders:
+                self._end(order, OrderState.FAILED, f"{NEVER_SENT}: {error}")
+        except ActionRefused as refused:
+            for order in orders:
+                self._refused(order, str(refused))
+        except (TransportError, UnexpectedReply) as error:
+            reason = f"http_{error.status}" if isinstance(error, HttpStatusError) else "no_answer"
+            self._tracker.events.error(reason, f"{len(orders)} orders may be at the venue: {error}")
+            for order in orders:
+                self._unknown(order, reason)
+        except BaseException:
+            for order in orders:
+                self._unknown(order, "interrupted")
+            raise
+        else:
+            for order, status in zip(orders, statuses, strict=True):
+                self._placed(order, status)
+
+    def _placed(self, order: InFlightOrder, status: ItemStatus) -> None:
+        """Reduces the venue's answer for one order."""
+        outcome = status.outcome
+        if outcome is Outcome.RESTING:
+            self._report(order, OrderState.OPEN, exchange_order_id=str(status.order_id))
+        elif outcome is Outcome.FILLED:
+            try:
+                filled_lots = order.rule.lots_from_text(status.total_size)
+            except ValueError:
+                self._unknown(order, f"filled size {status.total_size!r}")
+                return
+            self._report(order, OrderState.FILLED, exchange_order_id=str(status.order_id), filled_lots=filled_lots)
+        elif outcome is Outcome.ERROR:
+            self._refused(order, status.text)
+        elif outcome is Outcome.WAITING:
+            self._report(order, OrderState.OPEN)
+            self._settle(order, status.text)
+        else:
+            self._unknown(order, f"answer {status.text!r}")
+
+    def _refused(self, order: InFlightOrder, text: str) -> None:
+        refusal = classify_refusal(text)
+        self._on_refusal(refusal.status, text)
+        if refusal.state is OrderState.UNKNOWN:
+            self._unknown(order, refusal.status)
+        else:
+            self._report(order, refusal.state, reason=f"{refusal.status}: {text}")
+
+    def _unknown(self, order: InFlightOrder, reason: str) -> None:
+        self._tracker.mark_unknown(order.client_order_id, reason)
+        self._settle(order, reason)
+
+    # --- answers to cancels ---
+
+    async def _deliver_cancels(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
+        try:
+            statuses = parse_reply(await self._send(body), len(orders))
+        except ActionRefused as refused:
+            for order in orders:
+                self._cancel_refused(order, str(refused))
+        except (TransportError, UnexpectedReply) as error:
+            for order in orders:
+                self._cancel_unanswered(order, str(error))
+        else:
+            for order, status in zip(orders, statuses, strict=True):
+                if status.outcome is Outcome.SUCCESS:
+                    self._cancel_attempts.pop(order.client_order_id, None)
+                    self._report(order, OrderState.CANCELLED, reason="canceled")
+                else:
+                    self._cancel_refused(order, status.text)
+
+    def _cancel_refused(self, order: InFlightOrder, text: str) -> None:
+        """The text is the same for filled, cancelled, unknown and not yet placed orders, so the venue is asked."""
+        self._on_refusal(classify_refusal(text).status, text)
+        if not order.is_done:
+            self._settle(order, f"cancel refused: {text}")
+
+    def _cancel_unanswered(self, order: InFlightOrder, text: str) -> None:
+        if not order.is_done:
+            self._tracker.process_cancel_failed(order.client_order_id, text, is_answer=False)
+            self._settle(order, "cancel unanswered")
+
+    def retry_cancel(self, order: InFlightOrder) -> bool:
+        """Sends a cancel again, because the order is still open; False when that was done often enough."""
+        if order.is_done:
+            return False
+        attempts = self._cancel_attempts.get(order.client_order_id, 0) + 1
+        if attempts >= CANCEL_ATTEMPTS:
+            self._cancel_attempts.pop(order.client_order_id, None)
+            return False
+        self._cancel_attempts[order.client_order_id] = attempts
+        if self._tracker.mark_cancel_requested(order):
+            self.add_cancel(order)
+            self.wake()
+        return True
+
+    # --- reports ---
+
+    def _report(
+        self,
+        order: InFlightOrder,
+        state: OrderState,
+        *,
+        exchange_order_id: str | None = None,
+        reason: str = "",
+        filled_lots: int | None = None,
+    ) -> None:
+        self._tracker.process_order_update(
+            OrderUpdate(
+                order.client_order_id,
+                exchange_order_id,
+                state,
+                reason,
+                source=ReportSource.REPLY,
+                filled_lots=filled_lots,
+            )
+        )
+
+    def _end(self, order: InFlightOrder, state: OrderState, reason: str) -> None:
+        """Ends an order that the venue has never seen."""
+        self._tracker.process_order_update(
+            OrderUpdate(order.client_order_id, state=state, reason=reason, source=ReportSource.LOCAL)
+        )
+
+
+def _time_in_force(order: InFlightOrder) -> str:
+    if order.order_type is OrderType.LIMIT_MAKER:
+        return "Alo"
+    return "Ioc" if order.time_in_force is TimeInForce.IOC else "Gtc"

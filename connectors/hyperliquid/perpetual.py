@@ -1,0 +1,136 @@
+"""HyperliquidPerpetualConnector: perpetual futures of the venue's own dex.
+
+The parts, in the order in which data passes them::
+
+    commands:  Outbox (orders.py) -> L1Signer (signing.py) -> RestClient or Streams -> replies.py -> tracker
+    streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
+                                    -> AccountReports (account_reports.py) -> tracker, Account (account.py)
+    questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers
+
+`session.py` joins them and keeps the session's state; here is what is particular to perpetual futures.
+"""
+
+from __future__ import annotations
+
+from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
+from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.market_price import check_slippage, market_limit_units
+from latentspeed.connectors.hyperliquid.metadata import perpetual_rules
+from latentspeed.connectors.hyperliquid.session import HyperliquidSession
+from latentspeed.connectors.hyperliquid.wire import update_leverage_action
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.order_params import OrderLimits, OrderParams
+from latentspeed.connectors.pending import Pending
+from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
+from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.transport import HttpStatusError
+from latentspeed.connectors.types import MarginMode, OrderType, TradeType
+
+UNIFIED = ("unifiedAccount", "portfolioMargin")
+
+
+class HyperliquidPerpetualConnector(HyperliquidSession, PerpetualDerivativeBase):
+    """Trades perpetual futures on Hyperliquid, its test network, or a local venue that speaks the same protocol.
+
+    `extra_params` of an order: `slippage`, a fraction, for MARKET orders; otherwise the configured one counts.
+    """
+
+    order_limits = OrderLimits(extra_param_keys=frozenset({"slippage"}))
+
+    @property
+    def name(self) -> str:
+        """`hyperliquid_perpetual`."""
+        return "hyperliquid_perpetual"
+
+    # Session
+
+    async def _fetch_rules(self) -> list[TradingRule]:
+        return perpetual_rules(await self._rest.meta())
+
+    def _make_account(self) -> Account:
+        return Account(
+            self._rest,
+            self._market,
+            positions=self._positions,
+            update_position=self.update_position,
+            on_problem=self._events.error,
+        )
+
+    async def _check_account(self) -> None:
+        """A unified account spends its spot balance; a venue that does not know the question has none."""
+        try:
+            self._account.is_unified = await self._rest.abstraction() in UNIFIED
+        except HttpStatusError as error:
+            if error.status != 422:
+                raise
+
+    # Orders
+
+    def create_order(
+        self,
+        trade_type: TradeType,
+        params: OrderParams,
+        *,
+        client_order_id: str | None = None,
+        strategy_tag: int = 0,
+        expire_mono_ns: int = 0,
+    ) -> InFlightOrder:
+        """A checked order, see ConnectorBase; a MARKET order is refused unless a fresh quote bounds its price."""
+        order = super().create_order(
+            trade_type,
+            params,
+            client_order_id=client_order_id,
+            strategy_tag=strategy_tag,
+            expire_mono_ns=expire_mono_ns,
+        )
+        if order.order_type is OrderType.MARKET and not self._market_price_units(order):
+            age_s = self.config.quote_max_age_s
+            raise OrderRefused("order_type", "MARKET", f"no quote of {order.trading_pair} within {age_s} s bounds it")
+        return order
+
+    def _check_extra_params(self, params: OrderParams) -> None:
+        check_slippage(params)
+
+    def _market_price_units(self, order: InFlightOrder) -> int:
+        pair = order.trading_pair
+        if not self._is_open or not self._feed.is_fresh(pair, self.config.quote_max_age_s):
+            return 0
+        return market_limit_units(order, self._market.quote(pair), self.config.slippage)
+
+    async def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
+        self._outbox.add_place(order)
+        self._outbox.flush()
+        try:
+            exchange_order_id = await order.get_exchange_order_id()
+        except OrderEnded:
+            raise VenueRejected(order.reason) from None
+        return exchange_order_id, order.last_update_utc_ns
+
+    async def _cancel_order(self, order: InFlightOrder) -> bool:
+        self._outbox.add_cancel(order)
+        self._outbox.flush()
+        return False
+
+    # Leverage
+
+    def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
+        """Sets a market's leverage; done when the venue has acknowledged it.
+
+        Raises OrderRefused outside the market's limits; the result raises VenueRejected when the venue refuses.
+        """
+        self._check_leverage(trading_pair, leverage)
+        rule = self._rule(trading_pair)
+        if margin_mode is MarginMode.CROSS and rule.only_isolated:
+            raise OrderRefused("margin_mode", "CROSS", f"{trading_pair} allows isolated margin only")
+        return self._run(self._set_leverage(rule, leverage, margin_mode))
+
+    async def _set_leverage(self, rule: TradingRule, leverage: int, margin_mode: MarginMode | None) -> int:
+        if margin_mode is None:
+            position = self._positions.get(rule.trading_pair)
+            margin_mode = position.margin_mode if position is not None else MarginMode.CROSS
+        is_cross = margin_mode is MarginMode.CROSS and not rule.only_isolated
+        await self._outbox.act(update_leverage_action(rule.asset_id, is_cross, leverage))
+        self.update_leverage(rule.trading_pair, leverage)
+        if (known := self._positions.get(rule.trading_pair)) is not None:
+            known.margin_mode = MarginMode.CROSS if is_cross else MarginMode.ISOLATED
+        return leverage

@@ -1,0 +1,177 @@
+"""Comparing with the venue: fills first, then orders, then positions and balances, all through the same reducer.
+
+Run at the start, after every reconnect and at intervals, because streams can fall silent without closing. Fills go
+first, so that an order that the venue no longer lists is seen with its fills before it is seen as gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.messages import OrderRow, OrderStatusRow
+from latentspeed.connectors.hyperliquid.nonces import now_ms
+from latentspeed.connectors.hyperliquid.reports import adopted_order
+from latentspeed.connectors.hyperliquid.rest import RestClient
+from latentspeed.connectors.hyperliquid.settling import Settler
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_state import MarketState
+from latentspeed.connectors.reconciliation import Reconciliation, ResyncReport
+from latentspeed.connectors.types import ReportSource
+
+FILLS_MARGIN_MS = 60_000
+"""How far before the newest known fill, or an order's making, fills are asked for again."""
+SKEW_THAT_MATTERS_MS = 500
+
+
+class Resynchroniser:
+    """Asks the venue for everything and reduces the answers; one run at a time."""
+
+    def __init__(
+        self,
+        rest: RestClient,
+        tracker: ClientOrderTracker,
+        market: MarketState,
+        reports: AccountReports,
+        account: Account,
+        settler: Settler,
+        *,
+        fills_from_ms: int,
+        answer_within_s: float,
+    ) -> None:
+        """Has asked nothing yet.
+
+        Args:
+            rest: Asks the venue.
+            tracker: Whose orders these are.
+            market: The rules, by the venue's names.
+            reports: Reduces orders and fills.
+            account: Takes positions and balances.
+            settler: Asks for single orders.
+            fills_from_ms: Since when fills have to be counted.
+            answer_within_s: For how long an order that was sent may have its answer still on the way.
+        """
+        self.runs = 0
+        self.last_mono_ns = 0
+        """When the last run ended."""
+        self.skew_ms = 0
+        """By how much the venue's clock is ahead of this one, where that matters."""
+        self.last_report: ResyncReport | None = None
+        self.adopted = 0
+        """Orders of this engine that the venue had and nobody remembered."""
+        self._rest = rest
+        self._tracker = tracker
+        self._market = market
+        self._reports = reports
+        self._account = account
+        self._settler = settler
+        self.fills_from_ms = fills_from_ms
+        """Since when fills have to be counted."""
+        self._answer_within_ns = int(answer_within_s * 1e9)
+        self._lock = asyncio.Lock()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is going on."""
+        return self._lock.locked()
+
+    async def run(self) -> ResyncReport:
+        """Compares everything once.
+
+        Raises:
+            TransportError: The venue did not answer; what was answered is reduced already.
+        """
+        async with self._lock:
+            await self._measure_skew()
+            comparison = Reconciliation(self._tracker)
+            await self.fetch_fills(max(self.fills_from_ms, self._reports.newest_fill_ms))
+            await self._compare_orders(comparison)
+            await self._account.refresh()
+            self.runs += 1
+            self.last_mono_ns = time.monotonic_ns()
+            self.last_report = comparison.finish()
+            return self.last_report
+
+    async def fetch_fills(self, since_ms: int) -> None:
+        """Counts all fills from a margin before `since_ms` on."""
+        for row in await self._rest.fills_since(max(0, since_ms - FILLS_MARGIN_MS)):
+            self._reports.take_fill(row, ReportSource.SNAPSHOT)
+
+    async def fetch_fills_of(self, *orders: InFlightOrder) -> None:
+        """Counts all fills since the first of these orders was made."""
+        await self.fetch_fills(min(self._made_ms(order) for order in orders))
+
+    def _made_ms(self, order: InFlightOrder) -> int:
+        if order.is_restored:
+            return self.fills_from_ms
+        age_ms = (time.monotonic_ns() - order.created_mono_ns) // 1_000_000
+        return now_ms() + self.skew_ms - age_ms
+
+    async def _compare_orders(self, comparison: Reconciliation) -> None:
+        """Reduces the open orders, adopts orphans, and asks for each order that should be among them and is not."""
+        rows = [
+            OrderStatusRow(order=row, status="open", statusTimestamp=row.timestamp)
+            for row in await self._rest.open_orders()
+        ]
+        self._reports.foreign_orders.clear()
+        updates = []
+        orphans = []
+        for row in rows:
+            update = self._reports.order_update(row, ReportSource.SNAPSHOT)
+            if update is None:
+                continue
+            updates.append(update)
+            if update.client_order_id is not None and self._tracker.get_order(update.client_order_id) is None:
+                orphans.append((update.client_order_id, row.order))
+        adopted_ms = self._adopt(orphans)
+        missing = comparison.add_open_orders(updates)
+        if adopted_ms:
+            await self.fetch_fills(adopted_ms)
+        await self._ask_for(comparison, [order for order in missing if self._is_expected(order)])
+
+    def _is_expected(self, order: InFlightOrder) -> bool:
+        """Whether the venue should have an order now: sent, and not with its answer still on the way."""
+        if not order.is_submitted:
+            return False
+        if order.is_acknowledged or order.is_unknown or order.is_restored:
+            return True
+        return time.monotonic_ns() - order.sent_mono_ns > self._answer_within_ns
+
+    def _adopt(self, orphans: Iterable[tuple[str, OrderRow]]) -> int:
+        """Tracks orders of this engine that nobody remembers; returns the venue's time of the first, 0 without any."""
+        made_ms = []
+        for client_order_id, row in orphans:
+            try:
+                order = adopted_order(row, client_order_id, self._market.rules_by_symbol[row.coin])
+            except ValueError as error:
+                self._tracker.events.error("malformed_message", f"orphan {client_order_id}: {error}")
+                continue
+            self._tracker.start_tracking_order(order)
+            self.adopted += 1
+            made_ms.append(row.timestamp)
+        return min(made_ms, default=0)
+
+    async def _ask_for(self, comparison: Reconciliation, orders: list[InFlightOrder]) -> None:
+        """Asks for orders one by one; what stays open or unknown is pursued."""
+        replies = await asyncio.gather(*(self._settler.query(order) for order in orders))
+        for order, reply in zip(orders, replies, strict=True):
+            if reply.order is None:
+                now_ns = (now_ms() + self.skew_ms) * 1_000_000
+                comparison.add_order_not_found(order.client_order_id, now_utc_ns=now_ns)
+            elif (update := self._reports.order_update(reply.order, ReportSource.SNAPSHOT)) is not None:
+                comparison.add_order(update)
+            if not order.is_done:
+                self._settler.pursue(order, order.unknown_reason or "not among the open orders")
+
+    async def _measure_skew(self) -> None:
+        """Estimates by how much the venue's clock differs; an estimate within the noise counts as none."""
+        before_ms = now_ms()
+        venue_ms = await self._rest.venue_time_ms()
+        if venue_ms is None:
+            return
+        skew_ms = venue_ms - (before_ms + now_ms()) // 2
+        self.skew_ms = skew_ms if abs(skew_ms) > SKEW_THAT_MATTERS_MS else 0

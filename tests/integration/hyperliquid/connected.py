@@ -1,0 +1,166 @@
+"""Connectors on the local venue, and what they told their listeners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from latentspeed.connectors import (
+    ErrorEventListener,
+    InFlightOrder,
+    MarketDataListener,
+    OrderEventListener,
+    OrderParams,
+    OrderState,
+    OrderType,
+    TradeEventListener,
+)
+from latentspeed.connectors.hyperliquid.config import LOCAL, HyperliquidConfig
+from latentspeed.connectors.hyperliquid.keys import SigningKey
+from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
+from latentspeed.connectors.transport import SocketTiming
+from latentspeed.tools.venues.hyperliquid import HyperliquidVenue, VenueConfig
+
+MAKER_KEY = SigningKey(b"\x01" * 32)
+TAKER_KEY = SigningKey(b"\x02" * 32)
+AGENT_SECRET = "0x" + "03" * 32
+PAIR = "BTC-USD"
+QUICK = SocketTiming(heartbeat_s=1.0, silence_s=4.0, first_delay_s=0.02, longest_delay_s=0.1)
+
+
+class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDataListener):
+    """Keeps every event: its name, the order's id and the state that it had then."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, OrderState]] = []
+        self.trades: list[tuple[InFlightOrder | None, Any]] = []
+        self.errors: list[tuple[str, str]] = []
+        self.states: list[Any] = []
+        self.on_event: Callable[[str, InFlightOrder], None] | None = None
+
+    def _note(self, name: str, order: InFlightOrder) -> None:
+        self.events.append((name, order.client_order_id, order.state))
+        if self.on_event is not None:
+            self.on_event(name, order)
+
+    def on_order_created(self, order):
+        self._note("created", order)
+
+    def on_order_updated(self, order):
+        self._note("updated", order)
+
+    def on_order_partially_filled(self, order, trade):
+        self._note("partially_filled", order)
+
+    def on_order_filled(self, order, trade):
+        self._note("filled", order)
+
+    def on_order_completed(self, order):
+        self._note("completed", order)
+
+    def on_order_cancelled(self, order):
+        self._note("cancelled", order)
+
+    def on_order_expired(self, order):
+        self._note("expired", order)
+
+    def on_order_failed(self, order):
+        self._note("failed", order)
+
+    def on_trade(self, order, trade):
+        self.trades.append((order, trade))
+
+    def on_error(self, error):
+        self.errors.append((error.code, error.message))
+
+    def on_connection_state(self, state):
+        self.states.append(state)
+
+    def names(self, client_order_id: str) -> list[str]:
+        """The events of one order."""
+        return [name for name, order_id, _ in self.events if order_id == client_order_id]
+
+
+def new_connector(
+    venue: HyperliquidVenue, key: SigningKey = MAKER_KEY, **options: Any
+) -> HyperliquidPerpetualConnector:
+    """A connector for the venue, with a listener in its attribute `heard`."""
+    others = {name: options.pop(name) for name in ("nonce_store", "id_generator") if name in options}
+    settings = {"engine_instance": 77, "socket_timing": QUICK, "place_expiry_ms": 2000, "expiry_margin_ms": 200}
+    config = HyperliquidConfig(domain=LOCAL, base_url=venue.base_url, **(settings | options))
+    connector = HyperliquidPerpetualConnector(config, key, **others)
+    heard = Heard()
+    connector.heard = heard
+    connector.set_order_event_listener(heard)
+    connector.set_trade_event_listener(heard)
+    connector.set_error_event_listener(heard)
+    connector.set_market_data_listener(heard)
+    return connector
+
+
+@asynccontextmanager
+async def connected(venue: HyperliquidVenue, key: SigningKey = MAKER_KEY, pairs=(PAIR,), **options: Any):
+    """A connector that is ready to trade."""
+    connector = new_connector(venue, key, **options)
+    for pair in pairs:
+        connector.subscribe(pair)
+    await connector.connect()
+    await connector.wait_ready()
+    try:
+        yield connector
+    finally:
+        await connector.disconnect()
+
+
+def run(scenario: Callable[[HyperliquidVenue], Any], timeout_s: float = 30.0, **options: Any) -> None:
+    """Runs a scenario on a venue of its own: no outside market, and wrong hashes refused, unless told otherwise."""
+    settings = {"market": "none", "enrol": "mentioned"}
+
+    async def main() -> None:
+        async with HyperliquidVenue(VenueConfig(**(settings | options))) as venue:
+            await scenario(venue)
+
+    asyncio.run(asyncio.wait_for(main(), timeout_s))
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 8.0, what: Any = "") -> None:
+    """Waits for a condition; fails when it does not come."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"did not come in {timeout_s} s: {what() if callable(what) else what}") from None
+
+
+async def ended(connector: HyperliquidPerpetualConnector, client_order_id: str) -> InFlightOrder:
+    """The order, once it is finished."""
+    order = connector.get_order(client_order_id)
+    await until(lambda: order.is_done, what=lambda: (order, connector.heard.events, connector.heard.errors))
+    return order
+
+
+async def resting(connector: HyperliquidPerpetualConnector, client_order_id: str) -> InFlightOrder:
+    """The order, once it is on the book."""
+    order = connector.get_order(client_order_id)
+    await until(
+        lambda: order.state is OrderState.OPEN, what=lambda: (order, connector.heard.events, connector.heard.errors)
+    )
+    return order
+
+
+def limit(amount: float, price: float, **more: Any) -> OrderParams:
+    """A LIMIT order of the one pair."""
+    return OrderParams(PAIR, amount, price, **more)
+
+
+def market(amount: float, **more: Any) -> OrderParams:
+    """A MARKET order of the one pair."""
+    return OrderParams(PAIR, amount, order_type=OrderType.MARKET, **more)
+
+
+def venue_orders(venue: HyperliquidVenue, key: SigningKey = MAKER_KEY) -> list[Any]:
+    """The live orders that the venue has of an account."""
+    return list(venue.account(key.address).open_orders.values())
