@@ -117,11 +117,12 @@ class Supervisor:
         self._wakeup_writer.setblocking(False)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._old_wakeup = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
-        # A signal that is ignored (nohup) stays ignored.
+        # Under nohup a lost terminal is no reason to stop. A shell's background job ignores SIGINT too, but here
+        # somebody who sends one means it.
         self._old_handlers = {
             number: signal.signal(number, self._on_signal)
             for number in STOP_SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
         log.info("engine %s starts, supervisor pid %d", self.config.engine.name, os.getpid())
         return self

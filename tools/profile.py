@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from latentspeed.engine.config import DEFAULT_STATE_DIR, SUPERVISOR_NAME
 from latentspeed.engine.runtime_file import EngineRuntime, running_engines
 from latentspeed.engine.strict_table import did_you_mean
+
+# What py-spy says of a process that has ended, and of one whose /proc entry it may not read.
+_NOT_THERE: Final = "check that the process is running"
 
 
 class ProfileError(Exception):
@@ -108,14 +111,15 @@ def _py_spy() -> str:
 
 def _explain(name: str, pid: int, seconds: int, said: str) -> str:
     lowered = said.lower()
-    if "permission denied" in lowered or "operation not permitted" in lowered:
+    ended = not Path(f"/proc/{pid}").exists()
+    if "permission denied" in lowered or "operation not permitted" in lowered or (_NOT_THERE in lowered and not ended):
         return (
             f"py-spy may not look into {name} (pid {pid}): be the user who runs the engine, and set "
             "allow_profiling = true under [engine], or run this command as root"
         )
     if "no stack counts" in lowered:
         return f"{name} (pid {pid}) did nothing but wait for {seconds} s: --idle counts waiting too"
-    if "no such process" in lowered or "check that the process is running" in lowered:
+    if "no such process" in lowered or _NOT_THERE in lowered:
         return f"{name} (pid {pid}) ended meanwhile"
     reasons = [line.removeprefix("Error:").strip() for line in said.splitlines() if line.startswith("Error:")]
     return f"py-spy could not profile {name} (pid {pid}): {reasons[0] if reasons else 'it gave no reason'}"

@@ -356,6 +356,20 @@ def test_a_signal_stops_the_engine_in_order_and_the_handlers_are_given_back(desk
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize(("number", "stops"), [(signal.SIGINT, True), (signal.SIGHUP, False)])
+def test_a_background_job_heeds_an_interrupt_and_under_nohup_not_a_lost_terminal(desk, number, stops):
+    desk.gateway()
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with desk.supervisor() as supervisor:
+            poll_until(supervisor, lambda: supervisor.is_running)
+            os.kill(os.getpid(), number)
+            supervisor.poll(0.0)
+            assert supervisor.is_running is not stops
+    finally:
+        signal.signal(number, before)
+
+
 def test_an_exception_in_the_program_that_runs_it_still_stops_everything_in_order(desk):
     desk.gateway()
     supervisor = desk.supervisor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from latentspeed.engine.runtime_file import ChildRuntime, EngineRuntime
 from latentspeed.tools import profile as profile_module
 from latentspeed.tools.profile import ProfileError, find_process, record
+
+NO_PID = 999_999_999  # Above every kernel's limit.
 
 
 def child(name: str, kind: str, pid: int | None = 7, **changes) -> ChildRuntime:
@@ -90,7 +93,7 @@ def py_spy(tmp_path: Path, monkeypatch):
         ),
         ("sys.exit('Error: Failed to get process executable name. Check that the process is running.')", "ended mean"),
         ("sys.exit('Error: No stack counts found')", "did nothing but wait for 1 s: --idle counts waiting too"),
-        ("sys.exit('hello\\nError: first reason\\nCaused by:\\n  more')", r"\(pid 7\): first reason"),
+        ("sys.exit('hello\\nError: first reason\\nCaused by:\\n  more')", r"\(pid 999999999\): first reason"),
         ("sys.exit(1)", "it gave no reason"),
         ("sys.exit(0)", "it gave no reason"),
     ],
@@ -98,13 +101,19 @@ def py_spy(tmp_path: Path, monkeypatch):
 def test_what_py_spy_cannot_do_is_said_in_one_line(py_spy, tmp_path, code, message):
     py_spy(code)
     with pytest.raises(ProfileError, match=message) as caught:
-        record("maker", 7, 1, tmp_path / "graph.svg", [])
+        record("maker", NO_PID, 1, tmp_path / "graph.svg", [])
     assert "\n" not in str(caught.value)
+
+
+def test_a_living_process_that_py_spy_cannot_see_is_not_said_to_have_ended(py_spy, tmp_path):
+    py_spy("sys.exit('Error: Failed to get process executable name. Check that the process is running.')")
+    with pytest.raises(ProfileError, match="py-spy may not look into"):
+        record("maker", os.getpid(), 1, tmp_path / "graph.svg", [])
 
 
 def test_without_py_spy_the_error_says_how_to_get_it(py_spy, tmp_path):
     with pytest.raises(ProfileError, match=r"pip install 'latentspeed\[profile\]'"):
-        record("maker", 7, 1, tmp_path / "graph.svg", [])
+        record("maker", NO_PID, 1, tmp_path / "graph.svg", [])
 
 
 def test_an_old_graph_is_not_taken_for_a_new_one(py_spy, tmp_path):
