@@ -1,0 +1,434 @@
+/* Field: an attribute of a record, at C speed. A data descriptor that knows offset and kind. */
+#include "_fields.h"
+
+const ls_kind ls_kinds[] = {
+    [F4] = {"f4", "f", 4}, [F8] = {"f8", "d", 8}, [I1] = {"i1", "b", 1},   [I2] = {"i2", "h", 2},
+    [I4] = {"i4", "i", 4}, [I8] = {"i8", "q", 8}, [U1] = {"u1", "B", 1},   [U2] = {"u2", "H", 2},
+    [U4] = {"u4", "I", 4}, [U8] = {"u8", "Q", 8}, [BOOL] = {"b1", "?", 1}, [TEXT] = {"S", "s", 0},
+};
+
+int ls_kind_named(const char *name) {
+    for (int kind = F4; kind <= TEXT; kind++) {
+        if (strcmp(ls_kinds[kind].name, name) == 0) return kind;
+    }
+    return -1;
+}
+
+/* ---- one value ---- */
+
+#define LOAD(type, at)                        \
+    ({                                        \
+        type value_;                          \
+        memcpy(&value_, (at), sizeof value_); \
+        value_;                               \
+    })
+
+static PyObject *text_value(const char *at, Py_ssize_t size) {
+    Py_ssize_t length = (Py_ssize_t)strnlen(at, (size_t)size);
+    return PyUnicode_DecodeUTF8(at, length, "surrogateescape");
+}
+
+static PyObject *scalar_value(const FieldObject *field, const char *at) {
+    switch (field->kind) {
+        case F8:
+            return PyFloat_FromDouble(LOAD(double, at));
+        case F4:
+            return PyFloat_FromDouble((double)LOAD(float, at));
+        case I1:
+            return PyLong_FromLong(LOAD(int8_t, at));
+        case I2:
+            return PyLong_FromLong(LOAD(int16_t, at));
+        case I4:
+            return PyLong_FromLong(LOAD(int32_t, at));
+        case I8:
+            return PyLong_FromLongLong(LOAD(int64_t, at));
+        case U1:
+            return PyLong_FromLong(LOAD(uint8_t, at));
+        case U2:
+            return PyLong_FromLong(LOAD(uint16_t, at));
+        case U4:
+            return PyLong_FromUnsignedLong(LOAD(uint32_t, at));
+        case U8:
+            return PyLong_FromUnsignedLongLong(LOAD(uint64_t, at));
+        case BOOL:
+            return PyBool_FromLong(*at);
+        case TEXT:
+            return text_value(at, field->size);
+    }
+    Py_UNREACHABLE();
+}
+
+static int refuse_range(const FieldObject *field, PyObject *value) {
+    if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Format(PyExc_OverflowError, "%U = %R does not fit %s", field->name, value,
+                     ls_kinds[field->kind].name);
+    }
+    return -1;
+}
+
+static int refuse_kind(const FieldObject *field, PyObject *value, const char *wanted) {
+    if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Format(PyExc_TypeError, "%U = %R is a %s; %s wanted", field->name, value,
+                     Py_TYPE(value)->tp_name, wanted);
+    }
+    return -1;
+}
+
+static int store_signed(const FieldObject *field, char *at, PyObject *value) {
+    int overflow = 0;
+    PyObject *number = PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
+    if (number == NULL) return refuse_kind(field, value, "an integer");
+    long long n = PyLong_AsLongLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (overflow) return refuse_range(field, value);
+    switch (field->kind) {
+#define CASE(KIND, type, low, high)                 \
+    case KIND:                                      \
+        if (n < low || n > high) break;             \
+        memcpy(at, &(type){(type)n}, sizeof(type)); \
+        return 0;
+        CASE(I1, int8_t, INT8_MIN, INT8_MAX)
+        CASE(I2, int16_t, INT16_MIN, INT16_MAX)
+        CASE(I4, int32_t, INT32_MIN, INT32_MAX)
+        CASE(U1, uint8_t, 0, UINT8_MAX)
+        CASE(U2, uint16_t, 0, UINT16_MAX)
+        CASE(U4, uint32_t, 0, UINT32_MAX)
+#undef CASE
+        default:
+            memcpy(at, &n, sizeof n);
+            return 0;
+    }
+    return refuse_range(field, value);
+}
+
+static int store_unsigned(const FieldObject *field, char *at, PyObject *value) {
+    PyObject *number = PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
+    if (number == NULL) return refuse_kind(field, value, "an integer");
+    unsigned long long n = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    if (n == (unsigned long long)-1 && PyErr_Occurred()) return refuse_range(field, value);
+    memcpy(at, &n, sizeof n);
+    return 0;
+}
+
+static int store_float(const FieldObject *field, char *at, PyObject *value) {
+    double d = PyFloat_CheckExact(value) ? PyFloat_AS_DOUBLE(value) : PyFloat_AsDouble(value);
+    if (d == -1.0 && PyErr_Occurred()) return refuse_kind(field, value, "a number");
+    if (field->kind == F8) {
+        memcpy(at, &d, sizeof d);
+    } else {
+        float f = (float)d;
+        memcpy(at, &f, sizeof f);
+    }
+    return 0;
+}
+
+static int store_bool(const FieldObject *field, char *at, PyObject *value) {
+    int truth;
+    if (PyBool_Check(value)) {
+        truth = value == Py_True;
+    } else if (PyIndex_Check(value)) {
+        Py_ssize_t n = PyNumber_AsSsize_t(value, NULL);
+        if (n != 0 && n != 1) return refuse_kind(field, value, "a bool, 0 or 1");
+        truth = (int)n;
+    } else if (strcmp(Py_TYPE(value)->tp_name, "numpy.bool") == 0 ||
+               strcmp(Py_TYPE(value)->tp_name, "numpy.bool_") == 0) {
+        truth = PyObject_IsTrue(value);
+        if (truth < 0) return -1;
+    } else {
+        return refuse_kind(field, value, "a bool");
+    }
+    *at = (char)truth;
+    return 0;
+}
+
+static int store_bytes(const FieldObject *field, char *at, PyObject *value, const char *text,
+                       Py_ssize_t length) {
+    if (length > field->size) {
+        PyErr_Format(PyExc_ValueError, "%U = %R has %zd bytes; the field holds %zd", field->name, value,
+                     length, field->size);
+        return -1;
+    }
+    if (memchr(text, 0, (size_t)length) != NULL) {
+        PyErr_Format(PyExc_ValueError, "%U = %R contains a NUL", field->name, value);
+        return -1;
+    }
+    memcpy(at, text, (size_t)length);
+    memset(at + length, 0, (size_t)(field->size - length));
+    return 0;
+}
+
+static int store_text(const FieldObject *field, char *at, PyObject *value) {
+    Py_ssize_t length;
+    if (PyUnicode_Check(value)) {
+        const char *text = PyUnicode_AsUTF8AndSize(value, &length);
+        if (text != NULL) return store_bytes(field, at, value, text, length);
+        PyErr_Clear();
+        PyObject *encoded = PyUnicode_AsEncodedString(value, "utf-8", "surrogateescape");
+        if (encoded == NULL) return -1;
+        int result = store_bytes(field, at, value, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
+        Py_DECREF(encoded);
+        return result;
+    }
+    if (!PyBytes_Check(value)) return refuse_kind(field, value, "str or bytes");
+    length = PyBytes_GET_SIZE(value);
+    /* bytes that come from another fixed-width field carry its padding */
+    while (length > 0 && PyBytes_AS_STRING(value)[length - 1] == 0) length--;
+    return store_bytes(field, at, value, PyBytes_AS_STRING(value), length);
+}
+
+static int store_scalar(const FieldObject *field, char *at, PyObject *value) {
+    switch (field->kind) {
+        case F8:
+        case F4:
+            return store_float(field, at, value);
+        case U8:
+            return store_unsigned(field, at, value);
+        case BOOL:
+            return store_bool(field, at, value);
+        case TEXT:
+            return store_text(field, at, value);
+        default:
+            return store_signed(field, at, value);
+    }
+}
+
+/* ---- an array field: an exporter of part of the record's bytes ---- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *record;
+    FieldObject *field;
+} FieldArrayObject;
+
+static int field_array_getbuffer(FieldArrayObject *self, Py_buffer *view, int flags) {
+    FieldObject *field = self->field;
+    view->obj = Py_NewRef((PyObject *)self);
+    view->buf = record_bytes(self->record) + field->offset;
+    view->len = field->total;
+    view->itemsize = field->size;
+    view->readonly = 0;
+    view->format = (flags & PyBUF_FORMAT) ? (char *)ls_kinds[field->kind].format : NULL;
+    view->ndim = (flags & PyBUF_ND) ? field->dimensions : 1;
+    view->shape = (flags & PyBUF_ND) ? field->shape : NULL;
+    view->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? field->strides : NULL;
+    view->suboffsets = NULL;
+    view->internal = NULL;
+    return 0;
+}
+
+static void field_array_dealloc(FieldArrayObject *self) {
+    Py_DECREF(self->record);
+    Py_DECREF(self->field);
+    PyObject_Free(self);
+}
+
+static PyBufferProcs field_array_buffer = {.bf_getbuffer = (getbufferproc)field_array_getbuffer};
+
+PyTypeObject FieldArray_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc._core.FieldArray",
+    .tp_doc = "Exports one array field of a record through the buffer protocol.",
+    .tp_basicsize = sizeof(FieldArrayObject),
+    .tp_dealloc = (destructor)field_array_dealloc,
+    .tp_as_buffer = &field_array_buffer,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+};
+
+static PyObject *array_value(FieldObject *field, PyObject *record) {
+    FieldArrayObject *exporter = PyObject_New(FieldArrayObject, &FieldArray_Type);
+    if (exporter == NULL) return NULL;
+    exporter->record = Py_NewRef(record);
+    exporter->field = (FieldObject *)Py_NewRef((PyObject *)field);
+    PyObject *view = PyMemoryView_FromObject((PyObject *)exporter);
+    Py_DECREF(exporter);
+    return view;
+}
+
+static int refuse_shape(const FieldObject *field, Py_ssize_t got, Py_ssize_t wanted) {
+    PyErr_Format(PyExc_ValueError, "%U takes %zd values here, not %zd", field->name, wanted, got);
+    return -1;
+}
+
+static int store_sequence(const FieldObject *field, char *at, PyObject *value, int dimension) {
+    PyObject *items = PySequence_Fast(value, "an array field takes a sequence or a buffer");
+    if (items == NULL) return -1;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
+    int result = count == field->shape[dimension] ? 0 : refuse_shape(field, count, field->shape[dimension]);
+    for (Py_ssize_t i = 0; i < count && result == 0; i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+        char *target = at + i * field->strides[dimension];
+        result = dimension + 1 < field->dimensions && dimension + 1 < LS_DIMENSIONS
+                     ? store_sequence(field, target, item, dimension + 1)
+                     : store_scalar(field, target, item);
+    }
+    Py_DECREF(items);
+    return result;
+}
+
+static int store_array(const FieldObject *field, char *at, PyObject *value) {
+    if (PyObject_CheckBuffer(value) && !PyBytes_Check(value)) {
+        Py_buffer view;
+        if (PyObject_GetBuffer(value, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) == 0) {
+            int same = view.len == field->total && view.ndim == field->dimensions && view.format != NULL &&
+                       strcmp(view.format, ls_kinds[field->kind].format) == 0;
+            for (int i = 0; same && i < view.ndim; i++) same = view.shape[i] == field->shape[i];
+            if (same) memmove(at, view.buf, (size_t)view.len);
+            PyBuffer_Release(&view);
+            if (same) return 0;
+        } else {
+            PyErr_Clear();
+        }
+    }
+    return store_sequence(field, at, value, 0);
+}
+
+int ls_field_store(const FieldObject *field, char *data, PyObject *value) {
+    char *at = data + field->offset;
+    return field->dimensions ? store_array(field, at, value) : store_scalar(field, at, value);
+}
+
+PyObject *ls_field_load(FieldObject *field, PyObject *record) {
+    return field->dimensions ? array_value(field, record)
+                             : scalar_value(field, record_bytes(record) + field->offset);
+}
+
+/* ---- Field: the attribute ---- */
+
+/* The descriptor may be handed any object, so it remembers the class it has checked. */
+static int field_accepts(FieldObject *field, PyObject *record) {
+    if (PyObject_TypeCheck(record, &Record_Type) && field->layout != NULL &&
+        ((RecordObject *)record)->layout == field->layout) {
+        Py_INCREF(Py_TYPE(record));
+        Py_XSETREF(field->seen, Py_TYPE(record));
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "field %U does not belong to a %s", field->name, Py_TYPE(record)->tp_name);
+    return 0;
+}
+
+static PyObject *field_get(PyObject *self, PyObject *record, PyObject *type) {
+    FieldObject *field = (FieldObject *)self;
+    (void)type;
+    if (__builtin_expect(record == NULL || record == Py_None, 0)) return Py_NewRef(self);
+    if (__builtin_expect(Py_TYPE(record) != field->seen, 0) && !field_accepts(field, record)) return NULL;
+    if (field->kind == F8 && field->dimensions == 0) {
+        return PyFloat_FromDouble(LOAD(double, record_bytes(record) + field->offset));
+    }
+    return ls_field_load(field, record);
+}
+
+static int field_set(PyObject *self, PyObject *record, PyObject *value) {
+    FieldObject *field = (FieldObject *)self;
+    if (__builtin_expect(Py_TYPE(record) != field->seen, 0) && !field_accepts(field, record)) return -1;
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "field %U cannot be deleted", field->name);
+        return -1;
+    }
+    return ls_field_store(field, record_bytes(record), value);
+}
+
+static PyObject *field_kind(FieldObject *self, void *unused) {
+    (void)unused;
+    if (self->kind == TEXT) return PyUnicode_FromFormat("S%zd", self->size);
+    return PyUnicode_FromString(ls_kinds[self->kind].name);
+}
+
+static PyObject *field_shape(FieldObject *self, void *unused) {
+    (void)unused;
+    PyObject *shape = PyTuple_New(self->dimensions);
+    for (int i = 0; shape != NULL && i < self->dimensions; i++) {
+        PyTuple_SET_ITEM(shape, i, PyLong_FromSsize_t(self->shape[i]));
+    }
+    return shape;
+}
+
+static PyObject *field_repr(FieldObject *self) {
+    return PyUnicode_FromFormat("<field %U at %zd>", self->name, self->offset);
+}
+
+static int field_traverse(FieldObject *self, visitproc visit, void *arg) {
+    Py_VISIT(self->seen);
+    return 0;
+}
+
+static int field_clear(FieldObject *self) {
+    Py_CLEAR(self->seen);
+    return 0;
+}
+
+static void field_dealloc(FieldObject *self) {
+    PyObject_GC_UnTrack(self);
+    field_clear(self);
+    Py_XDECREF(self->name);
+    PyObject_GC_Del(self);
+}
+
+static PyMemberDef field_members[] = {
+    {"name", T_OBJECT, offsetof(FieldObject, name), READONLY, "the attribute's name"},
+    {"offset", T_PYSSIZET, offsetof(FieldObject, offset), READONLY, "bytes from the start of the record"},
+    {"size", T_PYSSIZET, offsetof(FieldObject, total), READONLY, "bytes that the field takes"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef field_getset[] = {
+    {"kind", (getter)field_kind, NULL, "numpy's name of the element, such as f8 or S16", NULL},
+    {"shape", (getter)field_shape, NULL, "() for a single value", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject Field_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc._core.Field",
+    .tp_doc = "One field of a record type; on a record, its value.",
+    .tp_basicsize = sizeof(FieldObject),
+    .tp_dealloc = (destructor)field_dealloc,
+    .tp_traverse = (traverseproc)field_traverse,
+    .tp_clear = (inquiry)field_clear,
+    .tp_repr = (reprfunc)field_repr,
+    .tp_members = field_members,
+    .tp_getset = field_getset,
+    .tp_descr_get = field_get,
+    .tp_descr_set = field_set,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+};
+
+/* ---- making one ---- */
+
+FieldObject *ls_field_make(LayoutObject *layout, Py_ssize_t itemsize, PyObject *description) {
+    PyObject *name, *shape;
+    const char *kind_name;
+    Py_ssize_t offset, size;
+    if (!PyArg_ParseTuple(description, "UsnnO!", &name, &kind_name, &offset, &size, &PyTuple_Type, &shape))
+        return NULL;
+    int kind = ls_kind_named(kind_name);
+    if (kind < 0 || PyTuple_GET_SIZE(shape) > LS_DIMENSIONS ||
+        (kind != TEXT && size != ls_kinds[kind].size) || size <= 0 ||
+        (kind == TEXT && PyTuple_GET_SIZE(shape) != 0)) {
+        PyErr_Format(PyExc_ValueError, "field %U: %s of %zd bytes and shape %R is not supported", name,
+                     kind_name, size, shape);
+        return NULL;
+    }
+    FieldObject *field = PyObject_GC_New(FieldObject, &Field_Type);
+    if (field == NULL) return NULL;
+    Py_INCREF(name);
+    PyUnicode_InternInPlace(&name);
+    field->name = name;
+    field->layout = layout;
+    field->seen = NULL;
+    field->kind = (Kind)kind;
+    field->offset = offset;
+    field->size = size;
+    field->total = size;
+    field->dimensions = (int)PyTuple_GET_SIZE(shape);
+    for (int i = field->dimensions - 1; i >= 0; i--) {
+        field->shape[i] = PyLong_AsSsize_t(PyTuple_GET_ITEM(shape, i));
+        field->strides[i] = field->total;
+        if (field->shape[i] <= 0 || __builtin_mul_overflow(field->total, field->shape[i], &field->total))
+            field->total = -1;
+    }
+    PyObject_GC_Track(field);
+    if (field->total <= 0 || offset < 0 || offset > itemsize - field->total) {
+        PyErr_Format(PyExc_ValueError, "field %U lies outside the record's %zd bytes", name, itemsize);
+        Py_CLEAR(field);
+    }
+    return field;
+}

@@ -1,0 +1,428 @@
+/* CommandProducer (a session's client) and CommandConsumer (the gateway): the command queue of protocol.h. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "_core.h"
+
+/* What both ends know of one queue. */
+typedef struct {
+    ls_session *entry;       /* in the gateway's directory */
+    ls_session_block *block; /* the client's */
+    uint64_t *slots;
+    uint64_t mask;
+    Py_ssize_t index_offset; /* of command_index in the record */
+    Py_ssize_t generation_offset;
+} Queue;
+
+static int queue_place(Queue *queue, ls_gate *gate, PyObject *directory, Py_ssize_t entry_offset,
+                       PyObject *block, Py_ssize_t block_offset, Py_ssize_t capacity, int gateway) {
+    if (capacity < 8 || (capacity & (capacity - 1)) || gate->words % 8 || entry_offset % LS_LINE ||
+        block_offset % LS_LINE) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "command queue: %zd records of %u bytes; a power of two from 8 of whole cache lines wanted",
+            capacity, gate->words * 8);
+        return -1;
+    }
+    queue->index_offset = ls_layout_field(gate->layout, "command_index", "u8", "a command record");
+    if (queue->index_offset < 0) return -1;
+    queue->generation_offset = ls_layout_field(gate->layout, "generation", "u4", "a command record");
+    if (queue->generation_offset < 0) return -1;
+    size_t size = sizeof(ls_session_block) + (size_t)capacity * gate->words * 8;
+    queue->entry = ls_span(directory, entry_offset, sizeof(ls_session), gateway);
+    queue->block = queue->entry == NULL ? NULL : ls_span(block, block_offset, size, !gateway);
+    if (queue->block == NULL) return -1;
+    queue->slots = (uint64_t *)(void *)(queue->block + 1);
+    queue->mask = (uint64_t)capacity - 1;
+    return 0;
+}
+
+/* ---- CommandProducer ---- */
+
+typedef struct {
+    PyObject_HEAD
+    MappingObject *directory; /* read-only: header and session directory */
+    MappingObject *block;
+    ls_gate gate;
+    Queue queue;
+    const ls_header *header;
+    int slot;
+    uint32_t generation;
+    uint64_t tail;
+    uint64_t seen_head;
+    uint64_t kept_for_cancels;
+    uint64_t last_rung;
+    int doorbell; /* descriptor of the gateway's FIFO, owned by the session */
+    int fenced;   /* the session found itself stalled */
+} ProducerObject;
+
+static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
+    PyObject *directory, *block, *record_type;
+    Py_ssize_t header_offset, entry_offset, block_offset, capacity;
+    int slot, doorbell;
+    if (!PyArg_ParseTuple(args, "OnnOnnOii", &directory, &header_offset, &entry_offset, &block, &block_offset,
+                          &capacity, &record_type, &slot, &doorbell)) {
+        return NULL;
+    }
+    ProducerObject *self = (ProducerObject *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    if (ls_gate_open(&self->gate, record_type) < 0 ||
+        queue_place(&self->queue, &self->gate, directory, entry_offset, block, block_offset, capacity, 0) <
+            0) {
+        return Py_DECREF(self), NULL;
+    }
+    self->header = ls_span(directory, header_offset, sizeof(ls_header), 0);
+    if (self->header == NULL) return Py_DECREF(self), NULL;
+    self->directory = (MappingObject *)Py_NewRef(directory);
+    self->block = (MappingObject *)Py_NewRef(block);
+    self->slot = slot;
+    self->doorbell = doorbell;
+    self->kept_for_cancels = (uint64_t)capacity / 8;
+    self->generation = (uint32_t)(ls_session_word(self->queue.entry) >> 32);
+    self->tail = LS_LOAD_RLX(&self->queue.entry->base);
+    self->seen_head = self->tail;
+    return (PyObject *)self;
+}
+
+static void producer_dealloc(ProducerObject *self) {
+    ls_gate_close(&self->gate);
+    Py_XDECREF(self->directory);
+    Py_XDECREF(self->block);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static int raise_fenced(ProducerObject *self, uint64_t word) {
+    static const char *const names[] = {"FREE", "CLAIMED", "ACTIVE", "DRAINING"};
+    ls_raise(ls_errors.SessionFenced, "(iIIs)", self->slot, self->generation, (unsigned int)(word >> 32),
+             self->fenced ? "STALLED" : names[word & 3]);
+    return -1;
+}
+
+/* May this process still send? The gateway decides; this is the courtesy of finding out before it is refused.
+ */
+static int may_send(ProducerObject *self) {
+    LS_REFUSE_FORKED(self->block, -1);
+    if (__builtin_expect(ls_segment_state(self->header) == LS_RETIRED, 0)) {
+        ls_raise(ls_errors.SegmentRetired, "(s)", "this segment was replaced or removed: attach again");
+        return -1;
+    }
+    uint64_t word = ls_session_word(self->queue.entry);
+    if (__builtin_expect(word != LS_SESSION_WORD(LS_ACTIVE, self->generation) || self->fenced, 0)) {
+        return raise_fenced(self, word);
+    }
+    return 0;
+}
+
+/* Room for one command of this sort? The last eighth is for cancels. */
+static int has_room(ProducerObject *self, int is_cancel) {
+    uint64_t limit = self->queue.mask + 1 - (is_cancel ? 0 : self->kept_for_cancels);
+    if (__builtin_expect(self->tail - self->seen_head < limit, 1)) return 1;
+    self->seen_head = ls_queue_head(&self->queue.entry->head);
+    if (self->tail - self->seen_head < limit) return 1;
+    ls_raise(ls_errors.CommandQueueFull, "(iKKO)", self->slot,
+             (unsigned long long)(self->tail - self->seen_head), (unsigned long long)(self->queue.mask + 1),
+             is_cancel ? Py_True : Py_False);
+    return 0;
+}
+
+static void ring_doorbell(int fd) {
+    /* EAGAIN: the pipe is full of rings that the gateway has not taken yet */
+    while (write(fd, "", 1) < 0 && errno == EINTR) continue;
+}
+
+static PyObject *push(ProducerObject *self, PyObject *record, int is_cancel) {
+    uint64_t *data = ls_gate_data(&self->gate, record);
+    if (data == NULL || may_send(self) < 0 || !has_room(self, is_cancel)) return NULL;
+    memcpy((char *)data + self->queue.index_offset, &self->tail, sizeof self->tail);
+    memcpy((char *)data + self->queue.generation_offset, &self->generation, sizeof self->generation);
+    ls_queue_push(&self->queue.block->tail, self->queue.slots, self->queue.mask, self->gate.words, self->tail,
+                  data);
+    self->tail++;
+    if (ls_doorbell_must_ring(&self->header->doorbell, &self->last_rung)) ring_doorbell(self->doorbell);
+    Py_RETURN_NONE;
+}
+
+static PyObject *producer_push(ProducerObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *names) {
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (nargs + named < 1 || nargs + named > 2 || nargs < 1 || named > 1 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "is_cancel") != 0)) {
+        return PyErr_SetString(PyExc_TypeError, "push(record, is_cancel=False)"), NULL;
+    }
+    int is_cancel = 0;
+    if (nargs + named == 2) {
+        is_cancel = args[1] == Py_True ? 1 : args[1] == Py_False ? 0 : PyObject_IsTrue(args[1]);
+        if (is_cancel < 0) return NULL;
+    }
+    return push(self, args[0], is_cancel);
+}
+
+static PyObject *producer_check(ProducerObject *self, PyObject *unused) {
+    (void)unused;
+    if (may_send(self) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *producer_ring(ProducerObject *self, PyObject *unused) {
+    (void)unused;
+    ring_doorbell(self->doorbell);
+    Py_RETURN_NONE;
+}
+
+/* beat(now_mono_ns, stall_ns): a session that did not beat for stall_ns fences itself. */
+static PyObject *producer_beat(ProducerObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "beat(now_mono_ns, stall_ns)"), NULL;
+    LS_REFUSE_FORKED(self->block, NULL);
+    unsigned long long now = PyLong_AsUnsignedLongLong(args[0]);
+    unsigned long long stall = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred()) return NULL;
+    uint64_t last = LS_LOAD_RLX(&self->queue.block->heartbeat_mono_ns);
+    if (stall > 0 && last != 0 && now > last && now - last > stall) self->fenced = 1;
+    if (self->fenced) return raise_fenced(self, ls_session_word(self->queue.entry)), NULL;
+    LS_STORE_REL(&self->queue.block->heartbeat_mono_ns, (uint64_t)now);
+    Py_RETURN_NONE;
+}
+
+static PyObject *producer_cancel_all(ProducerObject *self, PyObject *unused) {
+    (void)unused;
+    if (may_send(self) < 0) return NULL;
+    uint64_t level = ls_cancel_all_request(self->queue.block, self->tail);
+    if (ls_doorbell_must_ring(&self->header->doorbell, &self->last_rung)) ring_doorbell(self->doorbell);
+    return PyLong_FromUnsignedLongLong(level);
+}
+
+static PyObject *producer_served(ProducerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(LS_LOAD_ACQ(&self->queue.entry->cancel_all_served));
+}
+
+static PyObject *producer_tail(ProducerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->tail);
+}
+
+static PyObject *producer_head(ProducerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->seen_head = ls_queue_head(&self->queue.entry->head));
+}
+
+static PyObject *producer_free(ProducerObject *self, void *unused) {
+    (void)unused;
+    self->seen_head = ls_queue_head(&self->queue.entry->head);
+    int64_t left =
+        (int64_t)(self->queue.mask + 1 - self->kept_for_cancels) - (int64_t)(self->tail - self->seen_head);
+    return PyLong_FromLongLong(left > 0 ? left : 0);
+}
+
+static PyObject *producer_capacity(ProducerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->queue.mask + 1);
+}
+
+static PyMethodDef producer_methods[] = {
+    {"push", (PyCFunction)(void (*)(void))producer_push, METH_FASTCALL | METH_KEYWORDS,
+     "push(record, is_cancel=False): stamps command_index and generation, queues, rings. Never blocks; "
+     "raises "
+     "CommandQueueFull, SessionFenced, SegmentRetired, ForkedSession."},
+    {"check", (PyCFunction)producer_check, METH_NOARGS,
+     "Raises what push would raise, apart from a full queue."},
+    {"ring", (PyCFunction)producer_ring, METH_NOARGS, "Ring the gateway's doorbell, armed or not."},
+    {"beat", (PyCFunction)(void (*)(void))producer_beat, METH_FASTCALL, "beat(now_mono_ns, stall_ns)"},
+    {"request_cancel_all", (PyCFunction)producer_cancel_all, METH_NOARGS,
+     "Raise the cancel-all level; returns it."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef producer_getset[] = {
+    {"tail", (getter)producer_tail, NULL, "index of the next command", NULL},
+    {"head", (getter)producer_head, NULL, "index of the first command that the gateway has not finished with",
+     NULL},
+    {"free", (getter)producer_free, NULL, "commands other than cancels that fit now", NULL},
+    {"capacity", (getter)producer_capacity, NULL, "commands in the queue", NULL},
+    {"cancel_all_served", (getter)producer_served, NULL,
+     "the last cancel-all level that the gateway carried out", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef producer_members[] = {
+    {"generation", T_UINT, offsetof(ProducerObject, generation), READONLY, "stamped on every command"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyTypeObject CommandProducer_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc.CommandProducer",
+    .tp_doc =
+        "CommandProducer(directory, header_offset, entry_offset, block, block_offset, capacity, "
+        "command_type, slot, doorbell_fd)",
+    .tp_basicsize = sizeof(ProducerObject),
+    .tp_new = producer_new,
+    .tp_dealloc = (destructor)producer_dealloc,
+    .tp_methods = producer_methods,
+    .tp_getset = producer_getset,
+    .tp_members = producer_members,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+};
+
+/* ---- CommandConsumer ---- */
+
+typedef struct {
+    PyObject_HEAD
+    MappingObject *directory;
+    MappingObject *block;
+    ls_gate gate;
+    Queue queue;
+    uint64_t peeked; /* index after the last command that was copied whole */
+    int slot;
+} ConsumerObject;
+
+static PyObject *consumer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
+    PyObject *directory, *block, *record_type;
+    Py_ssize_t entry_offset, block_offset, capacity;
+    int slot;
+    if (!PyArg_ParseTuple(args, "OnOnnOi", &directory, &entry_offset, &block, &block_offset, &capacity,
+                          &record_type, &slot)) {
+        return NULL;
+    }
+    ConsumerObject *self = (ConsumerObject *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    if (ls_gate_open(&self->gate, record_type) < 0 ||
+        queue_place(&self->queue, &self->gate, directory, entry_offset, block, block_offset, capacity, 1) <
+            0) {
+        return Py_DECREF(self), NULL;
+    }
+    self->directory = (MappingObject *)Py_NewRef(directory);
+    self->block = (MappingObject *)Py_NewRef(block);
+    self->slot = slot;
+    return (PyObject *)self;
+}
+
+static void consumer_dealloc(ConsumerObject *self) {
+    ls_gate_close(&self->gate);
+    Py_XDECREF(self->directory);
+    Py_XDECREF(self->block);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyObject *raise_revoked(ConsumerObject *self, const char *why, uint64_t found, uint64_t expected) {
+    return ls_raise(ls_errors.SessionRevoked, "(isKK)", self->slot, why, (unsigned long long)found,
+                    (unsigned long long)expected);
+}
+
+static uint64_t queue_head(ConsumerObject *self) { return LS_LOAD_RLX(&self->queue.entry->head); }
+
+/* 1, 0 when there is none, -1 with SessionRevoked. What the client says about itself is checked in the copy.
+ */
+static int peek(ConsumerObject *self, uint64_t offset, PyObject *record) {
+    uint64_t *out = ls_gate_data(&self->gate, record);
+    if (out == NULL) return -1;
+    Queue *queue = &self->queue;
+    int result = ls_queue_peek(&queue->entry->head, &queue->block->tail, queue->slots, queue->mask,
+                               self->gate.words, offset, out);
+    if (result == LS_EMPTY) return 0;
+    uint64_t head = queue_head(self);
+    if (result == LS_BROKEN) {
+        raise_revoked(self, "tail", LS_LOAD_RLX(&queue->block->tail), head);
+        return -1;
+    }
+    uint64_t index;
+    memcpy(&index, (char *)out + queue->index_offset, sizeof index);
+    if (index == head + offset) {
+        if (self->peeked <= index) self->peeked = index + 1;
+        return 1;
+    }
+    raise_revoked(self, "command_index", index, head + offset);
+    return -1;
+}
+
+static PyObject *consumer_peek(ConsumerObject *self, PyObject *record) {
+    int found = peek(self, 0, record);
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+static PyObject *consumer_peek_at(ConsumerObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "peek_at(offset, out)"), NULL;
+    unsigned long long offset = PyLong_AsUnsignedLongLong(args[0]);
+    if (offset == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    int found = peek(self, offset, args[1]);
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+static int depth_of(ConsumerObject *self, uint64_t *depth) {
+    Queue *queue = &self->queue;
+    if (ls_queue_depth(&queue->entry->head, &queue->block->tail, queue->mask, depth) == LS_OK) return 0;
+    raise_revoked(self, "tail", LS_LOAD_RLX(&queue->block->tail), queue_head(self));
+    return -1;
+}
+
+static PyObject *consumer_advance(ConsumerObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    unsigned long long count = 1;
+    if (nargs > 1) return PyErr_SetString(PyExc_TypeError, "advance(n=1)"), NULL;
+    if (nargs == 1) {
+        count = PyLong_AsUnsignedLongLong(args[0]);
+        if (count == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    }
+    LS_REFUSE_FORKED(self->directory, NULL);
+    /* Past what was peeked only: what the client says in between cannot fail a command that was taken. */
+    uint64_t head = queue_head(self);
+    if (head + count > self->peeked || head + count < head) {
+        return PyErr_Format(PyExc_ValueError, "advance by %llu at %llu; peeked up to %llu", count,
+                            (unsigned long long)head, (unsigned long long)self->peeked);
+    }
+    ls_queue_advance(&self->queue.entry->head, count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *consumer_head(ConsumerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(queue_head(self));
+}
+
+static PyObject *consumer_tail(ConsumerObject *self, void *unused) {
+    (void)unused;
+    uint64_t depth;
+    if (depth_of(self, &depth) < 0) return NULL;
+    return PyLong_FromUnsignedLongLong(queue_head(self) + depth);
+}
+
+static PyObject *consumer_depth(ConsumerObject *self, void *unused) {
+    (void)unused;
+    uint64_t depth;
+    if (depth_of(self, &depth) < 0) return NULL;
+    return PyLong_FromUnsignedLongLong(depth);
+}
+
+static PyObject *consumer_capacity(ConsumerObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->queue.mask + 1);
+}
+
+static PyMethodDef consumer_methods[] = {
+    {"peek", (PyCFunction)consumer_peek, METH_O,
+     "peek(out) -> is there a command? Copies it once. Raises SessionRevoked."},
+    {"peek_at", (PyCFunction)(void (*)(void))consumer_peek_at, METH_FASTCALL,
+     "peek_at(offset, out): the command that many places behind head."},
+    {"advance", (PyCFunction)(void (*)(void))consumer_advance, METH_FASTCALL,
+     "advance(n=1): done with n commands."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef consumer_getset[] = {
+    {"head", (getter)consumer_head, NULL, "index of the next command", NULL},
+    {"tail", (getter)consumer_tail, NULL, "index after the last command; raises SessionRevoked", NULL},
+    {"depth", (getter)consumer_depth, NULL, "tail - head; raises SessionRevoked", NULL},
+    {"capacity", (getter)consumer_capacity, NULL, "commands in the queue", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject CommandConsumer_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc.CommandConsumer",
+    .tp_doc = "CommandConsumer(directory, entry_offset, block, block_offset, capacity, command_type, slot)",
+    .tp_basicsize = sizeof(ConsumerObject),
+    .tp_new = consumer_new,
+    .tp_dealloc = (destructor)consumer_dealloc,
+    .tp_methods = consumer_methods,
+    .tp_getset = consumer_getset,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+};

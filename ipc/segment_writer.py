@@ -1,0 +1,287 @@
+"""SegmentWriter: the gateway's side of a segment. One per segment, held by the writer byte."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+from latentspeed.ipc._core import Bell, Doorbell, Histogram, Mapping, RingWriter, TableWriter, Word
+from latentspeed.ipc.counters import CounterSection, HistogramSection
+from latentspeed.ipc.doorbell import GatewayDoorbell
+from latentspeed.ipc.error_log import ErrorLog
+from latentspeed.ipc.errors import SecondWriter, SegmentDamaged
+from latentspeed.ipc.header import SegmentHeader, SegmentState, read_identity
+from latentspeed.ipc.layout import SectionKind, SegmentLayout
+from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, boot_id
+from latentspeed.ipc.segment import (
+    bell_path,
+    build,
+    check_name,
+    create_object,
+    make_bell,
+    map_header,
+    open_bell,
+    open_object,
+    retire,
+    segment_path,
+    unlink,
+)
+from latentspeed.ipc.session_slots import GatewaySession
+
+_OPEN_ATTEMPTS = 100
+
+
+class SegmentWriter:
+    """A segment that this process serves.
+
+    `open` leaves it RECOVERING: rings repaired, epoch counted up, an EPOCH record in every ring. The gateway settles
+    sessions and venue, then sets LIVE. Recovery may be cut short anywhere and is then simply run again.
+    """
+
+    def __init__(self, name: str, layout: SegmentLayout, lock: ByteLock, fd: int, *, reused: bool) -> None:
+        """Use `open`. Takes over the lock; the descriptor stays the caller's."""
+        self.name = name
+        self.layout = layout
+        self.reused = reused
+        self._lock = lock
+        self._mapping = Mapping(fd, 0, layout.total_size, writable=True, huge_pages=True)
+        self.huge_pages = self._mapping.huge_pages
+        self.memory_locked = self._mapping.lock_memory()
+        self._header = SegmentHeader(self._mapping)
+        self.epoch = 0
+        self._tables: dict[str, TableWriter] = {}
+        self._rings: dict[str, RingWriter] = {}
+        self._closed = False
+
+    @classmethod
+    def open(cls, name: str, layout: SegmentLayout) -> Self:
+        """Become the gateway of this segment: reuse it, replace it, or make it.
+
+        A segment of this layout and this boot is reused in place; its readers and sessions notice a new epoch. Any
+        other object of that name is marked RETIRED, its users are woken, its name is removed, and a new one is made.
+
+        Raises:
+            SecondWriter: another process holds the writer byte; the message names its pid.
+            SharedMemoryFull: there is no room for a new segment.
+            WrongOwner: the name leads to an object that is not ours.
+        """
+        check_name(name)
+        for _ in range(_OPEN_ATTEMPTS):
+            writer = cls._try_open(name, layout)
+            if writer is not None:
+                return writer
+        raise SegmentDamaged(name, f"its name changed hands {_OPEN_ATTEMPTS} times while it was being opened")
+
+    @classmethod
+    def _try_open(cls, name: str, layout: SegmentLayout) -> Self | None:
+        """One pass of open, lock, compare the object with its name; None when the name changed in between."""
+        fd = create_object(name, layout.total_size) if not segment_path(name).exists() else None
+        is_new = fd is not None
+        try:
+            if fd is None:
+                if not segment_path(name).exists():
+                    return None
+                fd = open_object(name, writable=True)
+            return cls._lock_and_start(name, layout, fd, is_new=is_new)
+        except FileNotFoundError:
+            return None
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    @classmethod
+    def _lock_and_start(cls, name: str, layout: SegmentLayout, fd: int, *, is_new: bool) -> Self | None:
+        lock = ByteLock(segment_path(name), WRITER_BYTE)
+        try:
+            if not lock.try_lock():
+                raise SecondWriter(name, _holder(name, fd))
+            if not lock.names_this_object() or os.fstat(fd).st_ino != os.fstat(lock.fd).st_ino:
+                lock.release()
+                return None
+            if not is_new and not _is_reusable(name, layout, fd):
+                retire(name, lock)
+                unlink(name, lock)
+                lock.release()
+                return None
+            writer = cls(name, layout, lock, fd, reused=not is_new)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            writer._start(is_new=is_new)
+        except BaseException:
+            if is_new:
+                unlink(name, lock)
+            writer._abandon()
+            raise
+        return writer
+
+    def _start(self, *, is_new: bool) -> None:
+        """Rule 24, as far as shared memory goes. A new segment is sealed when all of it is in order."""
+        if is_new:
+            build(self._mapping, self.layout)
+        if is_new or not bell_path(self.name).exists():
+            make_bell(self.name)
+        self.epoch = self._header.take_over()
+        self._header.beat()
+        self._bells = [
+            Bell(self._mapping, self.layout.section(SectionKind.BELLS).offset + index * _bell_size(self.layout))
+            for index in range(len(self.layout.rings))
+        ]
+        for spec, bell in zip(self.layout.rings, self._bells, strict=True):
+            offset = self.layout.section(SectionKind.RING, spec.name).offset
+            ring = RingWriter(self._mapping, offset, spec.capacity, spec.record_type, spec.name, bell, self.epoch)
+            ring.repair()
+            ring.publish_epoch()
+            self._rings[spec.name] = ring
+        for table in self.layout.tables:
+            offset = self.layout.section(SectionKind.TABLE, table.name).offset
+            self._tables[table.name] = TableWriter(self._mapping, offset, table.count, table.record_type, table.name)
+        self._counters = CounterSection(self._mapping, self.layout)
+        self._histograms = HistogramSection(self._mapping, self.layout)
+        self.error_log = ErrorLog(self._mapping, self.layout)
+        if is_new:
+            self._header.seal(self.layout)
+        self._probe_fd = open_object(self.name, writable=False)
+        try:
+            self.doorbell = GatewayDoorbell(open_bell(self.name), Doorbell(self._mapping))
+            slots = self.layout.sessions.slots if self.layout.sessions else 0
+            self.sessions = [GatewaySession(self._mapping, self.layout, slot, self._probe_fd) for slot in range(slots)]
+        except BaseException:
+            os.close(self._probe_fd)
+            raise
+
+    # ---- state ----
+
+    @property
+    def state(self) -> SegmentState:
+        """How this gateway is, as everyone sees it."""
+        return self._header.state
+
+    def set_state(self, state: SegmentState) -> None:
+        """Change the state and wake everyone who waits, so that they look."""
+        self._header.state = SegmentState(state)
+        self.wake_all()
+
+    def beat(self) -> None:
+        """Say that this gateway is alive, and refresh the clock pair. Call it at least every 100 ms."""
+        self._header.beat()
+
+    def wake_all(self) -> None:
+        """Wake every parked reader of every ring."""
+        for bell in self._bells:
+            bell.wake_all()
+
+    @property
+    def last_incarnation(self) -> int:
+        """The last incarnation that was given to a session; kept over restarts."""
+        return self._header.last_incarnation.load()
+
+    @last_incarnation.setter
+    def last_incarnation(self, value: int) -> None:
+        self._header.last_incarnation.store(value)
+
+    @property
+    def last_nonce(self) -> int:
+        """The last nonce, stored before it was used; kept over restarts."""
+        return self._header.last_nonce.load()
+
+    @last_nonce.setter
+    def last_nonce(self, value: int) -> None:
+        self._header.last_nonce.store(value)
+
+    # ---- sections ----
+
+    def table(self, name: str) -> TableWriter:
+        """The writer of a table. Raises KeyError naming the known ones."""
+        self.layout.table(name)
+        return self._tables[name]
+
+    def ring(self, name: str) -> RingWriter:
+        """The writer of a ring. Raises KeyError naming the known ones."""
+        self.layout.ring(name)
+        return self._rings[name]
+
+    def counter(self, label: str) -> Word:
+        """The counter of that label, made when it is new."""
+        return self._counters.counter(label)
+
+    def histogram(self, label: str) -> Histogram:
+        """The histogram of that label, made when it is new."""
+        return self._histograms.histogram(label)
+
+    # ---- the end ----
+
+    def close(self) -> None:
+        """Stop serving. The object stays, for the next gateway and for who still reads it."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._lock.is_ours() and self.state is not SegmentState.RETIRED:
+            self.set_state(SegmentState.STOPPING)
+        self.doorbell.close()
+        os.close(self._probe_fd)
+        self._lock.release()
+
+    def unlink(self) -> None:
+        """Stop serving and remove the segment: RETIRED, everyone woken, object and FIFO removed."""
+        if self._closed:
+            return
+        self.set_state(SegmentState.RETIRED)
+        unlink(self.name, self._lock)
+        self.close()
+
+    def _abandon(self) -> None:
+        self._closed = True
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _bell_size(layout: SegmentLayout) -> int:
+    return layout.section(SectionKind.BELLS).record_size
+
+
+def _holder(name: str, fd: int) -> int:
+    """The pid that the header names; 0 when it names none. Only a hint for the message."""
+    try:
+        return SegmentHeader(map_header(name, fd)).writer_pid
+    except SegmentDamaged:
+        return 0
+
+
+def _is_reusable(name: str, layout: SegmentLayout, fd: int) -> bool:
+    """Whole, of this format, layout, size and boot, with directory and schema as they should be."""
+    try:
+        identity = read_identity(map_header(name, fd))
+    except SegmentDamaged:
+        return False
+    if (
+        identity.version != layout.version_word
+        or identity.layout_hash != layout.layout_hash
+        or identity.boot_id != boot_id()
+        or os.fstat(fd).st_size != layout.total_size
+    ):
+        return False
+    mapping = Mapping(fd, 0, layout.published_size)
+    if SegmentHeader(mapping).state is SegmentState.RETIRED:
+        return False
+    return text_of(mapping, layout) == (layout.directory, layout.schema.encode())
+
+
+def text_of(mapping: Mapping, layout: SegmentLayout) -> tuple[bytes, bytes]:
+    """Directory and schema as they stand in a segment that should have this layout."""
+    directory = layout.section(SectionKind.DIRECTORY)
+    schema = layout.section(SectionKind.SCHEMA)
+    view = memoryview(mapping)
+    return (
+        bytes(view[directory.offset : directory.offset + directory.size]),
+        bytes(view[schema.offset : schema.offset + schema.size]),
+    )
