@@ -250,8 +250,8 @@ static int refuse_shape(const FieldObject *field, Py_ssize_t got, Py_ssize_t wan
 }
 
 static int store_sequence(const FieldObject *field, char *at, PyObject *value, int dimension) {
-    PyObject *items = PySequence_Fast(value, "an array field takes a sequence or a buffer");
-    if (items == NULL) return -1;
+    PyObject *items = PySequence_Fast(value, "");
+    if (items == NULL) return refuse_kind(field, value, "a sequence or a buffer");
     Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
     int result = count == field->shape[dimension] ? 0 : refuse_shape(field, count, field->shape[dimension]);
     for (Py_ssize_t i = 0; i < count && result == 0; i++) {

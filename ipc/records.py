@@ -13,6 +13,7 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import Record
 

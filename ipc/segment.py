@@ -17,6 +17,7 @@ import stat
 from pathlib import Path
 
 import posix_ipc
+
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import Bell, Mapping
 from latentspeed.ipc.errors import SegmentDamaged, SegmentNotFound, SharedMemoryFull, WrongOwner

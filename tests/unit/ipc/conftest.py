@@ -1,66 +1,20 @@
-"""Segments, sessions and processes for the shared-memory tests. Everything made here is gone after the test."""
+"""Fixtures of the shared-memory tests. Everything made here is gone after the test."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from latentspeed.ipc import (
-    ClientSession,
-    RingSpec,
-    SegmentLayout,
-    SegmentReader,
-    SegmentState,
-    SegmentWriter,
-    SessionsSpec,
-    TableSpec,
-    make_record_type,
-)
+sys.path.insert(0, str(Path(__file__).parent))
 
-Event = make_record_type(
-    "Event",
-    np.dtype(
-        [("record_kind", "u4"), ("record_epoch", "u4"), ("number", "u8"), ("price", "f8"), ("body", "u8", (13,))],
-    ),
-)
-Command = make_record_type(
-    "Command",
-    np.dtype([("command_index", "u8"), ("generation", "u4"), ("kind", "u4"), ("price", "f8"), ("body", "u8", (5,))]),
-)
-Quote = make_record_type(
-    "Quote",
-    np.dtype([("bid", "f8"), ("ask", "f8"), ("pair", "S16"), ("time_ns", "i8"), ("body", "u8", (2,))]),
-)
+from shared_segments import DEADLINE_S, LAYOUT, Attached, Children
 
-LAYOUT = SegmentLayout(
-    tables=(TableSpec("quotes", Quote, 16),),
-    rings=(RingSpec("events", Event, 64), RingSpec("trades", Event, 16)),
-    sessions=SessionsSpec(4, Command, 32, (TableSpec("book", Quote, 4),)),
-    counters=8,
-    histograms=2,
-    errors=4,
-)
-
-DEADLINE_S = 10.0
-
-
-def until(condition: Callable[[], object], what: str = "the condition", deadline_s: float = DEADLINE_S) -> object:
-    """Wait for a condition; fail the test when it does not come."""
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what} did not come true within {deadline_s} s"
-        time.sleep(0.001)
-    return value
+from latentspeed.ipc import SegmentReader, SegmentState, SegmentWriter
 
 
 @pytest.fixture
@@ -89,40 +43,6 @@ def reader(writer):
         yield attached
 
 
-class Attached:
-    """Claims sessions in a thread while this thread plays the gateway."""
-
-    def __init__(self, writer: SegmentWriter) -> None:
-        self.writer = writer
-        self.sessions: list[ClientSession] = []
-
-    def __call__(self, reader: SegmentReader, *, incarnation: int = 1, **options) -> ClientSession:
-        claimed: list[ClientSession | BaseException] = []
-
-        def claim() -> None:
-            try:
-                claimed.append(ClientSession.claim(reader, **{"name": "tester", "timeout_s": DEADLINE_S, **options}))
-            except BaseException as error:
-                claimed.append(error)
-
-        thread = threading.Thread(target=claim)
-        thread.start()
-
-        def serve() -> bool:
-            for slot in self.writer.sessions:
-                if slot.has_claim():
-                    slot.activate(None, incarnation)
-            return bool(claimed)
-
-        until(serve, "the claim")
-        thread.join()
-        session = claimed[0]
-        if isinstance(session, BaseException):
-            raise session
-        self.sessions.append(session)
-        return session
-
-
 @pytest.fixture
 def attach_session(writer):
     """A function that claims and activates a session; all are closed after the test."""
@@ -138,30 +58,6 @@ def session(attach_session, reader):
     return attach_session(reader)
 
 
-class Children:
-    """Python processes that run a snippet with this conftest's names, and end with the test."""
-
-    def __init__(self) -> None:
-        self.running: list[subprocess.Popen[str]] = []
-
-    def __call__(self, code: str, *arguments: str) -> subprocess.Popen[str]:
-        prelude = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom conftest import *\n"
-        child = subprocess.Popen(
-            [sys.executable, "-c", prelude + code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        self.running.append(child)
-        return child
-
-    def kill(self, child: subprocess.Popen[str]) -> None:
-        child.send_signal(signal.SIGKILL)
-        child.wait(DEADLINE_S)
-
-
 @pytest.fixture
 def run_child():
     """A function that starts a Python process; it is killed after the test if it still runs."""
@@ -174,11 +70,3 @@ def run_child():
         for stream in (child.stdin, child.stdout):
             if stream is not None:
                 stream.close()
-
-
-def line_of(child: subprocess.Popen[str]) -> str:
-    """The child's next line; fails with what it said when it ended instead."""
-    assert child.stdout is not None
-    line = child.stdout.readline()
-    assert line, f"the child ended with {child.wait(DEADLINE_S)} and said no more"
-    return line.strip()
