@@ -51,6 +51,7 @@ static int add_numbers(PyObject *module) {
         {"SESSION_ENTRY_SIZE", sizeof(ls_session)},
         {"SESSION_BLOCK_SIZE", sizeof(ls_session_block)},
         {"SESSION_TAIL_OFFSET", offsetof(ls_session_block, tail)},
+        {"SESSION_HEARTBEAT_OFFSET", offsetof(ls_session_block, heartbeat_mono_ns)},
         {"CLAIM_NAME_SIZE", sizeof(((ls_claim *)0)->name)},
         {"BELL_SIZE", sizeof(ls_bell)},
         {"HISTOGRAM_SIZE", sizeof(ls_histogram)},

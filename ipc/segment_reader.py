@@ -217,6 +217,11 @@ class SegmentReader:
         depth = _core.Word(block, _core.SESSION_TAIL_OFFSET).load() - self.session_info(slot).head
         return max(depth, 0)
 
+    def session_heartbeat_mono_ns(self, slot: int) -> int:
+        """When a session's client last said that it is alive; 0 before it did."""
+        block = Mapping(self._fd, block_offset(self.layout, slot), PAGE)
+        return _core.Word(block, _core.SESSION_HEARTBEAT_OFFSET).load()
+
     def close(self) -> None:
         """Close the descriptor. Memory that tables and readers still use stays mapped until they are gone."""
         if not self._closed:

@@ -82,6 +82,12 @@ def test_every_source_stub_header_and_type_marker_is_in_the_wheel(wheel):
     assert "latentspeed/py.typed" in names
 
 
+def test_the_native_core_is_in_the_wheel(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "latentspeed/ipc/_core" + sysconfig.get_config_var("EXT_SUFFIX") in names
+    assert "py3-none-any" not in wheel.name
+
+
 def test_the_licence_and_the_command_are_in_the_wheel(wheel):
     archive = zipfile.ZipFile(wheel)
     info = wheel.name.rsplit("-", 3)[0] + ".dist-info"
