@@ -26,7 +26,7 @@ from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_loop import NetworkLoop
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import OrderState, ReportSource
+from latentspeed.connectors.types import ConnectorState, OrderState, ReportSource
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -104,11 +104,21 @@ class NetworkConnector(ConnectorBase):
         try:
             await self._disconnect()
         finally:
+            self._set_connection_state(ConnectorState.DISCONNECTED)
             await self._end_tasks()
-            while self._place_outbox:
-                self._end_unsent(self._place_outbox.popleft(), OrderState.FAILED, "never_sent")
+            self._settle_unanswered()
             # Before this is over, so that a connect right after it finds or makes a loop that keeps running.
             self._network_loop.release()
+
+    def _settle_unanswered(self) -> None:
+        """After the session has ended: what was not signed is never sent, what was sent gets no answer any more."""
+        self._place_outbox.clear()
+        self._prepared.clear()
+        for order in self._tracker.active_orders:
+            if order.state is OrderState.PENDING_CREATE:
+                self._end_unsent(order, OrderState.FAILED, "never_sent")
+            elif not order.is_acknowledged and not order.is_unknown:
+                self._tracker.mark_unknown(order.client_order_id, "disconnected")
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
         """Runs a coroutine in the connector's loop, from any thread."""

@@ -28,8 +28,9 @@ FEE_SCALE: int = 10**FEE_DECIMALS
 _FAST_LIMIT = float(1 << 50)
 # Relative error of value * scale / coefficient: three roundings, with room to spare.
 _PRODUCT_ERROR = 4 * 2.0**-52
-# A float this many ulps below a lot is float noise of that lot, not a smaller amount.
+# A float this many ulps below a lot is float noise of that lot, not a smaller amount, where that is next to nothing.
 _LOT_NOISE_ULPS = 4
+_LOT_NOISE_SHARE = 1 / 1024
 # Units travel as int64; lots are also added up, and beyond this float64 cannot tell neighbouring amounts apart.
 MAX_UNITS = (1 << 63) - 1
 MAX_LOTS = 1 << 53
@@ -216,9 +217,13 @@ class TradingRule:
         else:
             lots = round(scaled)
             result = lots * self._lot_coefficient / self._lot_scale
-            if result > size and result - size > _LOT_NOISE_ULPS * math.ulp(result):
+            if result > size and not self._is_lot_noise(result - size, result):
                 result = (lots - 1) * self._lot_coefficient / self._lot_scale
         return -result if amount < 0.0 and result else result
+
+    def _is_lot_noise(self, shortfall: float, amount: float) -> bool:
+        lot = self._lot_coefficient / self._lot_scale
+        return shortfall <= _LOT_NOISE_ULPS * math.ulp(amount) and shortfall <= _LOT_NOISE_SHARE * lot
 
     def amount_lots(self, amount: float) -> int:
         """The amount in lots; zero and negative amounts are on the grid too. Raises OrderRefused when off the lot."""

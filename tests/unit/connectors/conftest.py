@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import settings
 
 from latentspeed.connectors import (
     ClientOrderTracker,
@@ -18,6 +19,10 @@ from latentspeed.connectors import (
     TradingRule,
     format_client_order_id,
 )
+
+# A busy machine is no reason to fail a property.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 RULE = TradingRule(
     "BTC-USD",
