@@ -9,13 +9,10 @@ static int load_errors(void) {
         const char *name;
         PyObject **place;
     } wanted[] = {
-        {"CellBusy", &ls_errors.CellBusy},
-        {"CommandQueueFull", &ls_errors.CommandQueueFull},
-        {"ForkedSession", &ls_errors.ForkedSession},
-        {"Lapped", &ls_errors.Lapped},
-        {"SegmentRetired", &ls_errors.SegmentRetired},
-        {"SessionFenced", &ls_errors.SessionFenced},
-        {"SessionRevoked", &ls_errors.SessionRevoked},
+        {"CellBusy", &ls_errors.CellBusy},           {"CommandQueueFull", &ls_errors.CommandQueueFull},
+        {"ForkedSession", &ls_errors.ForkedSession}, {"Lapped", &ls_errors.Lapped},
+        {"SegmentClosed", &ls_errors.SegmentClosed}, {"SegmentRetired", &ls_errors.SegmentRetired},
+        {"SessionFenced", &ls_errors.SessionFenced}, {"SessionRevoked", &ls_errors.SessionRevoked},
     };
     PyObject *module = PyImport_ImportModule("latentspeed.ipc.errors");
     if (module == NULL) return -1;

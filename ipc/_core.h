@@ -12,8 +12,8 @@
 
 /* ---- exceptions, defined in errors.py ---- */
 typedef struct {
-    PyObject *CellBusy, *CommandQueueFull, *ForkedSession, *Lapped, *SegmentRetired, *SessionFenced,
-        *SessionRevoked;
+    PyObject *CellBusy, *CommandQueueFull, *ForkedSession, *Lapped, *SegmentClosed, *SegmentRetired,
+        *SessionFenced, *SessionRevoked;
 } ls_errors_table;
 extern ls_errors_table ls_errors;
 
@@ -38,13 +38,15 @@ extern PyTypeObject Mapping_Type;
  * (read-only). */
 void *ls_span(PyObject *mapping, Py_ssize_t offset, size_t size, int writable);
 
-/* A mapping inherited through fork belongs to the parent: its child may not write. */
-#define LS_REFUSE_FORKED(mapping_, result)                                         \
+/* A mapping inherited through fork belongs to the parent, and one that was closed to whoever opens next: no
+ * more writing. One comparison serves both, because closing sets `forks` to a number that no process has. */
+#define LS_REFUSE_DISOWNED(mapping_, result)                                       \
     do {                                                                           \
         if (__builtin_expect(((MappingObject *)(mapping_))->forks != ls_forks, 0)) \
-            return ls_forked(), (result);                                          \
+            return ls_disowned((MappingObject *)(mapping_)), (result);             \
     } while (0)
-void ls_forked(void);
+#define LS_CLOSED UINT32_MAX
+void ls_disowned(const MappingObject *mapping);
 
 /* ---- records ---- */
 typedef struct LayoutObject LayoutObject;

@@ -30,7 +30,7 @@ static void histogram_dealloc(HistogramObject *self) {
 static PyObject *histogram_record(HistogramObject *self, PyObject *value) {
     if (!self->mapping->writable)
         return PyErr_SetString(PyExc_TypeError, "this memory is mapped read-only"), NULL;
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     long long ns = PyLong_AsLongLong(value);
     if (ns == -1 && PyErr_Occurred()) return NULL;
     /* a difference of two clocks may be negative; it counts as nothing */

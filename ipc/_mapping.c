@@ -72,7 +72,13 @@ PyObject *ls_fork_count(PyObject *module, PyObject *unused) {
     return PyLong_FromUnsignedLong(ls_forks);
 }
 
-void ls_forked(void) { ls_raise(ls_errors.ForkedSession, "(l)", (long)getpid()); }
+void ls_disowned(const MappingObject *mapping) {
+    if (mapping->forks == LS_CLOSED) {
+        ls_raise(ls_errors.SegmentClosed, "()");
+    } else {
+        ls_raise(ls_errors.ForkedSession, "(l)", (long)getpid());
+    }
+}
 
 /* ---- Mapping ---- */
 
@@ -116,11 +122,18 @@ static PyObject *mapping_lock(MappingObject *self, PyObject *unused) {
     Py_END_ALLOW_THREADS return PyBool_FromLong(result == 0);
 }
 
+static PyObject *mapping_disown(MappingObject *self, PyObject *unused) {
+    (void)unused;
+    self->forks = LS_CLOSED;
+    Py_RETURN_NONE;
+}
+
 static PyObject *mapping_fill(MappingObject *self, PyObject *args) {
     Py_ssize_t offset;
     Py_buffer source;
     if (!PyArg_ParseTuple(args, "ny*", &offset, &source)) return NULL;
-    char *target = ls_span((PyObject *)self, offset, (size_t)source.len, 1);
+    char *target = self->forks == ls_forks ? ls_span((PyObject *)self, offset, (size_t)source.len, 1) : NULL;
+    if (target == NULL && !PyErr_Occurred()) ls_disowned(self);
     if (target != NULL) memcpy(target, source.buf, (size_t)source.len);
     PyBuffer_Release(&source);
     if (target == NULL) return NULL;
@@ -151,6 +164,8 @@ void *ls_span(PyObject *mapping, Py_ssize_t offset, size_t size, int writable) {
 
 static PyMethodDef mapping_methods[] = {
     {"lock_memory", (PyCFunction)mapping_lock, METH_NOARGS, "mlock; False where the system refuses."},
+    {"disown", (PyCFunction)mapping_disown, METH_NOARGS,
+     "From now on whatever would write here raises SegmentClosed; reading goes on."},
     {"fill", (PyCFunction)mapping_fill, METH_VARARGS,
      "fill(offset, bytes): plain bytes into a segment that nobody else may trust yet."},
     {NULL, NULL, 0, NULL},
@@ -209,7 +224,7 @@ static void word_dealloc(WordObject *self) {
 }
 
 static int word_may_write(WordObject *self) {
-    LS_REFUSE_FORKED(self->mapping, 0);
+    LS_REFUSE_DISOWNED(self->mapping, 0);
     if (self->mapping->writable) return 1;
     PyErr_SetString(PyExc_TypeError, "this memory is mapped read-only");
     return 0;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "_core.h"
+#include "futex.h"
 
 /* What both ends know of one queue. */
 typedef struct {
@@ -54,6 +55,8 @@ typedef struct {
     uint64_t last_rung;
     int doorbell; /* descriptor of the gateway's FIFO, owned by the session */
     int fenced;   /* the session found itself stalled */
+    int64_t stall_ns;
+    int64_t last_beat;
 } ProducerObject;
 
 static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -61,8 +64,9 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     PyObject *directory, *block, *record_type;
     Py_ssize_t header_offset, entry_offset, block_offset, capacity;
     int slot, doorbell;
-    if (!PyArg_ParseTuple(args, "OnnOnnOii", &directory, &header_offset, &entry_offset, &block, &block_offset,
-                          &capacity, &record_type, &slot, &doorbell)) {
+    long long stall_ns;
+    if (!PyArg_ParseTuple(args, "OnnOnnOiiL", &directory, &header_offset, &entry_offset, &block,
+                          &block_offset, &capacity, &record_type, &slot, &doorbell, &stall_ns)) {
         return NULL;
     }
     ProducerObject *self = (ProducerObject *)type->tp_alloc(type, 0);
@@ -78,6 +82,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->block = (MappingObject *)Py_NewRef(block);
     self->slot = slot;
     self->doorbell = doorbell;
+    self->stall_ns = stall_ns;
     self->kept_for_cancels = (uint64_t)capacity / 8;
     self->generation = (uint32_t)(ls_session_word(self->queue.entry) >> 32);
     self->tail = LS_LOAD_RLX(&self->queue.entry->base);
@@ -102,7 +107,7 @@ static int raise_fenced(ProducerObject *self, uint64_t word) {
 /* May this process still send? The gateway decides; this is the courtesy of finding out before it is refused.
  */
 static int may_send(ProducerObject *self) {
-    LS_REFUSE_FORKED(self->block, -1);
+    LS_REFUSE_DISOWNED(self->block, -1);
     if (__builtin_expect(ls_segment_state(self->header) == LS_RETIRED, 0)) {
         ls_raise(ls_errors.SegmentRetired, "(s)", "this segment was replaced or removed: attach again");
         return -1;
@@ -170,17 +175,15 @@ static PyObject *producer_ring(ProducerObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* beat(now_mono_ns, stall_ns): a session that did not beat for stall_ns fences itself. */
-static PyObject *producer_beat(ProducerObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "beat(now_mono_ns, stall_ns)"), NULL;
-    LS_REFUSE_FORKED(self->block, NULL);
-    unsigned long long now = PyLong_AsUnsignedLongLong(args[0]);
-    unsigned long long stall = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[1]);
-    if (PyErr_Occurred()) return NULL;
-    uint64_t last = LS_LOAD_RLX(&self->queue.block->heartbeat_mono_ns);
-    if (stall > 0 && last != 0 && now > last && now - last > stall) self->fenced = 1;
+/* A session that did not beat for stall_ns fences itself. */
+static PyObject *producer_beat(ProducerObject *self, PyObject *unused) {
+    (void)unused;
+    LS_REFUSE_DISOWNED(self->block, NULL);
+    int64_t now = ls_mono_ns();
+    if (self->stall_ns > 0 && self->last_beat > 0 && now - self->last_beat > self->stall_ns) self->fenced = 1;
     if (self->fenced) return raise_fenced(self, ls_session_word(self->queue.entry)), NULL;
-    LS_STORE_REL(&self->queue.block->heartbeat_mono_ns, (uint64_t)now);
+    self->last_beat = now;
+    ls_session_beat(self->queue.block, (uint64_t)now);
     Py_RETURN_NONE;
 }
 
@@ -228,7 +231,8 @@ static PyMethodDef producer_methods[] = {
     {"check", (PyCFunction)producer_check, METH_NOARGS,
      "Raises what push would raise, apart from a full queue."},
     {"ring", (PyCFunction)producer_ring, METH_NOARGS, "Ring the gateway's doorbell, armed or not."},
-    {"beat", (PyCFunction)(void (*)(void))producer_beat, METH_FASTCALL, "beat(now_mono_ns, stall_ns)"},
+    {"beat", (PyCFunction)producer_beat, METH_NOARGS,
+     "Say that the client is alive. Raises SessionFenced after a stall, and from then on."},
     {"request_cancel_all", (PyCFunction)producer_cancel_all, METH_NOARGS,
      "Raise the cancel-all level; returns it."},
     {NULL, NULL, 0, NULL},
@@ -254,7 +258,7 @@ PyTypeObject CommandProducer_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc.CommandProducer",
     .tp_doc =
         "CommandProducer(directory, header_offset, entry_offset, block, block_offset, capacity, "
-        "command_type, slot, doorbell_fd)",
+        "command_type, slot, doorbell_fd, stall_ns)",
     .tp_basicsize = sizeof(ProducerObject),
     .tp_new = producer_new,
     .tp_dealloc = (destructor)producer_dealloc,
@@ -363,7 +367,7 @@ static PyObject *consumer_advance(ConsumerObject *self, PyObject *const *args, P
         count = PyLong_AsUnsignedLongLong(args[0]);
         if (count == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
     }
-    LS_REFUSE_FORKED(self->directory, NULL);
+    LS_REFUSE_DISOWNED(self->directory, NULL);
     /* Past what was peeked only: what the client says in between cannot fail a command that was taken. */
     uint64_t head = queue_head(self);
     if (head + count > self->peeked || head + count < head) {

@@ -259,7 +259,7 @@ static uint64_t publish_one(RingWriterObject *self, uint64_t *record, uint32_t k
 }
 
 static PyObject *writer_publish(RingWriterObject *self, PyObject *record) {
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     uint64_t *data = ls_gate_data(&self->gate, record);
     if (data == NULL) return NULL;
     uint64_t cursor = publish_one(self, data, LS_DATA);
@@ -268,7 +268,7 @@ static PyObject *writer_publish(RingWriterObject *self, PyObject *record) {
 }
 
 static PyObject *writer_publish_many(RingWriterObject *self, PyObject *array) {
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     Py_buffer view;
     Py_ssize_t rows = ls_gate_rows(&self->gate, array, 1, &view);
     if (rows < 0) return NULL;
@@ -291,14 +291,14 @@ static PyObject *writer_publish_many(RingWriterObject *self, PyObject *array) {
 
 static PyObject *writer_repair(RingWriterObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     return PyLong_FromUnsignedLongLong(
         ls_ring_repair(self->ring, self->slots, self->mask, self->gate.words, self->epoch));
 }
 
 static PyObject *writer_publish_epoch(RingWriterObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     uint64_t *record = PyMem_Calloc(self->gate.words, 8);
     if (record == NULL) return PyErr_NoMemory();
     uint64_t cursor = publish_one(self, record, LS_EPOCH);

@@ -36,8 +36,8 @@ PyObject *ls_write_claim(PyObject *module, PyObject *args) {
     if (!fits) return PyErr_SetString(PyExc_ValueError, "claim: name, tag or ticket out of range"), NULL;
     ls_session_block *block = ls_span(mapping, offset, sizeof *block, 1);
     if (block == NULL) return NULL;
-    LS_REFUSE_FORKED(mapping, NULL);
-    LS_STORE_RLX(&block->heartbeat_mono_ns, (uint64_t)0);
+    LS_REFUSE_DISOWNED(mapping, NULL);
+    ls_session_beat(block, 0);
     ls_claim_write(&block->claim, &claim);
     Py_RETURN_NONE;
 }
@@ -49,7 +49,7 @@ PyObject *ls_withdraw_claim(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "On", &mapping, &offset)) return NULL;
     ls_session_block *block = ls_span(mapping, offset, sizeof *block, 1);
     if (block == NULL) return NULL;
-    LS_REFUSE_FORKED(mapping, NULL);
+    LS_REFUSE_DISOWNED(mapping, NULL);
     ls_claim_withdraw(&block->claim);
     Py_RETURN_NONE;
 }
@@ -127,7 +127,7 @@ static PyObject *slot_activate(SlotObject *self, PyObject *args) {
     unsigned int generation;
     unsigned long long incarnation;
     if (!PyArg_ParseTuple(args, "IK", &generation, &incarnation)) return NULL;
-    LS_REFUSE_FORKED(self->directory, NULL);
+    LS_REFUSE_DISOWNED(self->directory, NULL);
     ls_claim claim;
     if (slot_state(self) != LS_FREE || ls_claim_read(&self->block->claim, &claim) == 0) Py_RETURN_NONE;
     ls_session_activate(self->entry, self->block, &claim, generation, incarnation);
@@ -136,14 +136,14 @@ static PyObject *slot_activate(SlotObject *self, PyObject *args) {
 
 static PyObject *slot_drain(SlotObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->directory, NULL);
+    LS_REFUSE_DISOWNED(self->directory, NULL);
     ls_session_drain(self->entry);
     Py_RETURN_NONE;
 }
 
 static PyObject *slot_free(SlotObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->directory, NULL);
+    LS_REFUSE_DISOWNED(self->directory, NULL);
     ls_session_free(self->entry, self->block, self->mask);
     Py_RETURN_NONE;
 }
@@ -156,12 +156,17 @@ static PyObject *slot_cancel_all(SlotObject *self, PyObject *unused) {
 
 static PyObject *slot_heartbeat(SlotObject *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(LS_LOAD_ACQ(&self->block->heartbeat_mono_ns));
+    return PyLong_FromUnsignedLongLong(ls_session_heartbeat(self->block));
 }
 
 static PyObject *slot_word(SlotObject *self, void *unused) {
     (void)unused;
     return PyLong_FromUnsignedLongLong(ls_session_word(self->entry));
+}
+
+static PyObject *slot_claimed(SlotObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(slot_state(self) == LS_FREE && ls_claim_ticket(&self->block->claim) != 0);
 }
 
 static PyObject *slot_get_served(SlotObject *self, void *unused) {
@@ -173,7 +178,7 @@ static int slot_set_served(SlotObject *self, PyObject *value, void *unused) {
     (void)unused;
     if (value == NULL)
         return PyErr_SetString(PyExc_AttributeError, "cancel_all_served cannot be deleted"), -1;
-    LS_REFUSE_FORKED(self->directory, -1);
+    LS_REFUSE_DISOWNED(self->directory, -1);
     unsigned long long level = PyLong_AsUnsignedLongLong(value);
     if (level == (unsigned long long)-1 && PyErr_Occurred()) return -1;
     LS_STORE_REL(&self->entry->cancel_all_served, (uint64_t)level);
@@ -195,6 +200,7 @@ static PyMethodDef slot_methods[] = {
 static PyGetSetDef slot_getset[] = {
     {"heartbeat_mono_ns", (getter)slot_heartbeat, NULL, "when the client last said that it is alive", NULL},
     {"word", (getter)slot_word, NULL, "state in the low half, generation in the high half", NULL},
+    {"claimed", (getter)slot_claimed, NULL, "FREE, and there is a claim", NULL},
     {"cancel_all_served", (getter)slot_get_served, (setter)slot_set_served,
      "the level that was carried out last", NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -110,7 +110,7 @@ static PyObject *table_seq(TableObject *self, PyObject *arg) {
 
 static PyObject *table_write(TableObject *self, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs != 2) return refuse_count("write(index, record)", 2, nargs);
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     Py_ssize_t index = ls_index(args[0], self->count);
     if (index < 0) return NULL;
     uint64_t *record = ls_gate_data(&self->gate, args[1]);
@@ -120,7 +120,7 @@ static PyObject *table_write(TableObject *self, PyObject *const *args, Py_ssize_
 }
 
 static PyObject *table_clear(TableObject *self, PyObject *arg) {
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     Py_ssize_t index = ls_index(arg, self->count);
     if (index < 0) return NULL;
     uint64_t *zeros = PyMem_Calloc(self->gate.words, 8);

@@ -92,14 +92,14 @@ static void doorbell_dealloc(DoorbellObject *self) {
 
 static PyObject *doorbell_arm(DoorbellObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     ls_doorbell_arm(&self->header->doorbell);
     Py_RETURN_NONE;
 }
 
 static PyObject *doorbell_disarm(DoorbellObject *self, PyObject *unused) {
     (void)unused;
-    LS_REFUSE_FORKED(self->mapping, NULL);
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
     ls_doorbell_disarm(&self->header->doorbell);
     Py_RETURN_NONE;
 }

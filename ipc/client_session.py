@@ -10,17 +10,18 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import Bell, CommandProducer, Mapping, TableWriter
-from latentspeed.ipc.errors import GatewayDown, NoFreeSession
+from latentspeed.ipc.errors import GatewayDown, NoFreeSession, SegmentRetired
 from latentspeed.ipc.layout import SectionKind, SegmentLayout
 from latentspeed.ipc.liveness import ByteLock, pid_start_time, session_byte
 from latentspeed.ipc.segment import open_bell, open_object, segment_path
 from latentspeed.ipc.segment_reader import SegmentReader
-from latentspeed.ipc.session_slots import SessionState, block_offset, entry_offset, sessions_of
+from latentspeed.ipc.session_slots import SessionInfo, SessionState, block_offset, entry_offset, sessions_of
 
 _POLL_S = 0.001
 
@@ -31,34 +32,44 @@ class ClientSession:
     Not for use after a fork (ForkedSession), and by one thread at a time.
     """
 
-    def __init__(self, segment: SegmentReader, slot: int, lock: ByteLock, *, owns_segment: bool) -> None:
+    def __init__(self, segment: SegmentReader, info: SessionInfo, claiming: _Claiming, stall_ns: int) -> None:
         """Use `claim`."""
+        layout, spec = segment.layout, sessions_of(segment.layout)
         self.segment = segment
-        self.slot = slot
-        self._lock = lock
-        self._owns_segment = owns_segment
-        self._closed = False
-        self._stall_ns = 0
-        spec = sessions_of(segment.layout)
-        bells = segment.layout.section(SectionKind.BELLS)
-        self._fifo = open_bell(segment.name)
-        try:
-            fd = open_object(segment.name, writable=True)
-            try:
-                if os.fstat(fd).st_ino != os.fstat(lock.fd).st_ino:
-                    segment.check()
-                    raise GatewayDown(segment.name, 0.0, "the segment was replaced while it was being attached")
-                self._block = Mapping(fd, block_offset(segment.layout, slot), spec.block_size, writable=True)
-                self._bells = Mapping(fd, bells.offset, bells.size, writable=True)
-            finally:
-                os.close(fd)
-        except BaseException:
-            os.close(self._fifo)
-            raise
+        self.slot = info.slot
+        self.generation = info.generation
+        self.incarnation = info.incarnation
+        self._lock, self._fifo, self._block = claiming.lock, claiming.fifo, claiming.block
         self.memory_locked = self._block.lock_memory()
-        self.queue: CommandProducer
-        self.generation = 0
-        self.incarnation = 0
+        self.queue = CommandProducer(
+            segment.published,
+            0,
+            entry_offset(layout, info.slot),
+            self._block,
+            0,
+            spec.queue_capacity,
+            spec.command_type,
+            info.slot,
+            self._fifo,
+            stall_ns,
+        )
+        self._tables = {
+            table.name: TableWriter(
+                self._block, spec.table_offsets[table.name], table.count, table.record_type, table.name
+            )
+            for table in spec.tables
+        }
+        self.beat: Callable[[], None] = self.queue.beat
+        """Say that this session is alive. Raises SessionFenced after a stall, and from then on."""
+        self.check: Callable[[], None] = self.queue.check
+        """Raise SessionFenced, SegmentRetired or ForkedSession when a push would."""
+        self.request_cancel_all: Callable[[], int] = self.queue.request_cancel_all
+        """Ask the gateway to cancel every order of the commands pushed so far. Never full; returns the level."""
+        self._owns_segment = False
+        self._closed = False
+        claiming.kept = True
+        segment.adopt_bells(claiming.bells)
+        self.beat()
 
     @classmethod
     def claim(
@@ -94,91 +105,37 @@ class ClientSession:
         if not 0 <= tag < 1 << 16:
             raise ValueError(f"strategy tag {tag} is not in 0 .. 65535")
         deadline = time.monotonic() + timeout_s
-        owns_segment = isinstance(reader_or_name, str)
-        segment = (
-            SegmentReader.attach(reader_or_name, layout, timeout_s=timeout_s)
-            if isinstance(reader_or_name, str)
-            else reader_or_name
-        )
+        if not isinstance(reader_or_name, str):
+            return cls._claim(reader_or_name, encoded, tag, cancel_on_death, deadline, timeout_s, stall_timeout_s)
+        segment = SegmentReader.attach(reader_or_name, layout, timeout_s=timeout_s)
         try:
-            lock = _lock_free_slot(segment, deadline, timeout_s)
-            slot = lock.byte - session_byte(0)
-            try:
-                session = cls(segment, slot, lock, owns_segment=owns_segment)
-            except BaseException:
-                lock.release()
-                raise
-            try:
-                session._await_activation(encoded, tag, cancel_on_death, deadline, timeout_s)
-            except BaseException:
-                session.close()
-                raise
+            session = cls._claim(segment, encoded, tag, cancel_on_death, deadline, timeout_s, stall_timeout_s)
         except BaseException:
-            if owns_segment:
-                segment.close()
+            segment.close()
             raise
-        session._stall_ns = int(stall_timeout_s * 1e9)
-        session.beat()
-        segment.adopt_bells(session._bells)
+        session._owns_segment = True
         return session
 
-    def _await_activation(
-        self, name: bytes, tag: int, cancel_on_death: bool, deadline: float, timeout_s: float
-    ) -> None:
-        ticket = secrets.randbits(64) or 1
-        pid = os.getpid()
-        _core.write_claim(self._block, 0, ticket, pid, pid_start_time(pid) or 0, name, tag, cancel_on_death)
-        _ring(self._fifo)
-        layout = self.segment.layout
+    @classmethod
+    def _claim(
+        cls,
+        segment: SegmentReader,
+        name: bytes,
+        tag: int,
+        cancel_on_death: bool,
+        deadline: float,
+        timeout_s: float,
+        stall_timeout_s: float,
+    ) -> Self:
         while True:
-            info = self.segment.session_info(self.slot)
-            activated = info.state is not SessionState.FREE and info.claim is not None
-            if activated and info.claim is not None and info.claim.ticket == ticket:
-                break
-            self.segment.check()
-            if time.monotonic() > deadline or activated:
-                _core.withdraw_claim(self._block, 0)
-                alive = self.segment.writer_alive()
-                what = f"it lives but did not activate slot {self.slot}" if alive else "no process holds its lock"
-                raise GatewayDown(self.segment.name, timeout_s, what)
-            time.sleep(_POLL_S)
-        spec = sessions_of(layout)
-        self.queue = CommandProducer(
-            self.segment.published,
-            0,
-            entry_offset(layout, self.slot),
-            self._block,
-            0,
-            spec.queue_capacity,
-            spec.command_type,
-            self.slot,
-            self._fifo,
-        )
-        self.generation = info.generation
-        self.incarnation = info.incarnation
-        self._tables = {
-            table.name: TableWriter(
-                self._block, spec.table_offsets[table.name], table.count, table.record_type, table.name
-            )
-            for table in spec.tables
-        }
-
-    def beat(self) -> None:
-        """Say that this session is alive. Raises SessionFenced after a stall, and from then on."""
-        self.queue.beat(time.monotonic_ns(), self._stall_ns)
-
-    def check(self) -> None:
-        """Raise SessionFenced, SegmentRetired or ForkedSession when a push would."""
-        self.queue.check()
-
-    def request_cancel_all(self) -> int:
-        """Ask the gateway to cancel every order of the commands pushed so far. Never full; returns the level."""
-        return self.queue.request_cancel_all()
-
-    @property
-    def cancel_all_served(self) -> int:
-        """The last cancel-all level that the gateway carried out."""
-        return self.queue.cancel_all_served
+            lock = _lock_free_slot(segment, deadline, timeout_s)
+            slot = lock.byte - session_byte(0)
+            with _Claiming(segment, slot, lock) as claiming:
+                claiming.write(name, tag, cancel_on_death)
+                info = claiming.wait(deadline, timeout_s)
+                if info is not None:
+                    return cls(segment, info, claiming, int(stall_timeout_s * 1e9))
+            # the gateway answered a claimer that died before us; it will find that out by the lock we gave back
 
     def bell(self, ring: str) -> Bell:
         """The bell of a ring, to park on. Ring readers made after the claim carry it already."""
@@ -195,9 +152,9 @@ class ClientSession:
         if self._closed:
             return
         self._closed = True
-        ours = self._lock.is_ours()
-        self._lock.release()
-        if ours:
+        self._block.disown()
+        if self._lock.is_ours():
+            self._lock.release()
             _ring(self._fifo)
         os.close(self._fifo)
         if self._owns_segment:
@@ -212,6 +169,66 @@ class ClientSession:
         self.close()
 
 
+class _Claiming:
+    """A slot whose byte is locked and whose block is mapped; given back at the end of the `with` unless kept."""
+
+    def __init__(self, segment: SegmentReader, slot: int, lock: ByteLock) -> None:
+        self._segment = segment
+        self._slot = slot
+        self._ticket = secrets.randbits(64) or 1
+        self._written = False
+        self.lock = lock
+        self.kept = False
+
+    def __enter__(self) -> Self:
+        segment, layout = self._segment, self._segment.layout
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.lock.release)
+            self.fifo = open_bell(segment.name)
+            undo.callback(os.close, self.fifo)
+            fd = open_object(segment.name, writable=True)
+            try:
+                if not segment.is_object(fd):
+                    raise SegmentRetired(f"segment {segment.name!r} was replaced while it was being claimed")
+                block, bells = block_offset(layout, self._slot), layout.section(SectionKind.BELLS)
+                self.block = Mapping(fd, block, sessions_of(layout).block_size, writable=True)
+                self.bells = Mapping(fd, bells.offset, bells.size, writable=True)
+            finally:
+                os.close(fd)
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.kept:
+            return
+        if self._written:
+            _core.withdraw_claim(self.block, 0)
+        self.block.disown()
+        self.lock.release()
+        _ring(self.fifo)
+        os.close(self.fifo)
+
+    def write(self, name: bytes, tag: int, cancel_on_death: bool) -> None:
+        """Write the claim and ring."""
+        pid = os.getpid()
+        self._written = True
+        _core.write_claim(self.block, 0, self._ticket, pid, pid_start_time(pid) or 0, name, tag, cancel_on_death)
+        _ring(self.fifo)
+
+    def wait(self, deadline: float, timeout_s: float) -> SessionInfo | None:
+        """The slot once it is ACTIVE for this claim; None when it was activated for another one."""
+        while True:
+            info = self._segment.session_info(self._slot)
+            if info.state is not SessionState.FREE:
+                return info if info.claim is not None and info.claim.ticket == self._ticket else None
+            self._segment.check()
+            if time.monotonic() > deadline:
+                alive = self._segment.writer_alive()
+                what = f"it lives but did not activate slot {self._slot}" if alive else "no process holds its lock"
+                raise GatewayDown(self._segment.name, timeout_s, what)
+            time.sleep(_POLL_S)
+
+
 def _ring(fifo: int) -> None:
     """Wake the gateway whether or not it asked for it: claims and farewells are rare."""
     with contextlib.suppress(BlockingIOError):  # full: it has rings to take already
@@ -224,14 +241,28 @@ def _lock_free_slot(segment: SegmentReader, deadline: float, timeout_s: float) -
     while True:
         segment.check()
         for slot in range(slots):
-            if segment.session_info(slot).state is not SessionState.FREE:
-                continue
-            lock = ByteLock(segment_path(segment.name), session_byte(slot))
-            if lock.try_lock() and lock.names_this_object() and segment.session_info(slot).state is SessionState.FREE:
+            lock = _try_slot(segment, slot)
+            if lock is not None:
                 return lock
-            lock.release()
         if time.monotonic() > deadline:
             if not segment.writer_alive():
                 raise GatewayDown(segment.name, timeout_s, "no process holds its lock, and no session is free")
             raise NoFreeSession(segment.name, slots)
         time.sleep(_POLL_S)
+
+
+def _try_slot(segment: SegmentReader, slot: int) -> ByteLock | None:
+    if segment.session_info(slot).state is not SessionState.FREE:
+        return None
+    try:
+        lock = ByteLock(segment_path(segment.name), session_byte(slot))
+    except FileNotFoundError:
+        raise SegmentRetired(f"segment {segment.name!r} was removed") from None
+    if not segment.is_object(lock.fd):
+        lock.release()
+        raise SegmentRetired(f"segment {segment.name!r} was replaced")
+    # looked at again under the lock: from here on only the gateway could change it, and only for a claim
+    if lock.try_lock() and segment.session_info(slot).state is SessionState.FREE:
+        return lock
+    lock.release()
+    return None

@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 from latentspeed.ipc._core import Doorbell
 
+_FIFO_SIZE = 65536
+
 
 class GatewayDoorbell:
     """The consumer's side; give `fileno()` to the event loop's add_reader."""
@@ -40,7 +42,7 @@ class GatewayDoorbell:
         """Tell strategies that they need not ring, and take their rings out of the FIFO."""
         self._word.disarm()
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._fd, 4096):
+            while len(os.read(self._fd, _FIFO_SIZE)) == _FIFO_SIZE:
                 pass
 
     def arm(self) -> None:

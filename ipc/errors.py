@@ -108,6 +108,16 @@ class SegmentRetired(IpcError):
         super().__init__(what)
 
 
+class SegmentClosed(IpcError):
+    """This process closed the segment or session that it now writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "this process closed the segment or session that it now writes to"
+
+
 # ---- reading ----
 
 

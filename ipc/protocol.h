@@ -353,6 +353,8 @@ static inline uint64_t ls_claim_read(const ls_claim *claim, ls_claim *private) {
     return mine[0] = ticket;
 }
 
+static inline uint64_t ls_claim_ticket(const ls_claim *claim) { return LS_LOAD_ACQ(&claim->ticket); }
+
 static inline void ls_claim_withdraw(ls_claim *claim) { LS_STORE_REL(&claim->ticket, (uint64_t)0); }
 
 /* The gateway, FREE to ACTIVE. The client may not touch the queue before ACTIVE, so the gateway sets its
@@ -391,6 +393,14 @@ static inline void ls_session_free(ls_session *entry, ls_session_block *block, u
     LS_STORE_RLX(&block->heartbeat_mono_ns, (uint64_t)0);
     LS_STORE_RLX(&block->claim.ticket, (uint64_t)0);
     LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_FREE, generation));
+}
+
+static inline void ls_session_beat(ls_session_block *block, uint64_t mono_ns) {
+    LS_STORE_REL(&block->heartbeat_mono_ns, mono_ns);
+}
+
+static inline uint64_t ls_session_heartbeat(const ls_session_block *block) {
+    return LS_LOAD_ACQ(&block->heartbeat_mono_ns);
 }
 
 /* The client raises the level; the gateway serves it and stores the level it served. The index first: orders

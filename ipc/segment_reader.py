@@ -55,6 +55,7 @@ class SegmentReader:
         self.published = Mapping(fd, 0, layout.published_size)
         self.memory_locked = self.published.lock_memory()
         self._header = SegmentHeader(self.published)
+        self._state_word = _core.Word(self.published, _core.HEADER_STATE)
         self._bells: Mapping | None = None
         self._closed = False
 
@@ -148,9 +149,14 @@ class SegmentReader:
         """Does a supervisor hold its lock?"""
         return is_locked(self._fd, 1)
 
+    def is_object(self, fd: int) -> bool:
+        """Does this descriptor lead to the very object that is attached?"""
+        mine, other = os.fstat(self._fd), os.fstat(fd)
+        return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
+
     def check(self) -> None:
-        """Raise SegmentRetired when the segment was replaced or removed."""
-        if self.state is SegmentState.RETIRED:
+        """Raise SegmentRetired when the segment was replaced or removed. Cheap: one load."""
+        if self._state_word.load() == SegmentState.RETIRED:
             raise SegmentRetired(f"segment {self.name!r} was replaced or removed: attach again")
 
     # ---- sections ----
@@ -263,9 +269,12 @@ class RingSource:
 def _check_identity(name: str, identity: Identity, size: int) -> None:
     """Everything that can be said before the layouts are compared."""
     if identity.version == 0:
-        raise _NotReady(SegmentDamaged(name, "it is half-built: its version word was never stored"))
+        raise _NotReady(SegmentDamaged(name, "it is half-built: its version word was not stored"))
     if identity.magic != _core.MAGIC:
         raise SegmentDamaged(name, f"its magic is {identity.magic:#x}, not {_core.MAGIC:#x}")
+    if identity.version & 0xFFFFFFFF != FORMAT_VERSION:
+        theirs = describe_version(identity.version, identity.layout_hash)
+        raise LayoutMismatch(name, f"format {FORMAT_VERSION}", theirs)
     if identity.byte_order != _core.BYTE_ORDER:
         raise SegmentDamaged(name, f"its byte order mark is {identity.byte_order:#x}, not {_core.BYTE_ORDER:#x}")
     if identity.boot_id != boot_id():
@@ -280,8 +289,6 @@ def _agree(name: str, layout: SegmentLayout | None, identity: Identity, fd: int)
     """The layout that both sides have. Raises LayoutMismatch or SegmentDamaged."""
     theirs = describe_version(identity.version, identity.layout_hash)
     if layout is None:
-        if identity.version & 0xFFFFFFFF != FORMAT_VERSION:
-            raise LayoutMismatch(name, f"format {FORMAT_VERSION}", theirs)
         layout = _read_layout(name, identity, fd)
     if identity.version != layout.version_word or identity.layout_hash != layout.layout_hash:
         raise LayoutMismatch(name, layout.describe(), theirs)

@@ -13,7 +13,7 @@ from latentspeed.ipc.error_log import ErrorLog
 from latentspeed.ipc.errors import SecondWriter, SegmentDamaged
 from latentspeed.ipc.header import SegmentHeader, SegmentState, read_identity
 from latentspeed.ipc.layout import SectionKind, SegmentLayout
-from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, boot_id
+from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, boot_id, pid_start_time
 from latentspeed.ipc.segment import (
     bell_path,
     build,
@@ -220,6 +220,7 @@ class SegmentWriter:
         self._closed = True
         if self._lock.is_ours() and self.state is not SegmentState.RETIRED:
             self.set_state(SegmentState.STOPPING)
+        self._mapping.disown()
         self.doorbell.close()
         os.close(self._probe_fd)
         self._lock.release()
@@ -252,9 +253,10 @@ def _bell_size(layout: SegmentLayout) -> int:
 def _holder(name: str, fd: int) -> int:
     """The pid that the header names; 0 when it names none. Only a hint for the message."""
     try:
-        return SegmentHeader(map_header(name, fd)).writer_pid
+        header = SegmentHeader(map_header(name, fd))
     except SegmentDamaged:
         return 0
+    return header.writer_pid if pid_start_time(header.writer_pid) == header.writer_start else 0
 
 
 def _is_reusable(name: str, layout: SegmentLayout, fd: int) -> bool:

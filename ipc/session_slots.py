@@ -120,10 +120,7 @@ class GatewaySession:
     @property
     def state(self) -> SessionState:
         """The slot's state; CLAIMED is the client's word, not yet the gateway's."""
-        state = SessionState(self._words.word & 3)
-        if state is SessionState.FREE and self._words.read_claim() is not None:
-            return SessionState.CLAIMED
-        return state
+        return SessionState.CLAIMED if self._words.claimed else SessionState(self._words.word & 3)
 
     @property
     def generation(self) -> int:
@@ -152,7 +149,7 @@ class GatewaySession:
 
     def has_claim(self) -> bool:
         """Is there someone to activate: FREE, claimed, and the claimer alive?"""
-        return self.state is SessionState.CLAIMED and self.is_locked()
+        return self._words.claimed and self.is_locked()
 
     def open_pidfd(self) -> int | None:
         """A descriptor that turns readable at the client's death, as a hint to probe the lock.
@@ -171,17 +168,19 @@ class GatewaySession:
 
     # ---- what the gateway does ----
 
-    def activate(self, generation: int | None, incarnation: int) -> int:
-        """Answer the claim: ACTIVE with a new generation (None: the next one). Returns the generation.
+    def activate(self, generation: int | None, incarnation: int) -> int | None:
+        """Answer the claim: ACTIVE with a new generation (None: the next one).
 
-        Raises ValueError when the slot is not FREE or nobody claims it, or a generation is given twice.
+        Returns the generation, or None when the claim was withdrawn in this moment. Raises ValueError when the slot is
+        not FREE, or for a generation that is out of range or was the last one.
         """
         new = (self.generation + 1) & 0xFFFFFFFF or 1 if generation is None else generation
         if not 0 < new < 1 << 32 or new == self.generation:
             raise ValueError(f"session {self.slot}: generation {new} is out of range or was the last one")
-        if self._words.activate(new, incarnation) is None:
-            raise ValueError(f"session {self.slot} is {self.state.name} without a claim: it cannot be activated")
-        return new
+        state = SessionState(self._words.word & 3)
+        if state is not SessionState.FREE:
+            raise ValueError(f"session {self.slot} is {state.name}; only a FREE one that is claimed can be activated")
+        return new if self._words.activate(new, incarnation) is not None else None
 
     def drain(self) -> None:
         """Revoke the generation: the client's next push raises SessionFenced. What is queued stays to be settled."""
