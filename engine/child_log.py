@@ -45,8 +45,11 @@ class ChildLog:
     def remaining_lines(self) -> list[str]:
         """Returns every line that is left, an unfinished one too: for a process that has ended."""
         lines: list[str] = []
-        while self._offset < self._size():
+        while True:
+            before = self._offset
             lines += self.new_lines()
+            if self._offset == before:
+                break
         if self._partial:
             lines.append(_text(self._partial))
             self._partial = b""
@@ -68,13 +71,13 @@ class ChildLog:
             with open(self.path, "rb") as file:
                 file.seek(offset)
                 return file.read(count)
-        except FileNotFoundError:
+        except OSError:  # Not there yet, or the disk has failed: a log is never worth an engine.
             return b""
 
     def _size(self) -> int:
         try:
             return os.stat(self.path).st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
 

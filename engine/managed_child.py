@@ -95,35 +95,38 @@ class ManagedChild:
     def start(self) -> None:
         """Starts the process, with its secret and its ready pipe where it has them."""
         plan = self.plan
-        environment = dict(plan.environment)
-        inherit: list[int] = []
-        if (ready := plan.readiness.arm()) is not None:
-            environment[READY_FD_VARIABLE] = str(ready)
-            inherit.append(ready)
-        secret = None
-        if plan.secret is not None:
-            secret = hand_over(plan.secret)
-            environment[SECRET_FD_VARIABLE] = str(secret)
-            inherit.append(secret)
         self._log.begin()
         self._started_s = time.monotonic()
         self.started_utc_ns = time.time_ns()
         try:
-            self._process = ChildProcess(
-                plan.command, environment, self._log.path, inherit=inherit, traceable=self._traceable
-            )
+            self._process = self._spawn()
         except OSError as error:
             self._failed(f"cannot be started: {error.strerror}")
             return
-        finally:
-            plan.readiness.armed()
-            if secret is not None:
-                os.close(secret)
         self._selector.register(self._process, selectors.EVENT_READ)
         self._enter(ChildState.STARTING, plan.ready_timeout_s)
         log.info("%s started, pid %d", self, self._process.pid)
         if isinstance(plan.readiness, ReadyAtOnce):
             self._enter(ChildState.RUNNING)
+
+    def _spawn(self) -> ChildProcess:
+        plan = self.plan
+        environment = dict(plan.environment)
+        inherit: list[int] = []
+        secret = -1
+        try:
+            if (ready := plan.readiness.arm()) is not None:
+                environment[READY_FD_VARIABLE] = str(ready)
+                inherit.append(ready)
+            if plan.secret is not None:
+                secret = hand_over(plan.secret)
+                environment[SECRET_FD_VARIABLE] = str(secret)
+                inherit.append(secret)
+            return ChildProcess(plan.command, environment, self._log.path, inherit=inherit, traceable=self._traceable)
+        finally:
+            plan.readiness.armed()
+            if secret >= 0:
+                os.close(secret)
 
     def look(self) -> None:
         """Notices what has happened: output, readiness, a deadline, the end."""
@@ -185,9 +188,15 @@ class ManagedChild:
         return lines
 
     def _show(self, lines: list[str]) -> None:
-        if self._echo is not None:
+        if self._echo is None:
+            return
+        try:
             for line in lines:
                 self._echo(self.plan.name, line)
+        except OSError as error:
+            # A terminal that has gone must not bring down the engine: the log has it all.
+            self._echo = None
+            log.warning("%s is no longer shown: %s", self, error.strerror)
 
     def _process_ended(self) -> int | None:
         process = self._process

@@ -135,9 +135,10 @@ class Supervisor:
             while self.poll(1.0):
                 pass
         finally:
-            for child in self.children.values():
-                child.kill()  # Does nothing after an orderly stop.
-            remove_runtime(self._folder)
+            if not self._finished:
+                self._stop_at_once()
+            with contextlib.suppress(OSError):
+                remove_runtime(self._folder)
             signal.set_wakeup_fd(self._old_wakeup)
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
@@ -181,6 +182,15 @@ class Supervisor:
         self._stopping = [strategies, gateways, [*before, *after]]
         self._terminate(self._stopping[0])
         self._go_on_stopping()
+
+    def _stop_at_once(self) -> None:
+        """Stops everything after a fault of the supervisor: no stages, but gateways may cancel their orders."""
+        for child in self.children.values():
+            child.terminate(self._grace.gateway_s)
+        while any(child.pid is not None for child in self.children.values()):
+            self._selector.select(1.0)
+            for child in self.children.values():
+                child.look()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)
@@ -285,9 +295,13 @@ class Supervisor:
             segments=[self.config.segment_name(name) for name in self.config.connectors],
             children=[child.runtime() for child in self.children.values()],
         )
-        if runtime != self._written:
+        if runtime == self._written:
+            return
+        try:
             write_runtime(self._folder, runtime)
-            self._written = runtime
+        except OSError as error:  # A full disk must not stop an engine that trades.
+            log.warning("engine.json cannot be written: %s", error.strerror)
+        self._written = runtime
 
 
 def _shell_code(code: int) -> int:

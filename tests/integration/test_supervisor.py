@@ -381,6 +381,34 @@ def test_an_exception_in_the_program_that_runs_it_still_stops_everything_in_orde
     assert is_gone(pid)
 
 
+def test_a_fault_of_the_supervisor_itself_still_lets_gateways_stop(desk, monkeypatch):
+    desk.gateway()
+    desk.strategy("maker", 'until_stopped("maker")')
+    supervisor = desk.supervisor()
+    supervisor.__enter__()
+    poll_until(supervisor, lambda: "maker start" in desk.notes)
+    pids = [child.pid for child in supervisor.children.values()]
+    monkeypatch.setattr(supervisor, "_go_on_stopping", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        supervisor.__exit__(None, None, None)
+    assert {"maker stop", "gateway hl stop"} <= set(desk.notes)
+    assert all(is_gone(pid) for pid in pids)
+
+
+def test_a_terminal_or_a_disk_that_fails_does_not_stop_the_engine(desk, monkeypatch, caplog):
+    def broken(*arguments):
+        raise OSError(28, "No space left on device")
+
+    desk.strategy("maker", 'print("hello"); until_stopped("maker")')
+    with desk.supervisor(echo=broken) as supervisor:
+        monkeypatch.setattr(supervisor_module, "write_runtime", broken)
+        poll_until(supervisor, lambda: "maker start" in desk.notes)
+        poll_until(supervisor, lambda: "strategy maker is no longer shown: No space left" in caplog.text)
+        assert supervisor.is_running
+    assert "engine.json cannot be written: No space left on device" in caplog.text
+    assert desk.notes[-1] == "maker stop"
+
+
 SHOW_SECRETS = """
 fd = os.environ.get("LATENTSPEED_SECRET_FD")
 note(sys.argv[1], os.environ.get("HL_KEY"), os.environ.get("HL_KEY_2"), os.read(int(fd), 99).decode() if fd else None)
