@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import Any
 
-ipc: Any = importlib.import_module("latentspeed.ipc")
+from latentspeed.ipc import ByteLock, SegmentNotFound, clean, hold_supervisor_byte, segment_exists
+
 log = logging.getLogger("latentspeed.supervisor")
 
 
@@ -14,15 +13,26 @@ class SegmentKeeper:
     """Holds the supervisor byte of each segment, which says that its gateway is coming back."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[int | None, Any]] = {}
+        self._held: dict[str, ByteLock] = {}
+        self._warned: set[str] = set()
 
-    def hold(self, name: str, gateway_pid: int | None) -> None:
-        """Holds a segment's supervisor byte, anew for each gateway process, which may have made the segment anew."""
-        if name in self._held and self._held[name][0] == gateway_pid:
+    def hold(self, name: str) -> None:
+        """Holds a segment's supervisor byte, if there is such a segment, and anew when a gateway has made it anew."""
+        lock = self._held.get(name)
+        if lock is not None and lock.names_this_object():
             return
         self._release(name)
-        lock = ipc.hold_supervisor_byte(name) if self.exists(name) else None
-        self._held[name] = (gateway_pid, lock)
+        if not segment_exists(name):
+            return
+        try:
+            lock = hold_supervisor_byte(name)
+        except (SegmentNotFound, OSError):
+            return  # It went this moment and the next call finds the new one; or it is not ours, as its gateway says.
+        if lock is not None:
+            self._held[name] = lock
+        elif name not in self._warned:
+            self._warned.add(name)
+            log.warning("segment %s is held by another supervisor", name)
 
     def release(self) -> None:
         """Lets go of every segment."""
@@ -31,17 +41,18 @@ class SegmentKeeper:
 
     def exists(self, name: str) -> bool:
         """Returns whether there is a segment of that name."""
-        return hasattr(ipc, "segment_exists") and bool(ipc.segment_exists(name))
+        return segment_exists(name)
 
     def remove(self, name: str) -> None:
         """Removes a segment that nobody uses any more; says so when somebody does."""
-        if not self.exists(name):
+        self._release(name)
+        if not segment_exists(name):
             return
-        for result in ipc.clean(name):
+        for result in clean(name):
             if not result.removed:
-                log.warning("segment %s is left: %s", result.name, result.reason)
+                log.warning("segment %s is left, because %s; `latentspeed clean` removes it later", name, result.reason)
 
     def _release(self, name: str) -> None:
-        _, lock = self._held.pop(name, (None, None))
+        lock = self._held.pop(name, None)
         if lock is not None:
             lock.release()

@@ -217,8 +217,7 @@ class Supervisor:
                 self.stop(f"{child} has failed", FAILURE)
                 return
         for child in self._stages[1] if self._stage >= 1 else ():
-            if child.state is ChildState.RUNNING:
-                self._segments.hold(self.config.segment_name(child.plan.name), child.pid)
+            self._segments.hold(self.config.segment_name(child.plan.name))
         while self._stage < len(self._stages):
             if self._stage >= 0 and not all(child.is_settled or child.is_over for child in self._stages[self._stage]):
                 self._say_what_is_waited_for()

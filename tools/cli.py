@@ -14,8 +14,17 @@ from latentspeed.tools.lazy_group import Command, Group, LazyGroup
 
 COMMANDS: Final[dict[str, Command | Group]] = {
     "run": Command("latentspeed.tools.run:run", "Run an engine from its config file until it is stopped."),
-    "status": Command("latentspeed.tools.status:status", "Show which engines run, and their processes."),
+    "venue": Group(
+        {
+            "hyperliquid": Command(
+                "latentspeed.tools.venues.hyperliquid.cli:hyperliquid", "A local Hyperliquid that speaks its protocol."
+            )
+        },
+        "Run a simulated exchange on this machine.",
+    ),
+    "status": Command("latentspeed.tools.status:status", "Show which engines run, their processes and segments."),
     "profile": Command("latentspeed.tools.profile:profile", "Draw a flame graph of a running engine process."),
+    "clean": Command("latentspeed.tools.clean:clean", "Remove what crashed engines left in shared memory."),
 }
 SUMMARY: Final = "latentspeed: an order gateway for Python trading strategies."
 
