@@ -1,0 +1,70 @@
+"""How an engine makes a Hyperliquid connector from its configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig, InvalidOption
+from latentspeed.connectors.hyperliquid.keys import SigningKey
+from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
+
+# What the engine's own settings say, and what no configuration file can express.
+NOT_OPTIONS = frozenset({"domain", "account_address", "engine_instance", "socket_timing"})
+OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "base_url": (str,),
+    "ws_url": (str,),
+    "slippage": (float, int),
+    "order_transport": (str,),
+    "place_expiry_ms": (int,),
+    "expiry_margin_ms": (int,),
+    "request_timeout_s": (float, int),
+    "connect_timeout_s": (float, int),
+    "max_batch": (int,),
+    "max_requests_in_flight": (int,),
+    "quote_max_age_s": (float, int),
+    "stale_after_s": (float, int),
+    "reconcile_every_s": (float, int),
+    "limit_requests": (bool,),
+    "check_agent": (bool,),
+    "market_channels": (list, tuple),
+}
+
+
+def create_connector(
+    *,
+    name: str,
+    domain: str,
+    account_address: str | None,
+    secret: str,
+    options: Mapping[str, object],
+    engine_instance: int,
+    last_nonce: int,
+    store_nonce: Callable[[int], None],
+) -> HyperliquidPerpetualConnector:
+    """The connector that an engine's configuration describes; `secret` is the signing key in hexadecimal.
+
+    Raises InvalidOption for an option that is unknown or has the wrong type or value, InvalidKey for a bad key.
+    """
+    checked = _checked(name, options)
+    config = HyperliquidConfig(
+        domain=domain, account_address=account_address, engine_instance=engine_instance, **checked
+    )
+    return HyperliquidPerpetualConnector(config, SigningKey.from_hex(secret), nonce_store=(last_nonce, store_nonce))
+
+
+def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
+    known = {option.name for option in fields(HyperliquidConfig)} - NOT_OPTIONS
+    checked: dict[str, Any] = {}
+    for key, value in options.items():
+        where = f"connectors.{name}.options.{key}"
+        if key not in known:
+            close = get_close_matches(key, known, 1)
+            raise InvalidOption(where, value, f"no such option{f'; did you mean {close[0]}?' if close else ''}")
+        types = OPTION_TYPES[key]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InvalidOption(where, value, f"must be {types[0].__name__}")
+        checked[key] = tuple(value) if isinstance(value, list) else value
+    return checked
