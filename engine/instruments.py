@@ -1,0 +1,120 @@
+"""The numbers of a connector's trading pairs, and their trading rules as records and back.
+
+A pair keeps its number for the life of a segment: a restarted gateway reads the numbers that are there and only adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from latentspeed.connectors import TradingRule
+from latentspeed.engine.records import Instrument
+from latentspeed.ipc import TableWriter
+
+
+class InstrumentTableFull(Exception):
+    """The connector lists more pairs than the segment has room for."""
+
+
+class Instruments:
+    """Pair to number and number to pair, kept in the `instruments` table.
+
+    Parameters: `table` the writer of the table; `capacity` how many rows it has.
+    """
+
+    def __init__(self, table: TableWriter, capacity: int) -> None:
+        self._table = table
+        self._capacity = capacity
+        self._record = Instrument()
+        self._pairs: list[str] = []
+        self._subscribed: frozenset[str] = frozenset()
+        self._numbers: dict[str, int] = {}
+        while len(self._pairs) < capacity and table.read(len(self._pairs), self._record):
+            self._append(str(self._record.trading_pair))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def pair(self, number: int) -> str:
+        """The pair of a number, or an empty string for a number not given out."""
+        return self._pairs[number] if 0 <= number < len(self._pairs) else ""
+
+    def number(self, trading_pair: str) -> int:
+        """The number of a pair. Raises KeyError for a pair that was never published."""
+        return self._numbers[trading_pair]
+
+    def publish(self, rules: Iterable[TradingRule], subscribed: frozenset[str]) -> None:
+        """Write a row for each rule; new pairs get the next numbers.
+
+        Raises InstrumentTableFull, naming the setting to raise, when there is no room; nothing is written then.
+        """
+        wanted = list(rules)
+        self._subscribed |= subscribed
+        new = [rule for rule in wanted if rule.trading_pair not in self._numbers]
+        if len(self._pairs) + len(new) > self._capacity:
+            raise InstrumentTableFull(
+                f"{len(self._pairs) + len(new)} trading pairs do not fit shared_memory.instruments = {self._capacity}"
+            )
+        for rule in wanted:
+            self._write(rule)
+
+    def publish_one(self, rule: TradingRule) -> None:
+        """Write the row of a rule that is new or has changed. Raises InstrumentTableFull."""
+        self.publish([rule], frozenset())
+
+    def subscribed(self, number: int, rule: TradingRule) -> None:
+        """Mark a pair as subscribed."""
+        self._subscribed |= {self._pairs[number]}
+        self._write(rule)
+
+    def _write(self, rule: TradingRule) -> None:
+        number = self._numbers.get(rule.trading_pair)
+        if number is None:
+            number = self._append(rule.trading_pair)
+        rule_to_record(rule, self._record)
+        self._record.is_subscribed = rule.trading_pair in self._subscribed
+        self._table.write(number, self._record)
+
+    def _append(self, trading_pair: str) -> int:
+        number = len(self._pairs)
+        self._pairs.append(trading_pair)
+        self._numbers[trading_pair] = number
+        return number
+
+
+def rule_to_record(rule: TradingRule, record: Instrument) -> None:
+    """Write a trading rule into a record; decimals as exact text."""
+    record.clear()
+    record.asset_id = rule.asset_id
+    record.max_leverage = rule.max_leverage
+    record.trading_pair = rule.trading_pair
+    record.symbol = rule.symbol
+    record.lot_size = format(rule.lot_size, "f")
+    record.tick_size = format(rule.tick_size, "f")
+    record.min_amount = format(rule.min_amount, "f")
+    record.min_notional = format(rule.min_notional, "f")
+    record.base_asset = rule.base_asset
+    record.quote_asset = rule.quote_asset
+    record.significant_figures = rule.significant_figures or 0
+    record.is_active = rule.is_active
+    record.only_isolated = rule.only_isolated
+
+
+def rule_from_record(record: Instrument) -> TradingRule:
+    """The trading rule that a record holds."""
+    return TradingRule(
+        trading_pair=record.trading_pair,
+        symbol=record.symbol,
+        asset_id=record.asset_id,
+        lot_size=Decimal(record.lot_size),
+        tick_size=Decimal(record.tick_size),
+        significant_figures=record.significant_figures or None,
+        min_amount=Decimal(record.min_amount),
+        min_notional=Decimal(record.min_notional),
+        max_leverage=record.max_leverage,
+        is_active=record.is_active,
+        quote_asset=record.quote_asset,
+        base_asset=record.base_asset,
+        only_isolated=record.only_isolated,
+    )

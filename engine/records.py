@@ -1,0 +1,427 @@
+"""The trading records in shared memory: this file is the ABI between a gateway, its strategies and every tool.
+
+Rules of layout: fields are naturally aligned; prices and amounts are float64 with their exact integers beside them;
+venue times are nanoseconds since the epoch (`_utc_ns`), local ones CLOCK_MONOTONIC nanoseconds (`_mono_ns`); text is
+fixed-width ASCII; enums are uint8 with the values of `latentspeed.connectors.types`.
+
+    table record    | fields ... padding |   payload + 8-byte sequence is a multiple of 64
+    ring record     | record_kind u4 | record_epoch u4 | fields ... padding |   a multiple of 64
+    queue record    | command_index u8 | generation u4 | fields ... padding |   a multiple of 64
+
+Changing any field changes the layout hash, and a process built with another layout refuses to attach.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latentspeed.connectors.types import MarginMode, OrderState, OrderType, PositionAction, TimeInForce, TradeType
+from latentspeed.ipc import Record, make_record_type
+
+Fields = list[tuple[str, str]]
+
+ABI_VERSION = 1
+CACHE_LINE = 64
+
+PAIR = "S24"
+ASSET = "S12"
+DECIMAL = "S16"
+VENUE_ID = "S40"
+TRADE_ID = "S40"
+REASON = "S64"
+BOOK_DEPTH = 20
+
+
+class OrderEventKind(IntEnum):
+    """What happened to an order, or to a command that is not a place."""
+
+    UNKNOWN = 0
+    CREATED = 1
+    UPDATED = 2
+    PARTIALLY_FILLED = 3
+    FILLED = 4
+    COMPLETED = 5
+    CANCELLED = 6
+    EXPIRED = 7
+    FAILED = 8
+    COMMAND_RESULT = 9
+
+
+class CommandKind(IntEnum):
+    """What a strategy asks of its gateway. Cancel-all is a level word in the session block, not a command."""
+
+    UNKNOWN = 0
+    PLACE = 1
+    CANCEL = 2
+    SET_LEVERAGE = 3
+    SET_MARGIN_MODE = 4
+    SUBSCRIBE = 5
+
+
+class MarketChange(IntEnum):
+    """Which cell of an instrument changed; a TRADE entry carries the print itself."""
+
+    UNKNOWN = 0
+    QUOTE = 1
+    BOOK = 2
+    TRADE = 3
+    POSITION = 4
+    BALANCE = 5
+    STATE = 6
+    INSTRUMENT = 7
+
+
+def padded_dtype(fields: Fields, *, multiple: int = CACHE_LINE, tail: int = 0) -> np.dtype[Any]:
+    """A naturally aligned structured dtype whose itemsize plus `tail` is a multiple of `multiple` bytes.
+
+    Parameters: `fields` (name, numpy format) in order of declaration; `tail` the bytes that follow each record in its
+    section (8 for a cell's sequence). Raises ValueError when declaration order would need padding inside the record,
+    so that a layout is what its source shows.
+    """
+    offset = 0
+    offsets = []
+    for name, spec in fields:
+        kind = np.dtype(spec)
+        alignment = kind.base.alignment
+        if offset % alignment:
+            raise ValueError(f"field {name} ({spec}) at offset {offset} is not aligned to {alignment} bytes")
+        offsets.append(offset)
+        offset += kind.itemsize
+    size = -(-(offset + tail) // multiple) * multiple - tail
+    return np.dtype(
+        {"names": [n for n, _ in fields], "formats": [f for _, f in fields], "offsets": offsets, "itemsize": size}
+    )
+
+
+def table_dtype(fields: Fields) -> np.dtype[Any]:
+    """The dtype of a record that lives in cells: payload plus sequence fill whole cache lines."""
+    return padded_dtype(fields, tail=8)
+
+
+def ring_dtype(fields: Fields) -> np.dtype[Any]:
+    """The dtype of a record that lives in a broadcast ring, with the leading words that the ring stamps."""
+    return padded_dtype([("record_kind", "u4"), ("record_epoch", "u4"), *fields])
+
+
+INSTRUMENT_FIELDS: Fields = [
+    ("asset_id", "u4"),
+    ("max_leverage", "u4"),
+    ("trading_pair", PAIR),
+    ("symbol", PAIR),
+    ("lot_size", DECIMAL),
+    ("tick_size", DECIMAL),
+    ("min_amount", DECIMAL),
+    ("min_notional", DECIMAL),
+    ("base_asset", ASSET),
+    ("quote_asset", ASSET),
+    ("significant_figures", "u1"),
+    ("is_active", "?"),
+    ("only_isolated", "?"),
+    ("is_subscribed", "?"),
+]
+
+QUOTE_FIELDS: Fields = [
+    ("trading_pair", PAIR),
+    *[(name, "f8") for name in ("bid", "bid_size", "ask", "ask_size", "mark", "index", "oracle", "mid", "last")],
+    ("funding_rate", "f8"),
+    ("open_interest", "f8"),
+    ("next_funding_utc_ns", "i8"),
+    ("venue_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+BOOK_FIELDS: Fields = [
+    ("trading_pair", PAIR),
+    ("venue_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+    ("bid_count", "u4"),
+    ("ask_count", "u4"),
+    ("bids", f"({BOOK_DEPTH},2)f8"),
+    ("asks", f"({BOOK_DEPTH},2)f8"),
+]
+
+MARKET_EVENT_FIELDS: Fields = [
+    ("instrument", "u4"),
+    ("change", "u1"),
+    ("side", "u1"),
+    ("reserved", "u2"),
+    ("price", "f8"),
+    ("amount", "f8"),
+    ("trade_id", "u8"),
+    ("venue_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+# What a strategy must know of an order to rebuild it, and what a new gateway must know to settle it.
+ORDER_IDENTITY_FIELDS: Fields = [
+    ("client_order_id", "u8"),
+    ("command_index", "u8"),
+    ("generation", "u4"),
+    ("instrument", "u4"),
+    ("trading_pair", PAIR),
+    ("exchange_order_id", VENUE_ID),
+]
+
+ORDER_TERMS_FIELDS: Fields = [
+    ("trade_type", "u1"),
+    ("order_type", "u1"),
+    ("position_action", "u1"),
+    ("time_in_force", "u1"),
+    ("strategy_tag", "u2"),
+    ("leverage", "u2"),
+    ("order_price", "f8"),
+    ("order_amount", "f8"),
+    ("trigger_price", "f8"),
+    ("order_price_units", "i8"),
+    ("order_amount_lots", "i8"),
+]
+
+ORDER_PROGRESS_FIELDS: Fields = [
+    ("state", "u1"),
+    ("is_unknown", "?"),
+    ("cancel_requested", "?"),
+    ("reserved", "u1"),
+    ("revision", "u4"),
+    ("fill_count", "u4"),
+    ("epoch", "u4"),
+    ("filled_lots", "i8"),
+    ("filled_amount", "f8"),
+    ("filled_value", "i8"),
+    ("fill_digest", "u8"),
+    ("average_price", "f8"),
+    ("total_fee_units", "i8"),
+    ("nonce", "u8"),
+    ("venue_expiry_utc_ms", "i8"),
+    ("reason", REASON),
+    ("command_written_mono_ns", "i8"),
+    ("command_read_mono_ns", "i8"),
+    ("signed_mono_ns", "i8"),
+    ("sent_mono_ns", "i8"),
+    ("acknowledged_mono_ns", "i8"),
+    ("venue_utc_ns", "i8"),
+    ("published_mono_ns", "i8"),
+    ("published_utc_ns", "i8"),
+]
+
+FILL_FIELDS: Fields = [
+    ("event_index", "u8"),
+    ("price", "f8"),
+    ("amount", "f8"),
+    ("fee", "f8"),
+    ("price_units", "i8"),
+    ("amount_lots", "i8"),
+    ("fee_units", "i8"),
+    ("trade_id", TRADE_ID),
+    ("fee_asset", ASSET),
+    ("event", "u1"),
+    ("is_taker", "?"),
+    ("command_kind", "u1"),
+    ("command_ok", "?"),
+]
+
+POSITION_FIELDS: Fields = [
+    ("trading_pair", PAIR),
+    *[(name, "f8") for name in ("amount", "entry_price", "unrealized_pnl", "liquidation_price", "margin_used")],
+    ("amount_lots", "i8"),
+    ("opening_lots", "i8"),
+    ("leverage", "u4"),
+    ("margin_mode", "u1"),
+    ("reserved", "(3,)u1"),
+    ("venue_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+BALANCE_FIELDS: Fields = [
+    ("asset", ASSET),
+    ("reserved", "u4"),
+    ("total", "f8"),
+    ("available", "f8"),
+    ("venue_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+COMMAND_FIELDS: Fields = [
+    ("command_index", "u8"),
+    ("generation", "u4"),
+    ("instrument", "u4"),
+    ("client_order_id", "u8"),
+    ("kind", "u1"),
+    ("trade_type", "u1"),
+    ("order_type", "u1"),
+    ("position_action", "u1"),
+    ("time_in_force", "u1"),
+    ("margin_mode", "u1"),
+    ("leverage", "u2"),
+    ("price", "f8"),
+    ("amount", "f8"),
+    ("trigger_price", "f8"),
+    ("expire_mono_ns", "i8"),
+    ("written_mono_ns", "i8"),
+    ("extra_params", "S96"),
+]
+
+# One book: fills by integers, so that two books agree exactly or not at all. `digest` is the sum of a hash of each
+# fill, independent of order, so that a fill altered, dropped or doubled shows although the totals might hide it.
+BOOK_ROW_FIELDS: Fields = [
+    ("fill_count", "u8"),
+    ("bought_lots", "i8"),
+    ("sold_lots", "i8"),
+    ("bought_value", "i8"),
+    ("sold_value", "i8"),
+    ("fee_units", "i8"),
+    ("digest", "u8"),
+    ("through_cursor", "u8"),
+    ("generation", "u4"),
+    ("instrument", "u4"),
+]
+
+CONNECTOR_FIELDS: Fields = [
+    ("name", "S32"),
+    ("domain", "S48"),
+    ("account_address", "S64"),
+    ("state", "u1"),
+    ("is_ready", "?"),
+    ("reserved", "u2"),
+    ("instrument_count", "u4"),
+    ("balance_count", "u4"),
+    ("subscription_count", "u4"),
+    ("connected_count", "u8"),
+    ("book_cursor", "u8"),
+    ("started_utc_ns", "i8"),
+    ("last_message_mono_ns", "i8"),
+    ("fills_since_utc_ns", "i8"),
+]
+
+
+def _record(name: str, dtype: np.dtype[Any]) -> type[Record]:
+    return make_record_type(name, dtype, module=__name__)
+
+
+if TYPE_CHECKING:
+    # The attributes of a record type come from its dtype at run time; to a type checker they are dynamic.
+    _InstrumentBase = Record
+    _QuoteBase = Record
+    _BookBase = Record
+    _MarketEventBase = Record
+    _OrderBase = Record
+    _OrderEventBase = Record
+    _PositionBase = Record
+    _BalanceBase = Record
+    _CommandBase = Record
+    _BookRowBase = Record
+    _ConnectorBase = Record
+else:
+    _InstrumentBase = _record("Instrument", table_dtype(INSTRUMENT_FIELDS))
+    _QuoteBase = _record("Quote", table_dtype(QUOTE_FIELDS))
+    _BookBase = _record("Book", table_dtype(BOOK_FIELDS))
+    _MarketEventBase = _record("MarketEvent", ring_dtype(MARKET_EVENT_FIELDS))
+    _OrderBase = _record("Order", table_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS]))
+    _OrderEventBase = _record(
+        "OrderEvent",
+        ring_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS, *FILL_FIELDS]),
+    )
+    _PositionBase = _record("Position", table_dtype(POSITION_FIELDS))
+    _BalanceBase = _record("Balance", table_dtype(BALANCE_FIELDS))
+    _CommandBase = _record("Command", padded_dtype(COMMAND_FIELDS))
+    _BookRowBase = _record("BookRow", table_dtype(BOOK_ROW_FIELDS))
+    _ConnectorBase = _record("Connector", table_dtype(CONNECTOR_FIELDS))
+
+
+class Instrument(_InstrumentBase):
+    """A market and its trading rule, one row per instrument number; decimals are exact text."""
+
+
+class Quote(_QuoteBase):
+    """The latest best bid and ask and reference prices of an instrument."""
+
+
+class Book(_BookBase):
+    """The best levels of an instrument's order book: `bids` and `asks` are float64 (20, 2), price and size, best first.
+
+    Rows from `bid_count` and `ask_count` on hold nothing of meaning.
+    """
+
+
+class MarketEvent(_MarketEventBase):
+    """What changed in the market or the account: the cell has the value, a TRADE carries the print."""
+
+
+class OrderTerms:
+    """The enums of an order's fixed terms, for records that carry them as uint8."""
+
+    trade_type: int
+    order_type: int
+    position_action: int
+    time_in_force: int
+    state: int
+
+    @property
+    def side(self) -> TradeType:
+        """BUY or SELL."""
+        return TradeType(self.trade_type)
+
+    @property
+    def type(self) -> OrderType:
+        """LIMIT, MARKET, LIMIT_MAKER and so on."""
+        return OrderType(self.order_type)
+
+    @property
+    def action(self) -> PositionAction:
+        """NIL, OPEN or CLOSE (reduce-only)."""
+        return PositionAction(self.position_action)
+
+    @property
+    def lifetime(self) -> TimeInForce:
+        """GTC or IOC."""
+        return TimeInForce(self.time_in_force)
+
+    @property
+    def order_state(self) -> OrderState:
+        """Where the order is in its life."""
+        return OrderState(self.state)
+
+
+class Order(_OrderBase, OrderTerms):
+    """An order as its gateway knows it, one row per session and counter."""
+
+
+class OrderEvent(_OrderEventBase, OrderTerms):
+    """A change of an order, with the fill that made it where there was one, or the result of a command."""
+
+    @property
+    def kind(self) -> OrderEventKind:
+        """Which listener method this event is for."""
+        return OrderEventKind(self.event)
+
+
+class Position(_PositionBase):
+    """The account's position in an instrument; `amount` is signed, short below zero."""
+
+    @property
+    def mode(self) -> MarginMode:
+        """CROSS or ISOLATED."""
+        return MarginMode(self.margin_mode)
+
+
+class Balance(_BalanceBase):
+    """The account's total and available amount of one asset."""
+
+
+class Command(_CommandBase):
+    """What a strategy asks of its gateway."""
+
+
+class BookRow(_BookRowBase):
+    """Fills of one instrument added up in integers: lots, lots times price units, fee units."""
+
+
+class Connector(_ConnectorBase):
+    """The gateway's own row: who it is, how its connection is, and how far its books have come."""
