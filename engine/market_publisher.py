@@ -1,0 +1,214 @@
+"""From the connector's market data and account to shared memory: cells hold the latest, the ring says what changed."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+import numpy as np
+
+from latentspeed.connectors import (
+    Balance,
+    ConnectorState,
+    MarketDataListener,
+    MarketTrade,
+    OrderBook,
+    Position,
+    Quote,
+    TradingRule,
+)
+from latentspeed.engine import records
+from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.records import BOOK_DEPTH, MarketChange
+from latentspeed.ipc import SegmentWriter
+
+
+class BalanceTableFull(Exception):
+    """The account holds more assets than the segment has room for."""
+
+
+class MarketPublisher(MarketDataListener):
+    """Publishes quotes, books, trades, positions, balances and the connection's state.
+
+    Parameters: `writer` the segment; `instruments` the numbers of the pairs; `balances` how many assets fit.
+    """
+
+    def __init__(self, writer: SegmentWriter, instruments: Instruments, balances: int) -> None:
+        self._instruments = instruments
+        self._quotes = writer.table("quotes")
+        self._books = writer.table("books")
+        self._positions = writer.table("positions")
+        self._balances = writer.table("balances")
+        self._market = writer.ring("market")
+        self._quote = records.Quote()
+        self._book = records.Book()
+        self._bids = np.asarray(self._book.bids)
+        self._asks = np.asarray(self._book.asks)
+        self._position = records.Position()
+        self._balance = records.Balance()
+        self._event = records.MarketEvent()
+        self._balance_capacity = balances
+        self._assets: dict[str, int] = {}
+        self._rules: dict[str, TradingRule] = {}
+        self._opening_lots: dict[int, int] = {}
+        self.connection_state = ConnectorState.DISCONNECTED
+        self.last_message_mono_ns = 0
+        self._load_existing()
+
+    def use_rules(self, rules: list[TradingRule]) -> None:
+        """The trading rules, for exact position sizes in lots."""
+        self._rules = {rule.trading_pair: rule for rule in rules}
+
+    def on_trading_rule(self, rule: TradingRule) -> None:
+        """A market was listed or its rule changed: its row is written, a new pair gets the next number."""
+        self._instruments.publish_one(rule)
+        self._rules[rule.trading_pair] = rule
+        self._announce(self._instruments.number(rule.trading_pair), MarketChange.INSTRUMENT, 0, monotonic_ns())
+
+    def record_opening_positions(self) -> None:
+        """Keep the positions now published as those that the books start from."""
+        record = self._position
+        for number in range(len(self._instruments)):
+            if self._positions.read(number, record):
+                self._opening_lots[number] = record.amount_lots
+                record.opening_lots = record.amount_lots
+                self._positions.write(number, record)
+
+    def void_market_data(self) -> None:
+        """Empty every quote and book: a restarted gateway must not show what may be long gone."""
+        for number in range(len(self._instruments)):
+            pair = self._instruments.pair(number)
+            for table, record in ((self._quotes, self._quote), (self._books, self._book)):
+                if table.read(number, record):
+                    record.clear()
+                    record.trading_pair = pair
+                    table.write(number, record)
+
+    @property
+    def balance_count(self) -> int:
+        """How many assets have a row."""
+        return len(self._assets)
+
+    def on_quote(self, quote: Quote) -> None:
+        """A new best bid or ask, or new reference prices."""
+        number = self._instruments.number(quote.trading_pair)
+        record = self._quote
+        record.trading_pair = quote.trading_pair
+        record.bid = quote.bid
+        record.bid_size = quote.bid_size
+        record.ask = quote.ask
+        record.ask_size = quote.ask_size
+        record.mark = quote.mark
+        record.index = quote.index
+        record.oracle = quote.oracle
+        record.mid = quote.mid
+        record.last = quote.last
+        record.funding_rate = quote.funding_rate
+        record.open_interest = quote.open_interest
+        record.next_funding_utc_ns = quote.next_funding_utc_ns
+        record.venue_utc_ns = quote.venue_utc_ns
+        record.received_mono_ns = quote.received_mono_ns
+        record.published_mono_ns = monotonic_ns()
+        self._quotes.write(number, record)
+        self._announce(number, MarketChange.QUOTE, quote.venue_utc_ns, quote.received_mono_ns)
+
+    def on_book(self, book: OrderBook) -> None:
+        """A new snapshot of the best levels."""
+        number = self._instruments.number(book.trading_pair)
+        record = self._book
+        record.trading_pair = book.trading_pair
+        bids = min(book.bid_count, BOOK_DEPTH)
+        asks = min(book.ask_count, BOOK_DEPTH)
+        record.bid_count = bids
+        record.ask_count = asks
+        self._bids[:bids] = book.bids[:bids]
+        self._asks[:asks] = book.asks[:asks]
+        record.venue_utc_ns = book.venue_utc_ns
+        record.received_mono_ns = book.received_mono_ns
+        record.published_mono_ns = monotonic_ns()
+        self._books.write(number, record)
+        self._announce(number, MarketChange.BOOK, book.venue_utc_ns, book.received_mono_ns)
+
+    def on_market_trade(self, trade: MarketTrade) -> None:
+        """A public trade; `side` is the aggressor's."""
+        event = self._event
+        event.side = trade.side
+        event.price = trade.price
+        event.amount = trade.amount
+        event.trade_id = trade.trade_id
+        self._announce(
+            self._instruments.number(trade.trading_pair),
+            MarketChange.TRADE,
+            trade.venue_utc_ns,
+            trade.received_mono_ns,
+        )
+
+    def on_position(self, position: Position) -> None:
+        """The account's position in a pair changed; flat positions are published as zero, not left out."""
+        number = self._instruments.number(position.trading_pair)
+        record = self._position
+        record.trading_pair = position.trading_pair
+        record.amount = position.amount
+        record.amount_lots = self._lots(position)
+        record.opening_lots = self._opening_lots.get(number, 0)
+        record.entry_price = position.entry_price
+        record.unrealized_pnl = position.unrealized_pnl
+        record.liquidation_price = position.liquidation_price
+        record.margin_used = position.margin_used
+        record.leverage = position.leverage
+        record.margin_mode = position.margin_mode
+        record.received_mono_ns = record.published_mono_ns = monotonic_ns()
+        self._positions.write(number, record)
+        self._announce(number, MarketChange.POSITION, 0, record.received_mono_ns)
+
+    def on_balance(self, balance: Balance) -> None:
+        """The account's amount of an asset changed."""
+        row = self._assets.get(balance.asset)
+        if row is None:
+            row = len(self._assets)
+            if row >= self._balance_capacity:
+                raise BalanceTableFull(
+                    f"asset {balance.asset} does not fit shared_memory.balances = {self._balance_capacity}"
+                )
+            self._assets[balance.asset] = row
+        record = self._balance
+        record.asset = balance.asset
+        record.total = balance.total
+        record.available = balance.available
+        record.received_mono_ns = record.published_mono_ns = monotonic_ns()
+        self._balances.write(row, record)
+        self._announce(row, MarketChange.BALANCE, 0, record.received_mono_ns)
+
+    def on_connection_state(self, state: ConnectorState) -> None:
+        """The venue connection went up, down or stale."""
+        self.connection_state = state
+        self._announce(0, MarketChange.STATE, 0, monotonic_ns())
+
+    def _announce(self, number: int, change: MarketChange, venue_utc_ns: int, received_mono_ns: int) -> None:
+        event = self._event
+        event.instrument = number
+        event.change = change
+        if change is not MarketChange.TRADE:
+            event.side = 0
+            event.price = event.amount = 0.0
+            event.trade_id = 0
+        event.venue_utc_ns = venue_utc_ns
+        event.received_mono_ns = received_mono_ns
+        event.published_mono_ns = monotonic_ns()
+        self.last_message_mono_ns = received_mono_ns
+        self._market.publish(event)
+
+    def _lots(self, position: Position) -> int:
+        rule = self._rules.get(position.trading_pair)
+        if rule is None:
+            return 0
+        lots = rule.amount_lots(abs(position.amount)) if position.amount else 0
+        return -lots if position.amount < 0 else lots
+
+    def _load_existing(self) -> None:
+        for row in range(self._balance_capacity):
+            if not self._balances.read(row, self._balance):
+                break
+            self._assets[str(self._balance.asset)] = row
+        for number in range(len(self._instruments)):
+            if self._positions.read(number, self._position):
+                self._opening_lots[number] = self._position.opening_lots

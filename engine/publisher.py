@@ -1,0 +1,273 @@
+"""From the connector's orders to shared memory: every report becomes a table row first, then a ring entry, then a book.
+
+The connector calls these listeners synchronously, so an order stands in the table as PENDING_SUBMIT before its bytes
+are written to the socket, and a fill stands in the table and the ring before the next message is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns, time_ns
+
+from latentspeed.connectors import (
+    InFlightOrder,
+    OrderEventListener,
+    OrderState,
+    TradeEventListener,
+    TradeUpdate,
+)
+from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.ledger import fill_digest
+from latentspeed.engine.ledger_keeper import LedgerKeeper
+from latentspeed.engine.order_rows import OrderContext, OrderRows
+from latentspeed.engine.records import Command, CommandKind, Order, OrderEvent, OrderEventKind
+from latentspeed.engine.stages import StageClock
+from latentspeed.ipc import RingWriter
+
+REASON_BYTES = 64
+
+
+def clip(reason: str) -> bytes:
+    """A reason as it fits its field; a character cut in half reads back as an escape, never as an error."""
+    return reason.encode(errors="surrogateescape")[:REASON_BYTES]
+
+
+class OrderPublisher(OrderEventListener, TradeEventListener):
+    """Publishes orders, fills and command results.
+
+    Parameters: `rows` the order table; `ring` the event ring; `keeper` the gateway's books; `instruments` the numbers
+    of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come; `epoch` is the
+    writer's, which every row carries.
+    """
+
+    def __init__(
+        self,
+        rows: OrderRows,
+        ring: RingWriter,
+        keeper: LedgerKeeper,
+        instruments: Instruments,
+        stages: StageClock,
+        save_book_cursor: Callable[[int], None],
+        epoch: int,
+    ) -> None:
+        self._rows = rows
+        self._ring = ring
+        self._keeper = keeper
+        self._instruments = instruments
+        self._stages = stages
+        self._save_book_cursor = save_book_cursor
+        self._epoch = epoch
+        self._row = Order()
+        self._event = OrderEvent()
+        self.fills = 0
+        self.events = 0
+
+    def on_order_created(self, order: InFlightOrder) -> None:
+        """The venue acknowledged the order."""
+        self._publish(order, OrderEventKind.CREATED)
+        context = self._rows.context(order.id64)
+        if context is not None:
+            self._stages.acknowledged(order, context)
+
+    def on_order_updated(self, order: InFlightOrder) -> None:
+        """Something else of the order changed: submitted, cancel requested, fate unknown."""
+        self._publish(order, OrderEventKind.UPDATED)
+
+    def on_order_partially_filled(self, order: InFlightOrder, trade: TradeUpdate) -> None:
+        """A fill that leaves something open."""
+        self._publish(order, OrderEventKind.PARTIALLY_FILLED, trade)
+
+    def on_order_filled(self, order: InFlightOrder, trade: TradeUpdate) -> None:
+        """The fill that completes the order."""
+        self._publish(order, OrderEventKind.FILLED, trade)
+
+    def on_order_completed(self, order: InFlightOrder) -> None:
+        """All fills of a filled order are in."""
+        self._publish(order, OrderEventKind.COMPLETED)
+
+    def on_order_cancelled(self, order: InFlightOrder) -> None:
+        """The order is off the book."""
+        self._publish(order, OrderEventKind.CANCELLED)
+
+    def on_order_expired(self, order: InFlightOrder) -> None:
+        """The order lapsed."""
+        self._publish(order, OrderEventKind.EXPIRED)
+
+    def on_order_failed(self, order: InFlightOrder) -> None:
+        """The venue or the gateway refused the order; `reason` says why."""
+        self._publish(order, OrderEventKind.FAILED)
+
+    def on_trade(self, order: InFlightOrder | None, trade: TradeUpdate) -> None:
+        """A fill of the account; those of our own orders come through the order callbacks, the rest is foreign."""
+        if order is None:
+            self._publish_foreign_fill(trade)
+
+    def publish_row(self, order: InFlightOrder, context: OrderContext) -> None:
+        """Publish an order's row alone: PENDING_CREATE, before the command leaves the queue."""
+        self._fill_record(self._row, order, context)
+        self._rows.write(context.row, self._row)
+
+    def publish_refusal(self, command: Command, context: OrderContext, reason: str) -> None:
+        """Dispose of a place that never became an order: its row and an event say FAILED and why."""
+        self._dispose(command, context, OrderState.FAILED, OrderEventKind.FAILED, reason)
+
+    def publish_expiry(self, command: Command, context: OrderContext, reason: str) -> None:
+        """Dispose of a place that was read too late: its row and an event say EXPIRED and why."""
+        self._dispose(command, context, OrderState.EXPIRED, OrderEventKind.EXPIRED, reason)
+
+    def publish_result(self, command: Command, generation: int, *, ok: bool, reason: str = "") -> None:
+        """Dispose of a command that is not a place."""
+        event = self._event
+        event.clear()
+        event.client_order_id = command.client_order_id
+        event.command_index = command.command_index
+        event.generation = generation
+        event.instrument = command.instrument
+        event.command_written_mono_ns = command.written_mono_ns
+        event.event = OrderEventKind.COMMAND_RESULT
+        event.command_kind = command.kind if command.kind in CommandKind._value2member_map_ else CommandKind.UNKNOWN
+        event.command_ok = ok
+        event.reason = clip(reason)
+        self._send(event)
+
+    def _dispose(
+        self, command: Command, context: OrderContext, state: OrderState, kind: OrderEventKind, reason: str
+    ) -> None:
+        for record in (self._row, self._event):
+            record.clear()
+            record.client_order_id = context.client_order_id
+            record.command_index = context.command_index
+            record.generation = context.generation
+            record.instrument = context.instrument
+            record.trading_pair = self._instruments.pair(context.instrument)
+            record.trade_type = command.trade_type
+            record.order_type = command.order_type
+            record.position_action = command.position_action
+            record.time_in_force = command.time_in_force
+            record.order_price = command.price
+            record.order_amount = command.amount
+            record.trigger_price = command.trigger_price
+            record.state = state
+            record.revision = 1
+            record.epoch = self._epoch
+            record.reason = clip(reason)
+            record.command_written_mono_ns = context.written_mono_ns
+            record.command_read_mono_ns = context.read_mono_ns
+        if context.row >= 0:
+            self._row.published_mono_ns = monotonic_ns()
+            self._row.published_utc_ns = time_ns()
+            self._rows.write(context.row, self._row)
+        self._event.event = kind
+        self._send(self._event)
+
+    def _publish(self, order: InFlightOrder, kind: OrderEventKind, trade: TradeUpdate | None = None) -> None:
+        context = self._rows.context(order.id64) or self._foreign_context(order)
+        event = self._event
+        event.clear()
+        if trade is not None:
+            digest = self._fill_trade(event, trade)
+            context.fill_digest = (context.fill_digest + digest) % (1 << 64)
+        if context.row >= 0:
+            self.publish_row(order, context)
+        self._fill_record(event, order, context)
+        event.event = kind
+        if trade is not None:
+            event.venue_utc_ns = trade.venue_utc_ns
+        cursor = self._send(event)
+        if trade is not None:
+            self._count(event, cursor, context.slot)
+
+    def _publish_foreign_fill(self, trade: TradeUpdate) -> None:
+        event = self._event
+        event.clear()
+        self._fill_trade(event, trade)
+        event.instrument = self._instruments.number(trade.trading_pair)
+        event.trading_pair = trade.trading_pair
+        event.trade_type = trade.trade_type
+        event.exchange_order_id = trade.exchange_order_id or ""
+        event.venue_utc_ns = trade.venue_utc_ns
+        event.event = OrderEventKind.PARTIALLY_FILLED
+        self._count(event, self._send(event), -1)
+
+    def _count(self, event: OrderEvent, cursor: int, slot: int) -> None:
+        self._keeper.count(event, cursor, slot)
+        self._save_book_cursor(cursor + 1)
+        self.fills += 1
+
+    def _send(self, event: OrderEvent) -> int:
+        event.event_index = self._ring.tail
+        event.published_mono_ns = monotonic_ns()
+        self.events += 1
+        return self._ring.publish(event)
+
+    def _foreign_context(self, order: InFlightOrder) -> OrderContext:
+        """The context of an order of this engine whose session and row are of an earlier segment."""
+        row = self._rows.row_of(order.id64)
+        if row >= 0 and self._rows.occupant(row) not in (0, order.id64):
+            row = -1
+        context = OrderContext(
+            client_order_id=order.id64,
+            slot=self._rows.slot_of(order.id64),
+            row=row,
+            generation=0,
+            instrument=self._instruments.number(order.trading_pair),
+        )
+        if row >= 0:
+            self._rows.take(context)
+        return context
+
+    def _fill_trade(self, event: OrderEvent, trade: TradeUpdate) -> int:
+        event.price = trade.price
+        event.amount = trade.amount
+        event.fee = trade.fee
+        event.price_units = trade.price_units
+        event.amount_lots = trade.amount_lots
+        event.fee_units = trade.fee_units
+        event.trade_id = trade.trade_id
+        event.fee_asset = trade.fee_asset
+        event.is_taker = trade.is_taker
+        return fill_digest(trade.trade_id, trade.trade_type, trade.price_units, trade.amount_lots, trade.fee_units)
+
+    def _fill_record(self, record: Order | OrderEvent, order: InFlightOrder, context: OrderContext) -> None:
+        record.set(
+            client_order_id=order.id64,
+            command_index=context.command_index,
+            generation=context.generation,
+            instrument=context.instrument,
+            trading_pair=order.trading_pair,
+            exchange_order_id=order.exchange_order_id or "",
+            trade_type=order.trade_type,
+            order_type=order.order_type,
+            position_action=order.position_action,
+            time_in_force=order.time_in_force,
+            strategy_tag=order.strategy_tag,
+            leverage=order.leverage or 0,
+            order_price=order.price or 0.0,
+            order_amount=order.amount,
+            trigger_price=order.trigger_price or 0.0,
+            order_price_units=order.price_units,
+            order_amount_lots=order.amount_lots,
+            state=order.state,
+            is_unknown=order.is_unknown,
+            cancel_requested=order.cancel_requested,
+            revision=order.revision,
+            fill_count=order.fill_count,
+            epoch=self._epoch,
+            filled_lots=order.filled_lots,
+            filled_amount=order.filled_amount,
+            filled_value=order.notional_units,
+            fill_digest=context.fill_digest,
+            average_price=order.average_price or 0.0,
+            total_fee_units=order.fee_units,
+            nonce=order.nonce,
+            venue_expiry_utc_ms=order.venue_expiry_ms,
+            reason=clip(order.reason),
+            command_written_mono_ns=context.written_mono_ns,
+            command_read_mono_ns=context.read_mono_ns,
+            signed_mono_ns=order.signed_mono_ns,
+            sent_mono_ns=order.sent_mono_ns,
+            acknowledged_mono_ns=order.acknowledged_mono_ns,
+            venue_utc_ns=order.last_update_utc_ns,
+            published_mono_ns=monotonic_ns(),
+            published_utc_ns=time_ns(),
+        )

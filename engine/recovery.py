@@ -1,0 +1,171 @@
+"""What a restarted gateway settles from the segment alone, before it asks the venue anything.
+
+    an order's row says      then
+    PENDING_CREATE           it was never signed: FAILED never_sent
+    PENDING_SUBMIT           its fate is unknown: never signed again, settled by asking the venue by id
+    live                     tracked again; the first resync tells what became of it
+    final, not long ago      tracked too, because a fill may still be on its way
+
+    a queued command         then
+    already in the table     skipped: its order is settled by the row
+    a place                  FAILED never_sent: it was meant for a market that is seconds old
+    anything else            carried out
+
+The event ring says which fills were published, so none is counted twice. Every step may be killed and run again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from latentspeed.connectors import (
+    InFlightOrder,
+    OrderState,
+    OrderType,
+    PositionAction,
+    TimeInForce,
+    TradeType,
+    format_client_order_id,
+)
+from latentspeed.engine.commands import CommandProcessor
+from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.ledger_keeper import FILL_KINDS, LedgerKeeper
+from latentspeed.engine.order_rows import OrderContext, OrderRows
+from latentspeed.engine.publisher import OrderPublisher
+from latentspeed.engine.records import Order, OrderEvent
+from latentspeed.ipc import SessionState
+
+if TYPE_CHECKING:
+    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.ipc import RingWriter, SegmentWriter
+
+# How far back the venue is asked for fills, and for how long a final order is remembered: far longer than a fill that
+# the venue has booked takes to reach its fill history.
+FILL_MARGIN_NS = 60 * 1_000_000_000
+
+
+class Recovery:
+    """Settles an existing segment for a new gateway.
+
+    Parameters: the gateway's parts, wired but not yet connected.
+    """
+
+    def __init__(
+        self,
+        connector: PerpetualDerivativeBase,
+        writer: SegmentWriter,
+        rows: OrderRows,
+        publisher: OrderPublisher,
+        keeper: LedgerKeeper,
+        instruments: Instruments,
+    ) -> None:
+        self._connector = connector
+        self._writer = writer
+        self._rows = rows
+        self._publisher = publisher
+        self._keeper = keeper
+        self._instruments = instruments
+
+    def replay_books(self, book_cursor: int) -> None:
+        """Count the fill that an earlier gateway may have published and not counted."""
+        for session in self._writer.sessions:
+            if session.state == SessionState.ACTIVE:
+                self._keeper.resume_session(session.slot, session.generation)
+        self._keeper.replay(book_cursor, self._rows.slot_of)
+
+    def restore_orders(self, started_utc_ns: int) -> int:
+        """Give the connector the orders of the table and the fills of the ring; returns how many orders.
+
+        `started_utc_ns` is when the segment's first gateway went live: no fill of ours is older.
+        """
+        trade_ids, newest_fill, complete_since = published_fills(self._writer.ring("events"))
+        restored = []
+        recent = time.time_ns() - FILL_MARGIN_NS
+        for row in self._rows.read_all():
+            if OrderState(row.state).is_final and row.published_utc_ns < recent:
+                continue
+            order = self._restore(row, trade_ids.get(row.client_order_id, set()))
+            if order is not None:
+                restored.append(order)
+        since = max(started_utc_ns, complete_since, newest_fill - FILL_MARGIN_NS)
+        known = [
+            (format_client_order_id(order), trade) if order else trade
+            for order, trades in trade_ids.items()
+            for trade in trades
+        ]
+        self._connector.recover_orders(restored, known_trade_ids=known, fills_since_utc_ns=since)
+        return len(restored)
+
+    def settle_queues(self, commands: CommandProcessor) -> None:
+        """Dispose of every command that was queued before this gateway's epoch, session by session."""
+        for session in self._writer.sessions:
+            if session.state == SessionState.ACTIVE:
+                commands.dispose_unread(session, "never_sent")
+
+    def _restore(self, row: Order, trade_ids: set[str]) -> InFlightOrder | None:
+        rule = self._connector.get_trading_rule(row.trading_pair)
+        if rule is None or row.order_amount_lots <= 0:
+            return None  # refused before it was an order
+        order = InFlightOrder.restore(
+            format_client_order_id(row.client_order_id),
+            rule,
+            TradeType(row.trade_type),
+            OrderType(row.order_type),
+            row.order_amount_lots,
+            row.order_price_units,
+            state=OrderState(row.state),
+            position_action=PositionAction(row.position_action),
+            time_in_force=TimeInForce(row.time_in_force),
+            exchange_order_id=row.exchange_order_id or None,
+            reason=row.reason,
+            filled_lots=row.filled_lots,
+            notional_units=row.filled_value,
+            fee_units=row.total_fee_units,
+            fee_asset=rule.quote_asset,
+            fill_count=row.fill_count,
+            trade_ids=trade_ids,
+            revision=row.revision,
+            nonce=row.nonce,
+            venue_expiry_ms=row.venue_expiry_utc_ms,
+            leverage=row.leverage or None,
+            trigger_price=row.trigger_price or None,
+            strategy_tag=row.strategy_tag,
+            last_update_utc_ns=row.venue_utc_ns,
+        )
+        order.signed_mono_ns = row.signed_mono_ns
+        order.sent_mono_ns = row.sent_mono_ns
+        order.acknowledged_mono_ns = row.acknowledged_mono_ns
+        self._rows.take(
+            OrderContext(
+                client_order_id=row.client_order_id,
+                slot=self._rows.slot_of(row.client_order_id),
+                row=self._rows.row_of(row.client_order_id),
+                generation=row.generation,
+                instrument=row.instrument,
+                command_index=row.command_index,
+                written_mono_ns=row.command_written_mono_ns,
+                read_mono_ns=row.command_read_mono_ns,
+                fill_digest=row.fill_digest,
+            )
+        )
+        return order
+
+
+def published_fills(ring: RingWriter) -> tuple[dict[int, set[str]], int, int]:
+    """The fills that the event ring still holds.
+
+    Returns their trade ids by client order id, the venue time of the newest, and the venue time from which on the
+    ring holds every fill (0 where it holds them all).
+    """
+    trade_ids: dict[int, set[str]] = {}
+    newest = oldest = 0
+    event = OrderEvent()
+    start = max(0, ring.tail - ring.capacity)
+    for cursor in range(start, ring.tail):
+        if ring.read_at(cursor, event) and event.event in FILL_KINDS:
+            trade_ids.setdefault(event.client_order_id, set()).add(event.trade_id)
+            newest = max(newest, event.venue_utc_ns)
+            oldest = oldest or event.venue_utc_ns
+    # A block's fills carry one time and are published together, so those of the oldest one's time all were.
+    return trade_ids, newest, oldest + 1_000_000 if start and oldest else 0
