@@ -28,12 +28,22 @@ _REMEMBERED_TRADES = 512
 class _Feed:
     """What is known of one pair's stream on this connection; times are 0 when nothing has come yet."""
 
-    __slots__ = ("book_venue_ns", "heard_mono_ns", "quote", "recent", "recent_ids", "touch_mono_ns", "trade")
+    __slots__ = (
+        "book_venue_ns",
+        "heard_mono_ns",
+        "quote",
+        "recent",
+        "recent_ids",
+        "touch_mono_ns",
+        "touch_venue_ns",
+        "trade",
+    )
 
     def __init__(self, quote: Quote) -> None:
         self.quote = quote
         self.trade = MarketTrade(quote.trading_pair)
         self.touch_mono_ns = 0
+        self.touch_venue_ns = 0
         self.heard_mono_ns = 0
         self.book_venue_ns = 0
         self.recent: deque[int] = deque(maxlen=_REMEMBERED_TRADES)
@@ -84,7 +94,7 @@ class MarketFeed:
     def invalidate(self) -> None:
         """Nothing is fresh any more: the connection was lost."""
         for feed in self._by_pair.values():
-            feed.touch_mono_ns = feed.heard_mono_ns = 0
+            feed.touch_mono_ns = feed.touch_venue_ns = feed.heard_mono_ns = feed.book_venue_ns = 0
             feed.quote.received_mono_ns = 0
 
     def is_fresh(self, trading_pair: str, max_age_s: float) -> bool:
@@ -113,7 +123,7 @@ class MarketFeed:
             self._on_problem("malformed_message", f"bbo of {message.coin}: {bytes(data)[:200]!r}")
             return
         venue_ns = message.time * _MS
-        if venue_ns >= feed.quote.venue_utc_ns:
+        if venue_ns >= feed.touch_venue_ns:
             _set_touch(feed, bid, ask, venue_ns, mono_ns)
             self._publish_quote(feed.quote)
 
@@ -136,7 +146,7 @@ class MarketFeed:
         book.set_levels([(level.px, level.sz) for level in bids], [(level.px, level.sz) for level in asks])
         book.venue_utc_ns = venue_ns
         book.received_mono_ns = mono_ns
-        if venue_ns >= quote.venue_utc_ns:
+        if venue_ns >= feed.touch_venue_ns:
             before = quote.bid, quote.ask, quote.bid_size, quote.ask_size, bool(feed.touch_mono_ns)
             _set_touch(feed, bids[0] if bids else None, asks[0] if asks else None, venue_ns, mono_ns)
             if before != (quote.bid, quote.ask, quote.bid_size, quote.ask_size, True):
@@ -193,6 +203,7 @@ def _set_touch(feed: _Feed, bid: Level | None, ask: Level | None, venue_ns: int,
         quote.mid = (bid.px + ask.px) / 2
     quote.venue_utc_ns = venue_ns
     quote.received_mono_ns = mono_ns
+    feed.touch_venue_ns = venue_ns
     feed.touch_mono_ns = mono_ns
 
 

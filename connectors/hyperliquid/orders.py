@@ -45,9 +45,9 @@ from latentspeed.connectors.transport import HttpStatusError, NotSent, Transport
 from latentspeed.connectors.types import OrderState, OrderType, ReportSource, TimeInForce
 
 NEVER_SENT = "never_sent"
-CANCEL_SLOTS = 2
-"""Requests with cancels that may be on their way beyond the bound, so that places never hold them up."""
-CANCEL_ATTEMPTS = 5
+CANCEL_SLOTS = 4
+"""Requests with cancels that may be on their way at once; they have places of their own, so that orders never hold them
+up."""
 LAST_ANSWERS_S = 2.0
 """How long closing waits for answers that are on their way."""
 SHARED_LIFE_MS = 1_000
@@ -114,8 +114,8 @@ class Outbox:
         self._budget = budget
         self._places: dict[str, InFlightOrder] = {}
         self._cancels: dict[str, InFlightOrder] = {}
-        self._cancel_attempts: dict[str, int] = {}
-        self._in_flight = 0
+        self._places_in_flight = 0
+        self._cancels_in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -138,7 +138,7 @@ class Outbox:
     @property
     def in_flight(self) -> int:
         """Requests without an answer yet."""
-        return self._in_flight
+        return self._places_in_flight + self._cancels_in_flight
 
     def wake(self) -> None:
         """Flushes in the next turn of the loop, so that what comes in one turn goes in one request."""
@@ -168,11 +168,10 @@ class Outbox:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        bound = self._options.max_requests_in_flight
         wait_s = 0.0
-        while self._cancels and self._in_flight < bound + CANCEL_SLOTS and wait_s == 0.0:
+        while self._cancels and self._cancels_in_flight < CANCEL_SLOTS and wait_s == 0.0:
             wait_s = self._send_cancels()
-        while self._places and self._in_flight < bound and wait_s == 0.0:
+        while self._places and self._places_in_flight < self._options.max_requests_in_flight and wait_s == 0.0:
             wait_s = self._send_places()
         if wait_s > 0.0:
             if self._timer is not None:
@@ -206,6 +205,7 @@ class Outbox:
         orders = [order for order, _ in batch]
         for order in orders:
             self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
+        self._places_in_flight += 1
         self._start(self._deliver_places(orders, body))
         return 0.0
 
@@ -263,16 +263,14 @@ class Outbox:
             return wait_s
         for order in orders:
             del self._cancels[order.client_order_id]
-            if order.is_done:
-                self._cancel_attempts.pop(order.client_order_id, None)
         if live:
             action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._cloid_of(order)) for order in live])
             body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+            self._cancels_in_flight += 1
             self._start(self._deliver_cancels(live, body))
         return 0.0
 
     def _start(self, delivery: Any) -> None:
-        self._in_flight += 1
         self.requests += 1
         task = asyncio.get_running_loop().create_task(delivery)
         self._tasks.add(task)
@@ -280,7 +278,6 @@ class Outbox:
 
     def _delivered(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._in_flight -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
             self._tracker.events.error("delivery_failed", f"{type(error).__name__}: {error}")
         if self._places or self._cancels:
@@ -321,6 +318,8 @@ class Outbox:
                 self._refused(order, str(refused))
         except (TransportError, UnexpectedReply) as error:
             reason = f"http_{error.status}" if isinstance(error, HttpStatusError) else "no_answer"
+            if reason == "http_429" and self._budget is not None:
+                self._budget.exhaust()
             self._tracker.events.error(reason, f"{len(orders)} orders may be at the venue: {error}")
             for order in orders:
                 self._unknown(order, reason)
@@ -331,6 +330,8 @@ class Outbox:
         else:
             for order, status in zip(orders, statuses, strict=True):
                 self._placed(order, status)
+        finally:
+            self._places_in_flight -= 1
 
     def _placed(self, order: InFlightOrder, status: ItemStatus) -> None:
         """Reduces the venue's answer for one order."""
@@ -378,14 +379,16 @@ class Outbox:
         else:
             for order, status in zip(orders, statuses, strict=True):
                 if status.outcome is Outcome.SUCCESS:
-                    self._cancel_attempts.pop(order.client_order_id, None)
                     self._report(order, OrderState.CANCELLED, reason="canceled")
                 else:
                     self._cancel_refused(order, status.text)
+        finally:
+            self._cancels_in_flight -= 1
 
     def _cancel_refused(self, order: InFlightOrder, text: str) -> None:
         """The text is the same for filled, cancelled, unknown and not yet placed orders, so the venue is asked."""
         self._on_refusal(classify_refusal(text).status, text)
+        order.cancel_in_flight = False
         if not order.is_done:
             self._settle(order, f"cancel refused: {text}")
 
@@ -394,19 +397,11 @@ class Outbox:
             self._tracker.process_cancel_failed(order.client_order_id, text, is_answer=False)
             self._settle(order, "cancel unanswered")
 
-    def retry_cancel(self, order: InFlightOrder) -> bool:
-        """Sends a cancel again, because the order is still open; False when that was done often enough."""
-        if order.is_done:
-            return False
-        attempts = self._cancel_attempts.get(order.client_order_id, 0) + 1
-        if attempts >= CANCEL_ATTEMPTS:
-            self._cancel_attempts.pop(order.client_order_id, None)
-            return False
-        self._cancel_attempts[order.client_order_id] = attempts
+    def cancel_again(self, order: InFlightOrder) -> None:
+        """Sends a cancel once more, because the venue says that the order is still open."""
         if self._tracker.mark_cancel_requested(order):
             self.add_cancel(order)
             self.wake()
-        return True
 
     # --- reports ---
 

@@ -75,14 +75,14 @@ class RestClient:
         """
         return await self.http.post("/exchange", body)
 
-    async def info(self, request: dict[str, Any], weight: int) -> bytes:
-        """The answer to a read.
+    async def info(self, request: dict[str, Any], weight: int, *, urgent: bool = False) -> bytes:
+        """The answer to a read; an urgent one may use what is kept for cancels.
 
         Raises:
             TransportError: See `HttpClient.post`.
         """
         if self.budget is not None:
-            await self.budget.acquire(weight)
+            await self.budget.acquire(weight, urgent=urgent)
         try:
             return await self.http.post("/info", orjson.dumps(request))
         except HttpStatusError as error:
@@ -124,7 +124,7 @@ class RestClient:
 
     async def order_status(self, order: int | str) -> OrderStatusReply:
         """One order by the venue's number or by cloid. "unknownOid" means no longer or not yet known, never refused."""
-        body = await self.info({"type": "orderStatus", "user": self.account, "oid": order}, LIGHT)
+        body = await self.info({"type": "orderStatus", "user": self.account, "oid": order}, LIGHT, urgent=True)
         return self._decode(messages.ORDER_STATUS_REPLY, body, "orderStatus")
 
     async def fills_since(self, start_ms: int) -> list[FillRow]:

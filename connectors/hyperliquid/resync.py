@@ -86,7 +86,7 @@ class Resynchroniser:
             TransportError: The venue did not answer; what was answered is reduced already.
         """
         async with self._lock:
-            await self._measure_skew()
+            await self.measure_skew()
             comparison = Reconciliation(self._tracker)
             await self.fetch_fills(max(self.fills_from_ms, self._reports.newest_fill_ms))
             await self._compare_orders(comparison)
@@ -167,7 +167,7 @@ class Resynchroniser:
             if not order.is_done:
                 self._settler.pursue(order, order.unknown_reason or "not among the open orders")
 
-    async def _measure_skew(self) -> None:
+    async def measure_skew(self) -> None:
         """Estimates by how much the venue's clock differs; an estimate within the noise counts as none."""
         before_ms = now_ms()
         venue_ms = await self._rest.venue_time_ms()

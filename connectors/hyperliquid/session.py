@@ -79,6 +79,7 @@ class HyperliquidSession(NetworkConnector):
         self._fills_from_ms = 0
         self._is_open = False
         self._live = asyncio.Event()
+        self._is_measuring_skew = False
         self._last_loss = ""
         self._account_timer: asyncio.TimerHandle | None = None
         self._rules_mono = 0.0
@@ -146,7 +147,7 @@ class HyperliquidSession(NetworkConnector):
             cloid_of=self._cloid_of,
             report_row=self._reports.take_order,
             fetch_fills_of=lambda order: self._resynchroniser.fetch_fills_of(order),
-            retry_cancel=lambda order: self._outbox.retry_cancel(order),
+            cancel_again=lambda order: self._outbox.cancel_again(order),
             venue_now_ms=lambda: now_ms() + self._skew_ms(),
             expiry_margin_ms=config.expiry_margin_ms,
             start=self._start,
@@ -422,3 +423,13 @@ class HyperliquidSession(NetworkConnector):
             self._events.error("signer_refused", text)
         elif status == "addressLimit":
             self._events.error("address_limit", text)
+        elif status == "actionExpired" and not self._is_measuring_skew:
+            self._is_measuring_skew = True
+            self._ask("clock", self._measure_skew())
+
+    async def _measure_skew(self) -> None:
+        """An order was late on arrival: perhaps the clocks have drifted apart."""
+        try:
+            await self._resynchroniser.measure_skew()
+        finally:
+            self._is_measuring_skew = False

@@ -25,6 +25,7 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
 ACCEPTED_LONG_AGO_S = 10.0
 QUERIES_AT_ONCE = 8
+CANCEL_ATTEMPTS = 5
 NOT_PLACED = ("http_429", "http_422")
 """Answers that mean that the request was turned away before it reached the exchange."""
 
@@ -40,7 +41,7 @@ class Settler:
         cloid_of: Callable[[InFlightOrder], str],
         report_row: Callable[[OrderStatusRow, ReportSource], None],
         fetch_fills_of: Callable[..., Awaitable[None]],
-        retry_cancel: Callable[[InFlightOrder], bool],
+        cancel_again: Callable[[InFlightOrder], None],
         venue_now_ms: Callable[[], int],
         expiry_margin_ms: int,
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
@@ -53,7 +54,7 @@ class Settler:
             cloid_of: The venue-side client id of an order.
             report_row: Reduces the venue's answer.
             fetch_fills_of: Fetches and counts all fills since an order was made.
-            retry_cancel: Sends an order's cancel again; False when that was done often enough.
+            cancel_again: Sends an order's cancel again.
             venue_now_ms: The venue's clock.
             expiry_margin_ms: How long after its venue expiry an order that is not known counts as never taken.
             start: Starts a task.
@@ -64,7 +65,7 @@ class Settler:
         self._cloid_of = cloid_of
         self._report_row = report_row
         self._fetch_fills_of = fetch_fills_of
-        self._retry_cancel = retry_cancel
+        self._cancel_again = cancel_again
         self._venue_now_ms = venue_now_ms
         self._expiry_margin_ms = expiry_margin_ms
         self._start = start
@@ -87,17 +88,33 @@ class Settler:
     async def _pursue(self, order: InFlightOrder) -> None:
         client_order_id = order.client_order_id
         delay_s = FIRST_DELAY_S
+        cancels = 0
         try:
             while True:
                 await asyncio.sleep(delay_s)
+                if order.is_done:
+                    return
                 try:
-                    if order.is_done or await self._is_settled(order, self._reasons[client_order_id]):
-                        return
+                    row = await self._ask(order)
                 except TransportError as error:
                     self._tracker.events.error("query_failed", f"{client_order_id}: {error}")
+                else:
+                    if order.is_done or (row is not None and not _is_doubtful(order)):
+                        return
+                    if row is not None and order.cancel_requested and not order.cancel_in_flight:
+                        cancels += 1
+                        if cancels == CANCEL_ATTEMPTS:
+                            self._give_up_cancel(order, row)
+                            return
+                        self._cancel_again(order)
                 delay_s = self._next_delay_s(order, delay_s)
         finally:
             self._reasons.pop(client_order_id, None)
+
+    def _give_up_cancel(self, order: InFlightOrder, row: OrderStatusRow) -> None:
+        """The venue refuses the cancel of an order that it says is open: the order is live again."""
+        self._tracker.process_cancel_failed(order.client_order_id, self._reasons[order.client_order_id])
+        self._report_row(row, ReportSource.SNAPSHOT)
 
     def _next_delay_s(self, order: InFlightOrder, delay_s: float) -> float:
         """Twice as long, but not past the moment at which silence begins to prove something."""
@@ -118,27 +135,18 @@ class Settler:
             self.queries += 1
             return await self._rest.order_status(self._cloid_of(order))
 
-    async def _is_settled(self, order: InFlightOrder, reason: str) -> bool:
-        """Asks once; True when nothing is left to find out."""
+    async def _ask(self, order: InFlightOrder) -> OrderStatusRow | None:
+        """Asks once and reduces the answer; None when the venue does not know the order."""
         reply = await self.query(order)
         if reply.order is None:
-            return await self._not_found(order, reason)
+            await self._not_found(order, self._reasons[order.client_order_id])
+            return None
         self._report_row(reply.order, ReportSource.SNAPSHOT)
         if order.is_awaiting_fills:
             await self._fetch_fills_of(order)
-        if order.is_done:
-            return True
-        if order.state is OrderState.PENDING_CANCEL and not order.is_unknown:
-            self._cancel_again(order, reply.order, reason)
-        return not order.is_unknown
+        return reply.order
 
-    def _cancel_again(self, order: InFlightOrder, row: OrderStatusRow, reason: str) -> None:
-        """The order is open although its cancel was refused or not answered."""
-        if not self._retry_cancel(order):
-            self._tracker.process_cancel_failed(order.client_order_id, reason)
-            self._report_row(row, ReportSource.SNAPSHOT)
-
-    async def _not_found(self, order: InFlightOrder, reason: str) -> bool:
+    async def _not_found(self, order: InFlightOrder, reason: str) -> None:
         client_order_id = order.client_order_id
         if order.is_acknowledged:
             await self._aged_out(order)
@@ -152,7 +160,6 @@ class Settler:
                 await self._fetch_fills_of(order)
                 if not order.is_acknowledged:
                     self._tracker.process_order_not_found(client_order_id, now_utc_ns=now_ms * 1_000_000)
-        return order.is_done
 
     async def _aged_out(self, order: InFlightOrder) -> None:
         """An order accepted long ago is over when neither fills nor the open orders, asked in this order, have it."""
@@ -161,3 +168,8 @@ class Settler:
         await self._fetch_fills_of(order)
         if self._cloid_of(order) not in {row.cloid for row in await self._rest.open_orders()}:
             self._tracker.process_order_not_found(order.client_order_id, is_absent=True)
+
+
+def _is_doubtful(order: InFlightOrder) -> bool:
+    """Whether there is something left to find out about a live order."""
+    return order.is_unknown or order.state is OrderState.PENDING_CANCEL
