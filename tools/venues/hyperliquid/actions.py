@@ -117,7 +117,7 @@ class UpdateLeverage(Struct, tag_field="type", tag="updateLeverage", rename="cam
 class UpdateIsolatedMargin(Struct, tag_field="type", tag="updateIsolatedMargin", rename="camel"):
     asset: Natural
     is_buy: bool
-    ntli: int
+    ntli: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Noop(Struct, tag_field="type", tag="noop"):
@@ -225,7 +225,9 @@ def decode_envelope(body: bytes | msgspec.Raw) -> Envelope:
 
 
 def _normalise(action: Action) -> None:
-    if isinstance(action, PlaceOrders):
+    if isinstance(action, UserSigned):
+        _normalise_typed(action)
+    elif isinstance(action, PlaceOrders):
         for order in action.orders:
             _normalise_order(order)
         if action.builder is not UNSET:
@@ -240,6 +242,20 @@ def _normalise(action: Action) -> None:
         for modify in action.modifies:
             modify.oid = modify.oid if isinstance(modify.oid, int) else cloid_text(modify.oid)
             _normalise_order(modify.order)
+
+
+def _normalise_typed(action: UserSigned) -> None:
+    """Check what the typed-data digest needs; `destination` is hashed as the text that came, so it stays."""
+    try:
+        chain_id = int(action.signature_chain_id, 16)
+    except ValueError:
+        raise WireError("signatureChainId is not hex") from None
+    if not 0 <= chain_id < 2**256:
+        raise WireError("signatureChainId is out of range")
+    if isinstance(action, ApproveAgent):
+        action.agent_address = address_text(action.agent_address)
+    elif isinstance(action, ApproveBuilderFee):
+        action.builder = address_text(action.builder)
 
 
 def _normalise_order(order: OrderWire) -> None:

@@ -33,6 +33,7 @@ async def serve(host: str, port: int, config: VenueConfig, control_port: int = 0
         # What exists by now lives until the end: keep the collector from walking it during a burst.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
         await stop.wait()
     finally:
         await venue.stop()

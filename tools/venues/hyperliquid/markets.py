@@ -14,6 +14,8 @@ from latentspeed.tools.venues.matching import Book
 TRADES_KEPT = 500
 IMPACT_NOTIONAL = {"BTC": 20_000, "ETH": 20_000}
 
+Touch = tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]
+
 
 class Market:
     """A perpetual market. Prices are in its price units.
@@ -94,10 +96,17 @@ class Market:
         """Bids and asks, best first."""
         return [[self.level(level) for level in self.book.depth(is_buy, depth)] for is_buy in (True, False)]
 
+    def touch(self) -> Touch:
+        """Best bid and best ask as (price, lots, orders), None for an empty side."""
+        bid, ask = self.book.bids.best(), self.book.asks.best()
+        return (
+            None if bid is None else (bid.price, bid.lots, len(bid.orders)),
+            None if ask is None else (ask.price, ask.lots, len(ask.orders)),
+        )
+
     def bbo(self) -> list[dict[str, Any] | None]:
-        """Best bid and best ask, None for an empty side."""
-        sides = (self.book.bids.best(), self.book.asks.best())
-        return [None if best is None else self.level((best.price, best.lots, len(best.orders))) for best in sides]
+        """Best bid and best ask as the venue prints them."""
+        return [None if best is None else self.level(best) for best in self.touch()]
 
     def impact_price(self, is_buy: bool) -> int | None:
         """Average price of trading the impact notional against one side of the book."""

@@ -17,6 +17,7 @@ from latentspeed.tools.venues.hyperliquid.actions import decode_envelope
 from latentspeed.tools.venues.hyperliquid.control import Control
 from latentspeed.tools.venues.hyperliquid.exchange import Reply
 from latentspeed.tools.venues.hyperliquid.limits import IpBudget, action_weight, info_weight
+from latentspeed.tools.venues.hyperliquid.replies import JsonReply
 from latentspeed.tools.venues.hyperliquid.sockets import Socket, message_frame, text_frame
 from latentspeed.tools.venues.hyperliquid.subscriptions import parse_subscription
 from latentspeed.tools.venues.hyperliquid.wire import WireError
@@ -115,7 +116,7 @@ class Server:
             assert request.transport is not None
             request.transport.abort()
             return web.Response(status=500)
-        return web.Response(body=orjson.dumps(reply), content_type="application/json")
+        return JsonReply(orjson.dumps(reply))
 
     async def _execute(self, body: bytes, ip: str) -> Reply:
         envelope = decode_envelope(body)

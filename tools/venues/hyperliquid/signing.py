@@ -12,7 +12,7 @@ from coincurve import PublicKey
 from sha3 import keccak_256
 
 from latentspeed.tools.venues.hyperliquid.actions import Envelope, Signature, UserSigned
-from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text
+from latentspeed.tools.venues.hyperliquid.wire import address_text
 
 Network = Literal["mainnet", "testnet"]
 
@@ -118,18 +118,11 @@ USER_SIGNED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 
 
 def user_signed_digest(action: dict[str, Any]) -> bytes:
-    """Typed-data digest of a user-signed action given with its wire keys; a missing string counts as empty.
-
-    Raises:
-        WireError: the chain id or an address cannot be read.
-    """
+    """Typed-data digest of a user-signed action given with its wire keys; a missing string counts as empty."""
     name, fields = USER_SIGNED[action["type"]]
     kind = f"HyperliquidTransaction:{name}({','.join(f'{type_} {field}' for field, type_ in fields)})"
     encoded = b"".join(_word(type_, action.get(field)) for field, type_ in fields)
-    try:
-        chain_id = int(action["signatureChainId"], 16)
-    except ValueError:
-        raise WireError("signatureChainId is not hex") from None
+    chain_id = int(action["signatureChainId"], 16)
     domain = _user_domains.get(chain_id)
     if domain is None:
         domain = _user_domains[chain_id] = _domain("HyperliquidSignTransaction", chain_id)
@@ -166,7 +159,6 @@ def recover_signer(envelope: Envelope, network: Network) -> str:
 
     Raises:
         SignatureError: no address can be recovered.
-        WireError: a typed-data field cannot be read.
     """
     action = envelope.action
     if isinstance(action, UserSigned):

@@ -10,7 +10,7 @@ from latentspeed.tools.venues.hyperliquid.blocks import Block
 from latentspeed.tools.venues.hyperliquid.candles import candle_row
 from latentspeed.tools.venues.hyperliquid.info import Info
 from latentspeed.tools.venues.hyperliquid.info_account import fill_rows
-from latentspeed.tools.venues.hyperliquid.markets import Market
+from latentspeed.tools.venues.hyperliquid.markets import Market, Touch
 from latentspeed.tools.venues.hyperliquid.orders import Fill
 from latentspeed.tools.venues.hyperliquid.snapshots import Snapshots
 from latentspeed.tools.venues.hyperliquid.sockets import Socket, message_frame
@@ -32,7 +32,7 @@ class Streams:
         self.sockets: set[Socket] = set()
         self._subscribers: dict[Key, dict[Socket, None]] = {}
         self._by_name: dict[tuple[str, str], dict[Key, Subscription]] = {}
-        self._last_bbo: dict[Market, Any] = {}
+        self._last_bbo: dict[Market, Touch] = {}
         self._changed_books: set[Market] = set()
         self._book_sent_ms: dict[Key, int] = {}
         self._touched: set[Account] = set()
@@ -61,6 +61,9 @@ class Streams:
         snapshot = self.snapshots.of(subscription)
         if snapshot is not None:
             socket.send(message_frame(*snapshot))
+        if subscription.kind == "bbo":
+            market = self.state.by_coin[subscription.name]
+            self._last_bbo[market] = market.touch()
 
     def unsubscribe(self, socket: Socket, subscription: Subscription) -> None:
         """Take a subscription away; one that is not there is an error message."""
@@ -160,15 +163,10 @@ class Streams:
         coin = market.instrument.name
         if ("bbo", coin) not in self._by_name:
             return
-        bid, ask = market.book.bids.best(), market.book.asks.best()
-        touch = (
-            bid and (bid.price, bid.lots, len(bid.orders)),
-            ask and (ask.price, ask.lots, len(ask.orders)),
-        )
+        touch = market.touch()
         if self._last_bbo.get(market) != touch:
             self._last_bbo[market] = touch
-            levels = [best and market.level(best) for best in touch]
-            self._send(("bbo", coin), "bbo", {"coin": coin, "time": time_ms, "bbo": levels})
+            self._send(("bbo", coin), "bbo", {"coin": coin, "time": time_ms, "bbo": market.bbo()})
 
     def _push_books(self, now_ms: int) -> None:
         """Send every changed book whose subscription was last served long enough ago."""

@@ -13,7 +13,7 @@ USD: int = 10**USD_DECIMALS
 """Integer units of one dollar."""
 
 _POW10: tuple[int, ...] = tuple(10**exponent for exponent in range(40))
-_DECIMAL = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?").fullmatch
+_DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?").fullmatch
 _ADDRESS = re.compile(r"(?:0[xX])?([0-9a-fA-F]{40})").fullmatch
 _CLOID = re.compile(r"0[xX][0-9a-fA-F]{32}").fullmatch
 
