@@ -101,7 +101,6 @@ class TapePlayer:
         self._books: dict[str, TapeBook] = {}
         self._known = known_coins
         self._symbol: str | None = None
-        self._line = 0
         self._lines = self._read()
         self._next = self._take()
         if self._next is None:
@@ -136,19 +135,19 @@ class TapePlayer:
         """A tape's price cannot be set; its next message would overrule it."""
 
     def _rewind(self) -> None:
-        self._line = 0
         self._lines = self._read()
         self._next = self._take()
 
     def _read(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        number = 0
         try:
             with gzip.open(self.path, "rb") as lines:
                 for line in lines:
-                    self._line += 1
+                    number += 1
                     stamp, _, message = line.partition(b" ")
                     yield int(stamp), orjson.loads(message)
         except (OSError, EOFError, ValueError) as error:
-            raise TapeError(f"{self.path}, line {self._line}: {error}") from None
+            raise TapeError(f"{self.path}, line {number}: {error}") from None
 
     def _take(self) -> tuple[int, dict[str, Any]] | None:
         return next(self._lines, None)
@@ -162,7 +161,6 @@ class TapePlayer:
                 coins.add(coin)
             if count >= 1000:
                 break
-        self._line = 1
         if not coins:
             raise TapeError(f"{self.path}: no symbol of this tape is a market of the venue")
         return frozenset(coins)

@@ -82,7 +82,7 @@ def affords(
 
 
 def liquidation_price(holding: Holding, market: Market, worth: Worth) -> int | None:
-    """Price at which equity meets maintenance margin; None when there is none above zero."""
+    """Price in 10^-6 at which equity meets maintenance margin; None when there is none above zero."""
     side = 1 if holding.lots > 0 else -1
     size = abs(holding.lots)
     maintenance = market.instrument.maintenance(size * market.mark)
@@ -91,8 +91,10 @@ def liquidation_price(holding: Holding, market: Market, worth: Worth) -> int | N
     else:
         available = holding.isolated_raw + holding.lots * market.mark - maintenance
     leverage = 2 * market.instrument.max_leverage
-    # price = mark - side * available / size / (1 - side / leverage)
-    price = market.mark - side * available * leverage // (size * (leverage - side))
+    # price = mark - side * available / size / (1 - side / leverage), where a lot is 10^-szDecimals
+    scale = 10**market.instrument.sz_decimals
+    distance = _rounded(side * available * leverage * scale, size * (leverage - side))
+    price = market.mark * scale - distance
     return price if price > 0 else None
 
 
@@ -144,8 +146,8 @@ def _position(holding: Holding, market: Market, worth: Worth) -> dict[str, Any]:
         "entryPx": market.price_text(abs(holding.cost) // abs(holding.lots)),
         "positionValue": usd_text(abs(holding.lots) * market.mark),
         "unrealizedPnl": usd_text(profit),
-        "returnOnEquity": decimal_text(_ratio(profit * holding.leverage, entry_margin), 10),
-        "liquidationPx": None if liquidation is None else market.price_text(liquidation),
+        "returnOnEquity": decimal_text(_rounded(profit * holding.leverage * 10**10, entry_margin), 10),
+        "liquidationPx": None if liquidation is None else usd_text(liquidation),
         "marginUsed": usd_text(position_margin(holding, market.mark)),
         "maxLeverage": market.instrument.max_leverage,
         "cumFunding": {
@@ -156,7 +158,7 @@ def _position(holding: Holding, market: Market, worth: Worth) -> dict[str, Any]:
     }
 
 
-def _ratio(numerator: int, denominator: int) -> int:
-    """A quotient in 10^-10, rounded to nearest."""
-    scaled = (2 * abs(numerator) * 10**10 + denominator) // (2 * denominator)
-    return scaled if numerator >= 0 else -scaled
+def _rounded(numerator: int, denominator: int) -> int:
+    """A quotient rounded to nearest, half away from zero."""
+    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return quotient if numerator >= 0 else -quotient
