@@ -1,0 +1,160 @@
+"""The strategy's end of the command queue: one reused record, one lock, and the results that come back.
+
+A queue has one producer, so threads of a strategy take turns here; the lock is held for the time of one copy. Nothing
+is written unless every check has passed.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from latentspeed.connectors.errors import OrderRefused, VenueRejected
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.pending import Pending
+from latentspeed.connectors.types import MarginMode
+from latentspeed.engine.records import Command, CommandKind, OrderEvent
+
+if TYPE_CHECKING:
+    from latentspeed.ipc import ClientSession
+
+PLACE_LIFETIME_NS = 2_000_000_000
+EXTRA_PARAMS_BYTES = 96
+KEEP_MARGIN_MODE = 255
+
+
+class CommandWriter:
+    """Writes the commands of one session and resolves their results.
+
+    Parameters: `session` the claimed session; `tag` the strategy's, stamped on each order; `id_of_no_order` what
+    commands that concern no order carry, and their results after them; `lock` orders the threads that send.
+    """
+
+    def __init__(self, session: ClientSession, tag: int, id_of_no_order: int, lock: threading.RLock) -> None:
+        self._queue = session.queue
+        self._tag = tag
+        self._id_of_no_order = id_of_no_order
+        self._command = Command()
+        self._waiters: dict[int, tuple[Pending[Any], object]] = {}
+        self.lock = lock
+
+    @property
+    def next_index(self) -> int:
+        """The index that the next command gets."""
+        return self._queue.tail
+
+    @property
+    def read_index(self) -> int:
+        """The gateway has read every command below this one."""
+        return self._queue.head
+
+    def place(self, order: InFlightOrder, instrument: int) -> None:
+        """Write a place. Raises CommandQueueFull, SessionFenced, ForkedSession, SegmentRetired: nothing is written."""
+        now = monotonic_ns()
+        order.strategy_tag = self._tag
+        if not order.expire_mono_ns:
+            order.expire_mono_ns = now + PLACE_LIFETIME_NS
+        command = self._command
+        command.set(
+            instrument=instrument,
+            client_order_id=order.id64,
+            kind=CommandKind.PLACE,
+            trade_type=order.trade_type,
+            order_type=order.order_type,
+            position_action=order.position_action,
+            time_in_force=order.time_in_force,
+            margin_mode=0,
+            leverage=order.leverage or 0,
+            price=order.price or 0.0,
+            amount=order.amount,
+            trigger_price=order.trigger_price or 0.0,
+            expire_mono_ns=order.expire_mono_ns,
+            written_mono_ns=now,
+            extra_params=orjson.dumps(order.extra_params) if order.extra_params else b"",
+        )
+        self._queue.push(command)
+
+    def cancel(self, order: InFlightOrder, instrument: int) -> None:
+        """Write a cancel; the last eighth of the queue is kept for these."""
+        with self.lock:
+            self._write(CommandKind.CANCEL, instrument, client_order_id=order.id64)
+            order.cancel_sent_mono_ns = self._command.written_mono_ns
+
+    def set_leverage(self, instrument: int, leverage: int, mode: MarginMode | None, result: Pending[int]) -> None:
+        """Write a leverage change; `result` is resolved by the gateway's answer. None keeps the margin mode in use."""
+        margin_mode = KEEP_MARGIN_MODE if mode is None else int(mode)
+        self._request(
+            CommandKind.SET_LEVERAGE, instrument, result, leverage, leverage=leverage, margin_mode=margin_mode
+        )
+
+    def subscribe(self, instrument: int, result: Pending[None]) -> None:
+        """Ask for a market's data; `result` is resolved by the gateway's answer."""
+        self._request(CommandKind.SUBSCRIBE, instrument, result, None)
+
+    def resolve(self, event: OrderEvent) -> bool:
+        """Take in the result of a command that is not a place; False where nobody waits for it."""
+        waiter = self._waiters.pop(event.command_index, None)
+        if waiter is None:
+            return False
+        result, value = waiter
+        if event.command_ok:
+            result.set_result(value)
+        else:
+            result.set_exception(VenueRejected(event.reason or "refused by the gateway"))
+        return True
+
+    def fail_read(self, error: BaseException) -> None:
+        """Fail what waits for commands that a gateway had read and, having died, will never answer."""
+        head = self._queue.head
+        for index in [index for index in self._waiters if index < head]:
+            self._waiters.pop(index)[0].set_exception(error)
+
+    def fail_all(self, error: BaseException) -> None:
+        """Fail whatever waits: the session has ended."""
+        while self._waiters:
+            self._waiters.popitem()[1][0].set_exception(error)
+
+    def _request(self, kind: CommandKind, instrument: int, result: Pending[Any], value: object, **fields: int) -> None:
+        with self.lock:
+            # The result must be known before the command is, which the gateway may answer at once.
+            index = self._queue.tail
+            self._waiters[index] = (result, value)
+            try:
+                self._write(kind, instrument, client_order_id=self._id_of_no_order, **fields)
+            except BaseException:
+                del self._waiters[index]
+                raise
+
+    def _write(
+        self,
+        kind: CommandKind,
+        instrument: int,
+        *,
+        client_order_id: int,
+        leverage: int = 0,
+        margin_mode: int = 0,
+    ) -> None:
+        command = self._command
+        command.clear()
+        command.kind = kind
+        command.instrument = instrument
+        command.client_order_id = client_order_id
+        command.leverage = leverage
+        command.margin_mode = margin_mode
+        command.written_mono_ns = monotonic_ns()
+        self._queue.push(command, is_cancel=kind is CommandKind.CANCEL)
+
+
+def check_extra_params(order_extra: object) -> None:
+    """Raises OrderRefused where extra_params do not fit a command as JSON text."""
+    if not order_extra:
+        return
+    try:
+        text = orjson.dumps(order_extra)
+    except TypeError as error:
+        raise OrderRefused("extra_params", order_extra, f"it must be JSON: {error}") from None
+    if len(text) > EXTRA_PARAMS_BYTES:
+        raise OrderRefused("extra_params", order_extra, f"at most {EXTRA_PARAMS_BYTES} bytes of JSON, not {len(text)}")

@@ -1,0 +1,185 @@
+"""The market and account tables as a strategy sees them: validated copies into objects that are made once and reused.
+
+A cell that was never written, or that a restarted gateway has emptied, is shown as None, never as zeros.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from latentspeed.connectors.order_book import OrderBook
+from latentspeed.connectors.position import Balance, Position
+from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.types import MarginMode
+from latentspeed.engine import records
+from latentspeed.engine.instruments import rule_from_record
+
+if TYPE_CHECKING:
+    from latentspeed.connectors.quote import Quote
+    from latentspeed.ipc import SegmentReader
+
+
+class _BookView:
+    """One instrument's book: the record that is read into, and an order book whose arrays are the record's own."""
+
+    __slots__ = ("book", "record")
+
+    def __init__(self, trading_pair: str) -> None:
+        self.record = records.Book()
+        self.book = OrderBook(trading_pair, records.BOOK_DEPTH)
+        self.book.bids = np.asarray(self.record.bids)
+        self.book.asks = np.asarray(self.record.asks)
+
+    def refresh(self) -> OrderBook:
+        """The book with what the record now holds."""
+        record, book = self.record, self.book
+        book.bid_count = record.bid_count
+        book.ask_count = record.ask_count
+        book.venue_utc_ns = record.venue_utc_ns
+        book.received_mono_ns = record.received_mono_ns
+        return book
+
+
+class MarketView:
+    """Reads one segment's instruments, quotes, books, positions and balances."""
+
+    def __init__(self, reader: SegmentReader) -> None:
+        self.reader = reader
+        self._instruments = reader.table("instruments")
+        self._quotes = reader.table("quotes")
+        self._books = reader.table("books")
+        self._positions = reader.table("positions")
+        self._balances = reader.table("balances")
+        self._instrument = records.Instrument()
+        self._position = records.Position()
+        self._balance = records.Balance()
+        self._pairs: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._quote_records: dict[int, records.Quote] = {}
+        self._book_views: dict[int, _BookView] = {}
+        self._position_objects: dict[int, Position] = {}
+        self._balance_rows: dict[str, int] = {}
+        self._balance_objects: dict[str, Balance] = {}
+
+    # Instruments
+
+    def load_rules(self) -> list[TradingRule]:
+        """Read every instrument's rule; numbers are given out in order and kept for the life of the segment."""
+        rules = []
+        number = 0
+        record = self._instrument
+        while number < len(self._instruments) and self._instruments.read(number, record):
+            rules.append(rule_from_record(record))
+            if number == len(self._pairs):
+                self._pairs.append(rules[-1].trading_pair)
+                self._numbers[rules[-1].trading_pair] = number
+            number += 1
+        return rules
+
+    def number(self, trading_pair: str) -> int | None:
+        """The number of a pair, None for an unknown one."""
+        return self._numbers.get(trading_pair)
+
+    def pair(self, number: int) -> str:
+        """The pair of an instrument number that has been loaded."""
+        return self._pairs[number]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    # Market data
+
+    def quote(self, number: int) -> Quote | None:
+        """The latest quote, in a record with the fields of `Quote`; None while nothing is known."""
+        record = self._quote_records.get(number)
+        if record is None:
+            record = self._quote_records[number] = records.Quote()
+        if not self._quotes.read(number, record) or not record.received_mono_ns:
+            return None
+        return cast("Quote", record)
+
+    def book(self, number: int) -> OrderBook | None:
+        """The latest book; None while nothing is known."""
+        view = self._book_views.get(number)
+        if view is None:
+            view = self._book_views[number] = _BookView(self._pairs[number])
+        if not self._books.read(number, view.record) or not view.record.received_mono_ns:
+            return None
+        return view.refresh()
+
+    # Account
+
+    def position(self, number: int) -> Position | None:
+        """The account's position; None where the gateway has never published one."""
+        record = self._position
+        if not self._positions.read(number, record) or not record.received_mono_ns:
+            return None
+        position = self._position_objects.get(number)
+        if position is None:
+            position = self._position_objects[number] = Position(self._pairs[number])
+        position.amount = record.amount
+        position.entry_price = record.entry_price
+        position.leverage = record.leverage
+        position.margin_mode = MarginMode(record.margin_mode)
+        position.unrealized_pnl = record.unrealized_pnl
+        position.liquidation_price = record.liquidation_price
+        position.margin_used = record.margin_used
+        position.venue_utc_ns = record.venue_utc_ns
+        position.received_mono_ns = record.received_mono_ns
+        return position
+
+    def balance(self, asset: str) -> Balance | None:
+        """The account's balance of an asset; None for one that it does not hold."""
+        row = self._balance_rows.get(asset)
+        if row is None:
+            self._find_balances()
+            row = self._balance_rows.get(asset)
+        return self.balance_at(row) if row is not None else None
+
+    def balance_at(self, row: int) -> Balance | None:
+        """The balance in a row of the table."""
+        record = self._balance
+        if not self._balances.read(row, record):
+            return None
+        asset = record.asset
+        self._balance_rows[asset] = row
+        balance = self._balance_objects.get(asset)
+        if balance is None:
+            balance = self._balance_objects[asset] = Balance(asset)
+        balance.total = record.total
+        balance.available = record.available
+        balance.venue_utc_ns = record.venue_utc_ns
+        balance.received_mono_ns = record.received_mono_ns
+        return balance
+
+    def _find_balances(self) -> None:
+        for row in range(len(self._balances)):
+            if not self._balances.read(row, self._balance):
+                return
+            self._balance_rows[self._balance.asset] = row
+
+    # Whole tables
+
+    def read_many(self, table: str, out: npt.NDArray[Any], start: int = 0) -> npt.NDArray[Any]:
+        """Copy rows of a table from `start` on into `out`, each validated; rows never written are zero."""
+        return self.reader.table(table).read_many(out, start)
+
+    def empty(self, table: str, count: int) -> npt.NDArray[Any]:
+        """A structured array fit for `read_many`."""
+        return np.zeros(count, dtype=self.reader.table(table).record_type.dtype)
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return len(self.reader.table(table))
+
+    def used(self, table: str) -> int:
+        """How many rows of a table mean something: those of known instruments or assets, else all."""
+        if table in ("instruments", "quotes", "books", "positions"):
+            return len(self._pairs)
+        if table == "balances":
+            self._find_balances()
+            return len(self._balance_rows)
+        return self.count(table)

@@ -1,0 +1,169 @@
+"""A connector whose venue is a gateway process: the interface of every connector, over shared memory.
+
+    initialize    map the segment, load the trading rules         connect     claim a session, begin to read
+    buy, sell, cancel    one record into the session's queue, at once, from any thread
+    get_...              one validated copy out of a table, at any time, from any thread
+    poll                 read what has come and call the listeners, in one thread at a time
+
+`remote_market_data` has the getters, `remote_lifecycle` the threads and the session, this file the orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from latentspeed.connectors.client_order_id import format_client_order_id
+from latentspeed.connectors.order_params import OrderLimits, OrderParams
+from latentspeed.connectors.pending import Pending
+from latentspeed.connectors.types import MarginMode
+from latentspeed.engine.command_writer import check_extra_params
+from latentspeed.engine.driven_pending import DrivenPending
+from latentspeed.engine.ledger import BookTotals
+from latentspeed.engine.remote_lifecycle import RemoteLifecycle
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from latentspeed.connectors.in_flight_order import InFlightOrder
+
+
+class _AnyKey(frozenset[str]):
+    """The keys of extra_params are the venue connector's to know: its gateway refuses a wrong one, with the reason."""
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str)
+
+
+class RemoteConnector(RemoteLifecycle):
+    """The connector of a gateway, used from this process; see `RemoteLifecycle` for the parameters.
+
+    `buy`, `sell`, `cancel` and the getters may be called from any thread; listeners are called in the one that polls.
+    """
+
+    order_limits: ClassVar[OrderLimits] = OrderLimits(extra_param_keys=_AnyKey())
+
+    # Orders
+
+    def buy(self, params: OrderParams) -> str:
+        """Writes a buy order to the gateway's queue and returns its client order id at once.
+
+        Raises, with nothing written: OrderRefused (GatewayNotReady, OrderBlockFull and OrderIdsExhausted among them),
+        CommandQueueFull, SessionFenced, ForkedSession, SegmentRetired.
+        """
+        with self._lock:
+            return super().buy(params)
+
+    def sell(self, params: OrderParams) -> str:
+        """Writes a sell order to the gateway's queue; see `buy`."""
+        with self._lock:
+            return super().sell(params)
+
+    def cancel(self, client_order_id: str) -> bool:
+        """Asks for an order's cancellation; False when it is unknown or finished.
+
+        While one is on its way a repetition is free; after a second without an answer it is sent again. Accepted also
+        while the gateway is down: its successor carries it out. Raises CommandQueueFull, SessionFenced, SegmentRetired.
+        """
+        order = self._tracker.get_order(client_order_id)
+        if order is not None and order.cancel_in_flight and self._open_session.is_cancel_overdue(order):
+            order.cancel_in_flight = False
+        return super().cancel(client_order_id)
+
+    def cancel_all(self, client_order_ids: Iterable[str] | None = None) -> int:
+        """Cancels the given orders, or with None every order of this session, by one word that never fills a queue."""
+        if client_order_ids is not None:
+            return super().cancel_all(client_order_ids)
+        self._link.check()
+        self._link.session.request_cancel_all()
+        return len(self._tracker.active_orders)
+
+    def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
+        """Sets a market's leverage; done when the venue has acknowledged it. Raises OrderRefused, GatewayNotReady."""
+        leverage = self._check_leverage(trading_pair, leverage)
+        self._check_can_place()
+        pending: Pending[int] = DrivenPending(self._drive)
+        pending.add_done_callback(lambda done: self._note_leverage(trading_pair, done))
+        self._open_session.writer.set_leverage(self._number(trading_pair), leverage, margin_mode, pending)
+        return pending
+
+    def _note_leverage(self, trading_pair: str, done: Pending[int]) -> None:
+        if done.exception() is None:
+            self.update_leverage(trading_pair, done.result(0))
+
+    def generate_client_order_id(self) -> str:
+        """The id of this session's next order; not taken until that order is sent."""
+        return format_client_order_id(self._open_session.block.next_id())
+
+    # The session's own books
+
+    def session_position(self, trading_pair: str) -> float:
+        """Bought less sold by this session's own fills, in base units; the account's position is `get_position`."""
+        number = self._number(trading_pair)
+        lots = self._carried_lots.get(number, 0)
+        if self._session is not None:
+            lots += self._session.books.net_lots(number)
+        return self._rule(trading_pair).amount_from_lots(lots)
+
+    @property
+    def session_slot(self) -> int:
+        """The slot of this connector's session. Raises GatewayNotReady without one."""
+        return self._open_session.slot
+
+    @property
+    def session_generation(self) -> int:
+        """The generation of this connector's session. Raises GatewayNotReady without one."""
+        return self._open_session.generation
+
+    def session_totals(self, trading_pair: str) -> BookTotals:
+        """The integers of this session's own book of a market."""
+        return self._open_session.books.totals(self._number(trading_pair))
+
+    def snapshot(self, table: str) -> npt.NDArray[Any]:
+        """As for every table; of "orders" the rows that this session wrote."""
+        if table != "orders":
+            return super().snapshot(table)
+        session = self._open_session
+        rows = self._view.read_many(table, self._view.empty(table, session.block.capacity), session.block.first_row)
+        own: npt.NDArray[Any] = rows[rows["generation"] == session.generation]
+        return own
+
+    # For the base class
+
+    def _check_can_place(self) -> None:
+        self._link.check_can_place()
+
+    def _check_extra_params(self, params: OrderParams) -> None:
+        check_extra_params(params.extra_params)
+
+    def _schedule_place(self, order: InFlightOrder) -> None:
+        try:
+            self._open_session.place(order, self._number(order.trading_pair))
+        except BaseException:
+            self._tracker.stop_tracking_order(order.client_order_id)
+            raise
+
+    def _schedule_cancel(self, order: InFlightOrder) -> None:
+        try:
+            self._link.check()
+            self._open_session.writer.cancel(order, self._number(order.trading_pair))
+        except BaseException:
+            order.cancel_in_flight = False
+            raise
+
+    def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
+        self._schedule_place(order)
+        return "", self.current_timestamp_ns()
+
+    def _place_order_and_process_update(self, order: InFlightOrder) -> None:
+        self._schedule_place(order)
+
+    def _cancel_order(self, order: InFlightOrder) -> bool:
+        self._schedule_cancel(order)
+        return False
+
+    def _number(self, trading_pair: str) -> int:
+        self._rule(trading_pair)
+        number = self._view.number(trading_pair)
+        assert number is not None, "a pair with a rule has a number"
+        return number
