@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         "Run a simulated exchange on this machine.",
     ),
     "status": Command("latentspeed.tools.status:status", "Show which engines run, their processes and segments."),
+    "inspect": Command("latentspeed.tools.inspector.cli:inspect", "Show what the engines on this machine are doing."),
     "profile": Command("latentspeed.tools.profile:profile", "Draw a flame graph of a running engine process."),
     "clean": Command("latentspeed.tools.clean:clean", "Remove what crashed engines left in shared memory."),
 }

@@ -1,0 +1,258 @@
+"""How a snapshot looks in a terminal: one block a segment, the gateway's health first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from latentspeed.tools.inspector.snapshot import (
+    BookStatus,
+    ErrorStatus,
+    GatewayStatus,
+    OrderStatus,
+    RingStatus,
+    SegmentSnapshot,
+    SessionStatus,
+    Snapshot,
+)
+from latentspeed.tools.latency import LatencySummary
+
+HEALTH_STYLES = {"live": "bold green", "starting": "yellow", "stopping": "yellow", "stuck": "bold red"}
+STALE_QUOTE_S = 5.0
+
+
+def render(snapshot: Snapshot, *, order_rows: int = 20) -> RenderableType:
+    """The whole snapshot; at most `order_rows` orders of each segment are listed."""
+    blocks: list[RenderableType] = []
+    for segment in snapshot.segments:
+        blocks += _segment(segment, order_rows)
+    for unreadable in snapshot.unreadable:
+        blocks.append(Text(plain(f"{unreadable.name}: cannot be read: {unreadable.error}"), style="bold red"))
+    if not blocks:
+        blocks.append(Text("no engine is running on this machine", style="yellow"))
+    return Group(*blocks)
+
+
+def _segment(segment: SegmentSnapshot, order_rows: int) -> list[RenderableType]:
+    blocks: list[RenderableType] = [_headline(segment)]
+    if segment.sessions:
+        blocks.append(_sessions(segment.sessions))
+    blocks.append(_orders(segment, order_rows))
+    if segment.positions or segment.balances:
+        blocks.append(_account(segment))
+    if segment.quotes:
+        blocks.append(_quotes(segment))
+    if segment.stages or segment.histograms:
+        blocks.append(_latencies(segment))
+    if any(book.group != "SESSION" for book in segment.books):
+        blocks.append(_books(segment.books))
+    blocks.append(_rings_and_counters(segment.rings, segment.counters))
+    if segment.errors:
+        blocks.append(_errors(segment.errors))
+    return blocks
+
+
+def _headline(segment: SegmentSnapshot) -> Text:
+    gateway = segment.gateway
+    line = Text()
+    line.append(f" {plain(segment.name)} ", style="bold reverse")
+    line.append(" gateway ")
+    line.append(gateway.health, style=HEALTH_STYLES.get(gateway.health, "bold red"))
+    line.append(
+        f"  {_process(gateway)}  {gateway.state}  epoch {gateway.epoch}  heartbeat {age(gateway.heartbeat_age_s)}"
+    )
+    connector = segment.connector
+    if connector is not None:
+        ready = "ready" if connector.is_ready else "not ready"
+        line.append(f"\n {plain(connector.domain)} ")
+        line.append(connector.state, style="green" if connector.state == "LIVE" else "yellow")
+        line.append(
+            f" ({ready})  account {plain(connector.account_address) or '-'}  {connector.instruments} instruments, "
+        )
+        line.append(f"{connector.subscriptions} subscribed  last message {age(connector.last_message_age_s)}")
+    return line
+
+
+def _process(gateway: GatewayStatus) -> str:
+    return f"pid {gateway.pid}" if gateway.is_alive else f"pid {gateway.pid} is gone"
+
+
+def _sessions(sessions: Iterable[SessionStatus]) -> Table:
+    table = _table(
+        "sessions", "slot", "name", "pid", "tag", "state", "generation", "queue", "heartbeat", "live orders", "fills"
+    )
+    for session in sessions:
+        _add(
+            table,
+            str(session.slot),
+            session.name,
+            str(session.pid),
+            str(session.tag),
+            Text(
+                session.state if session.is_alive else f"{session.state} (gone)",
+                style="" if session.is_alive else "red",
+            ),
+            str(session.generation),
+            f"{session.queue_depth}/{session.queue_capacity}",
+            age(session.heartbeat_age_s),
+            str(session.live_orders),
+            str(session.fills),
+        )
+    return table
+
+
+def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(segment.order_counts.items())) or "none"
+    table = _table(
+        f"orders: {counts}",
+        "id",
+        "strategy",
+        "pair",
+        "side",
+        "type",
+        "price",
+        "filled/amount",
+        "state",
+        "age",
+        "reason",
+    )
+    shown = segment.orders[:order_rows]
+    for order in shown:
+        _add(
+            table,
+            order.client_order_id,
+            order.strategy,
+            order.trading_pair,
+            Text(order.side, style="green" if order.side == "BUY" else "red"),
+            order.order_type if order.time_in_force == "GTC" else f"{order.order_type} {order.time_in_force}",
+            number(order.price),
+            f"{number(order.filled_amount)}/{number(order.amount)}",
+            _order_state(order),
+            age(order.age_s),
+            order.reason,
+        )
+    if len(segment.orders) > len(shown):
+        table.caption = f"and {len(segment.orders) - len(shown)} more"
+    return table
+
+
+def _order_state(order: OrderStatus) -> Text:
+    text = Text(order.state, style="bold" if order.is_live else "dim")
+    if order.is_unknown:
+        text.append(" ?", style="bold red")
+    return text
+
+
+def _account(segment: SegmentSnapshot) -> Table:
+    table = _table(
+        "account", "what", "amount", "entry / available", "unrealised", "liquidation", "margin", "leverage", "age"
+    )
+    for position in segment.positions:
+        _add(
+            table,
+            position.trading_pair,
+            number(position.amount),
+            number(position.entry_price),
+            number(position.unrealized_pnl),
+            number(position.liquidation_price),
+            number(position.margin_used),
+            f"{position.leverage}x {position.margin_mode}",
+            age(position.age_s),
+        )
+    for balance in segment.balances:
+        _add(table, balance.asset, number(balance.total), number(balance.available), "", "", "", "", age(balance.age_s))
+    return table
+
+
+def _quotes(segment: SegmentSnapshot) -> Table:
+    table = _table("quotes", "pair", "bid size", "bid", "ask", "ask size", "mark", "last", "funding", "age")
+    for quote in segment.quotes:
+        is_stale = quote.age_s is None or quote.age_s > STALE_QUOTE_S
+        _add(
+            table,
+            quote.trading_pair,
+            *(
+                number(value)
+                for value in (quote.bid_size, quote.bid, quote.ask, quote.ask_size, quote.mark, quote.last)
+            ),
+            f"{quote.funding_rate:.6%}",
+            Text(age(quote.age_s), style="red" if is_stale else ""),
+        )
+    return table
+
+
+def _latencies(segment: SegmentSnapshot) -> Table:
+    table = _table("latencies (microseconds)", "what", "orders", "p50", "p99", "p99.9", "max")
+    for name, summary in segment.stages.items():
+        _add(table, f"{name} (latest)", *_figures(summary))
+    for name, summary in segment.histograms.items():
+        _add(table, name, *_figures(summary))
+    return table
+
+
+def _figures(summary: LatencySummary) -> tuple[str, ...]:
+    return (
+        str(summary.count),
+        *(f"{value:,.1f}" for value in (summary.p50_us, summary.p99_us, summary.p999_us, summary.max_us)),
+    )
+
+
+def _books(books: Iterable[BookStatus]) -> Table:
+    table = _table("books (lots and fee units)", "group", "slot", "pair", "fills", "bought", "sold", "fees")
+    for book in books:
+        slot = "" if book.slot < 0 else str(book.slot)
+        figures = (book.fill_count, book.bought_lots, book.sold_lots, book.fee_units)
+        _add(table, book.group, slot, book.trading_pair, *(str(value) for value in figures))
+    return table
+
+
+def _rings_and_counters(rings: Iterable[RingStatus], counters: Mapping[str, int]) -> Text:
+    words = []
+    for ring in rings:
+        rate = "" if ring.rate_per_s is None else f" ({ring.rate_per_s:,.0f}/s)"
+        words.append(f"ring {ring.name} at {ring.tail:,}{rate}")
+    words += [f"{label} {value:,}" for label, value in counters.items()]
+    return Text(" " + plain("   ".join(words)), style="dim")
+
+
+def _errors(errors: Iterable[ErrorStatus]) -> Table:
+    table = _table("errors", "code", "count", "text")
+    for error in errors:
+        _add(table, Text(plain(error.code), style="red"), str(error.count), error.text)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 1))
+    for column in columns:
+        table.add_column(column, header_style="dim", no_wrap=column in ("id", "pair", "price", "age"))
+    return table
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    """Adds a row; names and reasons come from other processes and are never read as markup or control codes."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in cells))
+
+
+def plain(words: str) -> str:
+    """Text without control characters, which a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in words)
+
+
+def age(seconds: float | None) -> str:
+    """An age in the unit that reads best; a dash for what never happened."""
+    if seconds is None:
+        return "-"
+    for limit, scale, unit in ((1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
+        if seconds < limit:
+            value = seconds * scale
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "ms" else f"{value:.1f} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def number(value: float) -> str:
+    """A price or an amount without float noise; empty for zero."""
+    return f"{value:.10g}" if value else ""
