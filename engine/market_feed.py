@@ -51,6 +51,7 @@ class MarketFeed:
         self._books: dict[int, None] = {}
         self._positions: dict[int, None] = {}
         self._balances: dict[int, None] = {}
+        self._have_rules_changed = False
         self.has_state_change = False
         self.lost = 0
         self.laps = 0
@@ -84,6 +85,9 @@ class MarketFeed:
     def tell(self, may_tell_prices: bool) -> int:
         """Tell what is marked, each cell once; prices only if `may_tell_prices`. Returns how many were told."""
         told = 0
+        if self._have_rules_changed:
+            self._have_rules_changed = False
+            self._on_rules_changed()
         while self._positions:
             told += 1
             number = _pop_first(self._positions)
@@ -123,7 +127,7 @@ class MarketFeed:
         elif change == MarketChange.STATE:
             self.has_state_change = True
         elif change == MarketChange.INSTRUMENT:
-            self._on_rules_changed()
+            self._have_rules_changed = True
 
     def _tell_trade(self, entry: MarketEvent, number: int) -> None:
         self._before_each()
@@ -149,7 +153,7 @@ class MarketFeed:
             self._mark(number)
         self._balances.update(dict.fromkeys(range(self._view.used("balances"))))
         self.has_state_change = True
-        self._on_rules_changed()
+        self._have_rules_changed = True
         self._events.error("market_lapped", f"{lost} market records were overwritten before they were read")
 
     def _mark(self, number: int) -> None:

@@ -58,6 +58,7 @@ class MarketView:
         self._balance = records.Balance()
         self._pairs: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._rules: list[tuple[bytes, TradingRule]] = []
         self._quote_records: dict[int, records.Quote] = {}
         self._book_views: dict[int, _BookView] = {}
         self._position_objects: dict[int, Position] = {}
@@ -67,17 +68,23 @@ class MarketView:
     # Instruments
 
     def load_rules(self) -> list[TradingRule]:
-        """Read every instrument's rule; numbers are given out in order and kept for the life of the segment."""
-        rules = []
+        """Every instrument's rule; those whose record is as it was are not made anew.
+
+        Numbers are given out in order and kept for the life of the segment.
+        """
         number = 0
         record = self._instrument
         while number < len(self._instruments) and self._instruments.read(number, record):
-            rules.append(rule_from_record(record))
+            content = bytes(record)
             if number == len(self._pairs):
-                self._pairs.append(rules[-1].trading_pair)
-                self._numbers[rules[-1].trading_pair] = number
+                rule = rule_from_record(record)
+                self._pairs.append(rule.trading_pair)
+                self._numbers[rule.trading_pair] = number
+                self._rules.append((content, rule))
+            elif self._rules[number][0] != content:
+                self._rules[number] = (content, rule_from_record(record))
             number += 1
-        return rules
+        return [rule for _, rule in self._rules]
 
     def number(self, trading_pair: str) -> int | None:
         """The number of a pair, None for an unknown one."""

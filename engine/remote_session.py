@@ -16,7 +16,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from latentspeed.connectors.errors import VenueUnreachable
+from latentspeed.connectors.errors import VenueRejected, VenueUnreachable
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
@@ -299,5 +299,5 @@ class RemoteSession:
 
     def _on_subscribed(self, result: Pending[None]) -> None:
         error = result.exception()
-        if error is not None:
+        if isinstance(error, VenueRejected):
             self._dispatcher.error("subscribe_failed", str(error))

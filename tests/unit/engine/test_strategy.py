@@ -301,7 +301,7 @@ def test_a_gateways_restart_is_lived_through_by_catching_order_refused(answering
             self.states.append(state)
 
         def on_order_event(self, connector, event):
-            if event.kind is OrderEventKind.CREATED and "refused" in self.heard:
+            if "refused" in self.heard and self.states and self.states[-1] is ConnectorState.LIVE:
                 self.stop("traded again")
 
     strategy = Patient()
