@@ -30,6 +30,7 @@ GREETING = text_frame(b"Websocket connection established.")
 PONG = text_frame(b'{"channel":"pong"}')
 MOST_PENDING_POSTS = 100
 LARGEST_BODY = 4 * 1024 * 1024
+SHUTDOWN_S = 0.5
 BURSTS = {"http_429_burst": 429, "http_500_burst": 500, "http_502_burst": 502}
 
 
@@ -66,16 +67,18 @@ class Server:
     async def start(self, host: str, port: int, control_port: int) -> None:
         """Bind both ports; 0 takes a free one."""
         self.host = host
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=SHUTDOWN_S)
         self.port = await self._listen(runner, host, port)
         application = web.Application()
         application.router.add_route("*", "/control", Control(self.venue).handle)
-        self.control_port = await self._listen(web.AppRunner(application, access_log=None), host, control_port)
+        self.control_port = await self._listen(
+            web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S), host, control_port
+        )
 
     async def _listen(self, runner: web.BaseRunner, host: str, port: int) -> int:
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, host, port, shutdown_timeout=0.5).start()
+        await web.TCPSite(runner, host, port).start()
         bound: int = runner.addresses[0][1]
         return bound
 

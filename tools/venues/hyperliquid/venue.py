@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -88,9 +88,9 @@ class HyperliquidVenue:
             source.open(self.outside)
         self._end_block()
         await self._server.start(host, port, control_port)
-        loops = [self._market_loop(), self._idle_loop()]
+        loops = [self._market_loop, self._idle_loop]
         if self.config.block_interval_ms:
-            loops.append(self._block_loop())
+            loops.append(self._block_loop)
         self._tasks = [asyncio.create_task(self._guarded(loop)) for loop in loops]
 
     async def stop(self) -> None:
@@ -225,9 +225,9 @@ class HyperliquidVenue:
 
     # -- loops ---------------------------------------------------------------------------------------------------------
 
-    async def _guarded(self, loop: Any) -> None:
+    async def _guarded(self, loop: Callable[[], Awaitable[None]]) -> None:
         try:
-            await loop
+            await loop()
         except Exception:
             log.exception("the venue's loop failed")
             raise
