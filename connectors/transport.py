@@ -247,7 +247,12 @@ class WebSocketLink:
     async def run(self) -> None:
         """Keeps the socket open until the task is cancelled."""
         while True:
-            reason = await self._one_connection()
+            try:
+                reason = await self._one_connection()
+            except Exception as error:
+                # Not foreseen, so reported in full; but a socket that stays away is worse than one that comes back.
+                log.exception("the socket to %s failed", self.url)
+                reason = _describe(error)
             self._call(self._on_lost, reason)
             await asyncio.sleep(self._back_off.next_s())
 

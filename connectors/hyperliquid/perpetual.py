@@ -2,7 +2,7 @@
 
 The parts, in the order in which data passes them::
 
-    commands:  Outbox (orders.py) -> L1Signer (signing.py) -> RestClient or Streams -> replies.py -> tracker
+    commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> RestClient or Streams -> replies.py -> tracker
     streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
                                     -> AccountReports (account_reports.py) -> tracker, Account (account.py)
     questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers

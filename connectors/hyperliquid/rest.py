@@ -30,9 +30,6 @@ T = TypeVar("T")
 LIGHT, ORDINARY, HEAVY = 2, 20, 60
 """Weights of info requests."""
 
-FILLS_PAGE = 2000
-"""Fills in one answer, at most."""
-
 
 class MalformedReply(TransportError):
     """The venue answered with something that is not what was asked for."""
@@ -127,8 +124,12 @@ class RestClient:
         body = await self.info({"type": "orderStatus", "user": self.account, "oid": order}, LIGHT, urgent=True)
         return self._decode(messages.ORDER_STATUS_REPLY, body, "orderStatus")
 
-    async def fills_since(self, start_ms: int) -> list[FillRow]:
-        """All fills from `start_ms` on, oldest first, paged until a page adds nothing new."""
+    async def fills(self, start_ms: int, until_ms: int) -> list[FillRow]:
+        """The fills from `start_ms` to `until_ms` at least, oldest first, paged until a page adds nothing new.
+
+        Several fills share a millisecond, so each page begins in the last one of the page before. While the account
+        trades on, pages would never be dry: those beyond `until_ms` are left to the stream.
+        """
         seen: set[tuple[int, str, int, int, str, str]] = set()
         fills: list[FillRow] = []
         while True:
@@ -143,9 +144,9 @@ class RestClient:
                     seen.add(key)
                     fresh.append(fill)
             fills += fresh
-            if not fresh:
+            start_ms = max((fill.time for fill in fresh), default=until_ms)
+            if start_ms >= until_ms:
                 break
-            start_ms = max(fill.time for fill in fresh)
         fills.sort(key=lambda fill: fill.time)
         return fills
 

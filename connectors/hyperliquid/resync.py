@@ -23,8 +23,11 @@ from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.reconciliation import Reconciliation, ResyncReport
 from latentspeed.connectors.types import ReportSource
 
-FILLS_MARGIN_MS = 60_000
-"""How far before the newest known fill, or an order's making, fills are asked for again."""
+GAP_MARGIN_MS = 60_000
+"""How far before the newest known fill, or an order's making, fills are asked for after a gap."""
+ROUTINE_MARGIN_MS = 5_000
+"""The same without a gap: fills that were missed are found by what the venue says of their orders."""
+CLOCK_MARGIN_MS = 1_000
 SKEW_THAT_MATTERS_MS = 500
 
 
@@ -79,8 +82,11 @@ class Resynchroniser:
         """Whether a run is going on."""
         return self._lock.locked()
 
-    async def run(self) -> ResyncReport:
+    async def run(self, *, after_reconnect: bool = False) -> ResyncReport:
         """Compares everything once.
+
+        Args:
+            after_reconnect: There was a gap in the streams, so fills are fetched from further back.
 
         Raises:
             TransportError: The venue did not answer; what was answered is reduced already.
@@ -88,7 +94,8 @@ class Resynchroniser:
         async with self._lock:
             await self.measure_skew()
             comparison = Reconciliation(self._tracker)
-            await self.fetch_fills(max(self.fills_from_ms, self._reports.newest_fill_ms))
+            margin_ms = GAP_MARGIN_MS if after_reconnect or not self.runs else ROUTINE_MARGIN_MS
+            await self._fetch_fills(max(self.fills_from_ms, self._reports.newest_fill_ms) - margin_ms)
             await self._compare_orders(comparison)
             await self._account.refresh()
             self.runs += 1
@@ -96,14 +103,15 @@ class Resynchroniser:
             self.last_report = comparison.finish()
             return self.last_report
 
-    async def fetch_fills(self, since_ms: int) -> None:
-        """Counts all fills from a margin before `since_ms` on."""
-        for row in await self._rest.fills_since(max(0, since_ms - FILLS_MARGIN_MS)):
+    async def _fetch_fills(self, since_ms: int) -> None:
+        """Counts the fills from `since_ms` until now; later ones come by the stream."""
+        until_ms = now_ms() + self.skew_ms + CLOCK_MARGIN_MS
+        for row in await self._rest.fills(max(0, since_ms), until_ms):
             self._reports.take_fill(row, ReportSource.SNAPSHOT)
 
     async def fetch_fills_of(self, *orders: InFlightOrder) -> None:
         """Counts all fills since the first of these orders was made."""
-        await self.fetch_fills(min(self._made_ms(order) for order in orders))
+        await self._fetch_fills(min(self._made_ms(order) for order in orders) - GAP_MARGIN_MS)
 
     def _made_ms(self, order: InFlightOrder) -> int:
         if order.is_restored:
@@ -130,7 +138,7 @@ class Resynchroniser:
         adopted_ms = self._adopt(orphans)
         missing = comparison.add_open_orders(updates)
         if adopted_ms:
-            await self.fetch_fills(adopted_ms)
+            await self._fetch_fills(adopted_ms - GAP_MARGIN_MS)
         await self._ask_for(comparison, [order for order in missing if self._is_expected(order)])
 
     def _is_expected(self, order: InFlightOrder) -> bool:

@@ -11,28 +11,31 @@ but silent is not healthy: a session whose market data has stopped is STALE, and
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
-from latentspeed.connectors.errors import ConnectorError, NotReady, VenueUnreachable
+from latentspeed.connectors.errors import NotReady, VenueUnreachable
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.agents import check_agent
+from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed, subscriptions_of
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
-from latentspeed.connectors.hyperliquid.orders import Outbox, OutboxOptions
+from latentspeed.connectors.hyperliquid.outbox import Outbox, OutboxOptions
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.hyperliquid.settling import Settler
 from latentspeed.connectors.hyperliquid.signing import L1Signer
 from latentspeed.connectors.hyperliquid.streams import Streams
+from latentspeed.connectors.hyperliquid.upkeep import Upkeep
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
@@ -41,13 +44,11 @@ from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
 from latentspeed.connectors.types import ConnectorState
 
+log = logging.getLogger(__name__)
 NonceStore = tuple[int, Callable[[int], None]]
 
 WEIGHT_PER_MINUTE = 1200.0
 WEIGHT_FOR_CANCELS = 200.0
-ACCOUNT_REFRESH_DELAY_S = 0.25
-METADATA_EVERY_S = 600.0
-MISSING_FILLS_DELAYS_S = (1.0, 60.0)
 
 
 class HyperliquidSession(NetworkConnector):
@@ -81,10 +82,6 @@ class HyperliquidSession(NetworkConnector):
         self._live = asyncio.Event()
         self._is_measuring_skew = False
         self._last_loss = ""
-        self._account_timer: asyncio.TimerHandle | None = None
-        self._rules_mono = 0.0
-        self._missing_fills_back_off = BackOff(*MISSING_FILLS_DELAYS_S)
-        self._missing_fills_due = 0.0
 
     @property
     def domain(self) -> str:
@@ -170,12 +167,28 @@ class HyperliquidSession(NetworkConnector):
             send=self._send,
             cloid_of=self._cloid_of,
             market_price_units=self._market_price_units,
-            settle=self._settler.pursue,
+            answers=OrderAnswers(
+                self._tracker,
+                settle=self._settler.pursue,
+                on_refusal=self._on_refusal,
+                on_turned_away=self._on_turned_away,
+            ),
             on_refusal=self._on_refusal,
             skew_ms=self._skew_ms,
             budget=self._budget,
         )
         self._open_streams()
+        self._upkeep = Upkeep(
+            config,
+            feed=self._feed,
+            account=self._account,
+            resynchroniser=self._resynchroniser,
+            load_rules=self._load_rules,
+            set_stale=self._set_stale,
+            drop_socket=self._streams.link.drop,
+            start=self._start,
+            on_problem=self._events.error,
+        )
         self._is_open = True
 
     def _open_streams(self) -> None:
@@ -204,7 +217,6 @@ class HyperliquidSession(NetworkConnector):
         await self._load_rules()
 
     async def _load_rules(self) -> None:
-        self._rules_mono = time.monotonic()
         self._set_trading_rules(await self._fetch_rules())
 
     async def _connect(self) -> None:
@@ -212,7 +224,7 @@ class HyperliquidSession(NetworkConnector):
 
         Raises:
             OrderRefused: A subscribed pair does not exist.
-            ConnectorError: The signer may not trade for the account.
+            NotAnAgent: The signer may not trade for the account.
             VenueUnreachable: The venue was not reached and compared with in time.
         """
         if self._connection_state is not ConnectorState.DISCONNECTED:
@@ -221,7 +233,8 @@ class HyperliquidSession(NetworkConnector):
         try:
             if not self._is_open or not self._market.rules:
                 await self._initialize()
-            await self._check_signer()
+            if self.config.check_agent and self._signer.address != self.account_address:
+                await check_agent(self._rest, self._signer.address, self.account_address)
             await self._check_account()
             if not self._fills_from_ms:
                 self._fills_from_ms = now_ms()
@@ -244,21 +257,6 @@ class HyperliquidSession(NetworkConnector):
             reason = self._last_loss or "the first comparison with the venue did not finish"
             raise VenueUnreachable(f"{self.config.rest_url}: not live in {timeout_s} s: {reason}") from None
 
-    async def _check_signer(self) -> None:
-        """Raises ConnectorError unless the signer is the account or an agent that it has approved."""
-        signer, account = self._signer.address, self.account_address
-        if signer == account or not self.config.check_agent:
-            return
-        role = await self._rest.user_role(signer)
-        owner = role.data.user.lower() if role.data is not None and role.data.user is not None else ""
-        if role.role != "agent":
-            raise ConnectorError(
-                f"the signing key's address {signer} is no agent of account {account}: the venue calls it "
-                f"{role.role!r}. Approve it as an API wallet of the account, or correct the account"
-            )
-        if owner != account:
-            raise ConnectorError(f"the signing key's address {signer} is an agent of {owner}, not of account {account}")
-
     async def _check_account(self) -> None:
         """Asks the venue once for what decides how the account is read."""
 
@@ -274,9 +272,12 @@ class HyperliquidSession(NetworkConnector):
         opened = self._streams.link.opened
         while self._streams.is_up and self._streams.link.opened == opened:
             try:
-                await self._resynchroniser.run()
-            except TransportError as error:
-                self._events.error("resync_failed", str(error))
+                await self._resynchroniser.run(after_reconnect=True)
+            except Exception as error:
+                # Whatever it was: a session that has not been compared must neither trade nor give up.
+                self._events.error("resync_failed", str(error) or repr(error))
+                if not isinstance(error, TransportError):
+                    log.exception("the comparison with the venue failed")
                 await asyncio.sleep(back_off.next_s())
                 continue
             if self._streams.is_up and self._streams.link.opened == opened:
@@ -297,72 +298,31 @@ class HyperliquidSession(NetworkConnector):
 
     def _keep_house(self) -> None:
         super()._keep_house()
-        if self._connection_state not in (ConnectorState.LIVE, ConnectorState.STALE):
-            return
-        self._watch_silence()
-        every_s = self.config.reconcile_every_s
-        idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
-        if every_s and idle_s > every_s and not self._resynchroniser.is_running:
-            self._ask("reconcile", self._resynchroniser.run())
-        if time.monotonic() - self._rules_mono > METADATA_EVERY_S:
-            self._ask("metadata", self._load_rules())
+        if self._connection_state in (ConnectorState.LIVE, ConnectorState.STALE):
+            self._upkeep.tick()
 
-    def _watch_silence(self) -> None:
-        """STALE while a pair that was heard of is silent; silent twice as long, the socket is opened again."""
-        limit_s = self.config.stale_after_s
-        silent = self._feed.silent_pairs(limit_s) if limit_s else []
-        if not silent:
-            self._set_connection_state(ConnectorState.LIVE)
-            return
-        if self._connection_state is ConnectorState.LIVE:
-            self._events.error("market_data_silent", f"nothing in {limit_s} s of {', '.join(silent)}")
-            self._set_connection_state(ConnectorState.STALE)
-        if self._feed.silent_pairs(2 * limit_s):
-            self._streams.link.drop(f"no market data in {2 * limit_s} s")
-
-    def _ask(self, name: str, question: Awaitable[object]) -> None:
-        """Starts a question whose failure is reported, and which will be asked again."""
-
-        async def run() -> None:
-            try:
-                await question
-            except TransportError as error:
-                self._events.error(f"{name}_failed", str(error))
-
-        self._start(run(), name)
+    def _set_stale(self, is_stale: bool) -> None:
+        self._set_connection_state(ConnectorState.STALE if is_stale else ConnectorState.LIVE)
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
             self._settler.pursue(order, order.unknown_reason or "cancel refused")
 
     def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
-        """Asks for fills that the venue has announced: again and again, but ever more slowly."""
-        now = time.monotonic()
-        if now >= self._missing_fills_due:
-            self._missing_fills_due = now + self._missing_fills_back_off.next_s()
-            self._ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
+        self._upkeep.fetch_missing_fills(orders)
 
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
-        self._missing_fills_back_off.reset()
         self._account.apply_fill(row, rule)
-        if self._account_timer is None and self._connection_state is ConnectorState.LIVE:
-            loop = asyncio.get_running_loop()
-            self._account_timer = loop.call_later(ACCOUNT_REFRESH_DELAY_S, self._refresh_account)
-
-    def _refresh_account(self) -> None:
-        self._account_timer = None
-        self._ask("account", self._account.refresh())
+        self._upkeep.on_new_fill()
 
     # Closing and taking over
 
     async def _disconnect(self) -> None:
         self._set_connection_state(ConnectorState.DISCONNECTED)
         self._set_authenticated(False)
-        if self._account_timer is not None:
-            self._account_timer.cancel()
-            self._account_timer = None
         if self._is_open:
             self._is_open = False
+            self._upkeep.close()
             await self._outbox.close()
             await self._end_tasks()
             await self._http.close()
@@ -417,6 +377,10 @@ class HyperliquidSession(NetworkConnector):
             self._outbox.add_place(order)
         self._outbox.flush()
 
+    def _on_turned_away(self) -> None:
+        if self._budget is not None:
+            self._budget.exhaust()
+
     def _on_refusal(self, status: str, text: str) -> None:
         if status in ("signerUnknown", "accountNotFunded", "signatureMalformed"):
             self._set_authenticated(False)
@@ -425,7 +389,7 @@ class HyperliquidSession(NetworkConnector):
             self._events.error("address_limit", text)
         elif status == "actionExpired" and not self._is_measuring_skew:
             self._is_measuring_skew = True
-            self._ask("clock", self._measure_skew())
+            self._upkeep.ask("clock", self._measure_skew())
 
     async def _measure_skew(self) -> None:
         """An order was late on arrival: perhaps the clocks have drifted apart."""

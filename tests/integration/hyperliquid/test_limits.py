@@ -88,7 +88,7 @@ def test_a_market_listed_while_running_can_be_traded():
 
             connector._rest.meta = with_listing
             connector.housekeeping_interval_s = 0.02
-            connector._rules_mono -= 10_000
+            connector._upkeep._rules_due = 0.0
             await until(lambda: heard)
             assert [rule.trading_pair for rule in heard] == ["kNEW-USD"]
             assert connector.get_trading_rule("kNEW-USD").asset_id == len(rules.universe) - 1

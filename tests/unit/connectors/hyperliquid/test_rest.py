@@ -49,11 +49,25 @@ def test_fills_are_paged_until_a_page_adds_nothing():
         return web.json_response(page[::-1])
 
     async def scenario(rest, venue):
-        found = await rest.fills_since(1000)
+        found = await rest.fills(1000, 10_000)
         assert sorted(row.oid for row in found) == list(range(25))
         assert [row.time for row in found] == sorted(row.time for row in found)
         assert {body["user"] for _, body in venue.requests} == {ACCOUNT}
         assert len(venue.requests) <= 6
+
+    run(answer, scenario)
+
+
+def test_fills_of_an_account_that_trades_on_are_paged_to_an_end():
+    served = []
+
+    async def answer(path, body):
+        served.append(fill(len(served), 1000 + len(served)))
+        return web.json_response([row for row in served if row["time"] >= body["startTime"]])
+
+    async def scenario(rest, venue):
+        found = await rest.fills(1000, 1003)
+        assert [row.time for row in found] == [1000, 1001, 1002, 1003]
 
     run(answer, scenario)
 
@@ -65,7 +79,7 @@ def test_two_system_fills_of_one_block_are_both_kept():
         return web.json_response(rows)
 
     async def scenario(rest, venue):
-        assert [row.sz for row in await rest.fills_since(0)] == ["0.1", "0.2"]
+        assert [row.sz for row in await rest.fills(0, 10_000)] == ["0.1", "0.2"]
 
     run(answer, scenario)
 
@@ -150,7 +164,7 @@ def test_a_malformed_row_is_reported_and_left_out():
         return web.json_response([{"coin": "BTC"}, fill(1, 2)])
 
     async def scenario(rest, venue):
-        assert len(await rest.fills_since(0)) == 1
+        assert len(await rest.fills(0, 10_000)) == 1
         assert problems
 
     run(answer, scenario, on_malformed=problems.append)

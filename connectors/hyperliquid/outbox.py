@@ -26,13 +26,11 @@ import orjson
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.errors import VenueRejected
-from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.hyperliquid import wire
+from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, OrderAnswers
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.replies import (
     ActionRefused,
-    ItemStatus,
-    Outcome,
     UnexpectedReply,
     parse_reply,
 )
@@ -41,10 +39,9 @@ from latentspeed.connectors.hyperliquid.signing import L1Signer
 from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.throttle import WeightBudget
-from latentspeed.connectors.transport import HttpStatusError, NotSent, TransportError
-from latentspeed.connectors.types import OrderState, OrderType, ReportSource, TimeInForce
+from latentspeed.connectors.transport import TransportError
+from latentspeed.connectors.types import OrderState, OrderType, TimeInForce
 
-NEVER_SENT = "never_sent"
 CANCEL_SLOTS = 4
 """Requests with cancels that may be on their way at once; they have places of their own, so that orders never hold them
 up."""
@@ -76,7 +73,7 @@ class Outbox:
         send: Callable[[bytes], Awaitable[bytes | msgspec.Raw]],
         cloid_of: Callable[[InFlightOrder], str],
         market_price_units: Callable[[InFlightOrder], int],
-        settle: Callable[[InFlightOrder, str], None],
+        answers: OrderAnswers,
         on_refusal: Callable[[str, str], None],
         skew_ms: Callable[[], int] = lambda: 0,
         vault: bytes | None = None,
@@ -92,8 +89,8 @@ class Outbox:
             send: Sends a signed request and returns the venue's answer.
             cloid_of: The venue-side client id of an order.
             market_price_units: The limit of a MARKET order, in price units; 0 when no quote is fresh.
-            settle: Told of each order whose fate has to be asked for, with the reason.
-            on_refusal: Told of each refused action or order, with the venue's name for the reason and its text.
+            answers: Reduces the venue's answers.
+            on_refusal: Told of each refusal, with the venue's name for the reason and its text.
             skew_ms: By how much the venue's clock is ahead of this one.
             vault: The vault or sub-account that is traded, if any.
             budget: The request weight that may be used, None for no limit.
@@ -107,7 +104,7 @@ class Outbox:
         self._send = send
         self._cloid_of = cloid_of
         self._market_price_units = market_price_units
-        self._settle = settle
+        self._answers = answers
         self._on_refusal = on_refusal
         self._skew_ms = skew_ms
         self._vault = vault
@@ -129,6 +126,12 @@ class Outbox:
     def add_cancel(self, order: InFlightOrder) -> None:
         """Takes the cancel of an order that was signed; it is marked as requested already."""
         self._cancels[order.client_order_id] = order
+
+    def cancel_again(self, order: InFlightOrder) -> None:
+        """Sends a cancel once more, because the venue says that the order is still open."""
+        if self._tracker.mark_cancel_requested(order):
+            self.add_cancel(order)
+            self.wake()
 
     @property
     def waiting(self) -> int:
@@ -152,8 +155,10 @@ class Outbox:
                 handle.cancel()
         self._turn = self._timer = None
         for order in list(self._places.values()):
-            self._end(order, OrderState.FAILED, NEVER_SENT)
+            self._answers.never_sent(order, OrderState.FAILED, NEVER_SENT)
         self._places.clear()
+        for order in self._cancels.values():
+            order.cancel_in_flight = False
         self._cancels.clear()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=LAST_ANSWERS_S)
@@ -198,16 +203,39 @@ class Outbox:
             return wait_s
         for order, _ in batch:
             del self._places[order.client_order_id]
-        action = wire.order_action([entry for _, entry in batch])
-        nonce = self._nonces.next()
-        body = orjson.dumps(self._signer.request(action, nonce, self._vault, expiry_ms))
-        signed_mono_ns = time.monotonic_ns()
-        orders = [order for order, _ in batch]
-        for order in orders:
-            self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
-        self._places_in_flight += 1
-        self._start(self._deliver_places(orders, body))
+        try:
+            orders, body = self._sign_places(batch, expiry_ms)
+        except Exception as error:
+            self._tracker.events.error("signing_failed", f"{len(batch)} orders: {error!r}")
+            for order, _ in batch:
+                self._answers.unsigned(order, f"{NEVER_SENT}: {error!r}")
+            return 0.0
+        if orders:
+            self._places_in_flight += 1
+            self._start(self._deliver_places(orders, body))
         return 0.0
+
+    def _sign_places(
+        self, batch: Sequence[tuple[InFlightOrder, dict[str, Any]]], expiry_ms: int
+    ) -> tuple[list[InFlightOrder], bytes]:
+        """Signs the orders in one action and marks them as signed; the signature is made before the marks are shown.
+
+        An order that ended meanwhile is left out, and the rest signed anew under the same nonce, which nobody has seen.
+        """
+        nonce = self._nonces.next()
+        body = self._signed([entry for _, entry in batch], nonce, expiry_ms)
+        signed_mono_ns = time.monotonic_ns()
+        marked = [
+            (order, entry)
+            for order, entry in batch
+            if self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
+        ]
+        if len(marked) < len(batch):
+            body = self._signed([entry for _, entry in marked], nonce, expiry_ms)
+        return [order for order, _ in marked], body
+
+    def _signed(self, entries: Sequence[dict[str, Any]], nonce: int, expiry_ms: int) -> bytes:
+        return orjson.dumps(self._signer.request(wire.order_action(entries), nonce, self._vault, expiry_ms))
 
     def _next_batch(self) -> tuple[list[tuple[InFlightOrder, dict[str, Any]]], int]:
         """The next places in order of arrival with their wire forms, and the venue expiry that they share."""
@@ -223,14 +251,15 @@ class Outbox:
                 continue
             if life_ms <= 0:
                 del self._places[order.client_order_id]
-                self._end(order, OrderState.EXPIRED, NEVER_SENT)
+                self._answers.never_sent(order, OrderState.EXPIRED, NEVER_SENT)
                 continue
             if batch and (life_ms < SHARED_LIFE_MS) != (shared_ms < SHARED_LIFE_MS):
                 break
             entry = self._entry(order)
             if entry is None:
                 del self._places[order.client_order_id]
-                self._end(order, OrderState.FAILED, f"{NEVER_SENT}: no fresh quote to bound a MARKET order")
+                reason = f"{NEVER_SENT}: no fresh quote to bound a MARKET order"
+                self._answers.never_sent(order, OrderState.FAILED, reason)
                 continue
             batch.append((order, entry))
             shared_ms = min(shared_ms, life_ms)
@@ -265,7 +294,12 @@ class Outbox:
             del self._cancels[order.client_order_id]
         if live:
             action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._cloid_of(order)) for order in live])
-            body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+            try:
+                body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+            except Exception as error:
+                for order in live:
+                    self._tracker.process_cancel_failed(order.client_order_id, repr(error), is_answer=False)
+                return 0.0
             self._cancels_in_flight += 1
             self._start(self._deliver_cancels(live, body))
         return 0.0
@@ -302,134 +336,20 @@ class Outbox:
         except UnexpectedReply as error:
             raise TransportError(str(error)) from None
 
-    # --- answers to places ---
-
     async def _deliver_places(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
         sent_mono_ns = time.monotonic_ns()
         for order in orders:
             order.sent_mono_ns = sent_mono_ns
         try:
-            statuses = parse_reply(await self._send(body), len(orders))
-        except NotSent as error:
-            for order in orders:
-                self._end(order, OrderState.FAILED, f"{NEVER_SENT}: {error}")
-        except ActionRefused as refused:
-            for order in orders:
-                self._refused(order, str(refused))
-        except (TransportError, UnexpectedReply) as error:
-            reason = f"http_{error.status}" if isinstance(error, HttpStatusError) else "no_answer"
-            if reason == "http_429" and self._budget is not None:
-                self._budget.exhaust()
-            self._tracker.events.error(reason, f"{len(orders)} orders may be at the venue: {error}")
-            for order in orders:
-                self._unknown(order, reason)
-        except BaseException:
-            for order in orders:
-                self._unknown(order, "interrupted")
-            raise
-        else:
-            for order, status in zip(orders, statuses, strict=True):
-                self._placed(order, status)
+            await self._answers.take_places(orders, self._send(body))
         finally:
             self._places_in_flight -= 1
 
-    def _placed(self, order: InFlightOrder, status: ItemStatus) -> None:
-        """Reduces the venue's answer for one order."""
-        outcome = status.outcome
-        if outcome is Outcome.RESTING:
-            self._report(order, OrderState.OPEN, exchange_order_id=str(status.order_id))
-        elif outcome is Outcome.FILLED:
-            try:
-                filled_lots = order.rule.lots_from_text(status.total_size)
-            except ValueError:
-                self._unknown(order, f"filled size {status.total_size!r}")
-                return
-            self._report(order, OrderState.FILLED, exchange_order_id=str(status.order_id), filled_lots=filled_lots)
-        elif outcome is Outcome.ERROR:
-            self._refused(order, status.text)
-        elif outcome is Outcome.WAITING:
-            self._report(order, OrderState.OPEN)
-            self._settle(order, status.text)
-        else:
-            self._unknown(order, f"answer {status.text!r}")
-
-    def _refused(self, order: InFlightOrder, text: str) -> None:
-        refusal = classify_refusal(text)
-        self._on_refusal(refusal.status, text)
-        if refusal.state is OrderState.UNKNOWN:
-            self._unknown(order, refusal.status)
-        else:
-            self._report(order, refusal.state, reason=f"{refusal.status}: {text}")
-
-    def _unknown(self, order: InFlightOrder, reason: str) -> None:
-        self._tracker.mark_unknown(order.client_order_id, reason)
-        self._settle(order, reason)
-
-    # --- answers to cancels ---
-
     async def _deliver_cancels(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
         try:
-            statuses = parse_reply(await self._send(body), len(orders))
-        except ActionRefused as refused:
-            for order in orders:
-                self._cancel_refused(order, str(refused))
-        except (TransportError, UnexpectedReply) as error:
-            for order in orders:
-                self._cancel_unanswered(order, str(error))
-        else:
-            for order, status in zip(orders, statuses, strict=True):
-                if status.outcome is Outcome.SUCCESS:
-                    self._report(order, OrderState.CANCELLED, reason="canceled")
-                else:
-                    self._cancel_refused(order, status.text)
+            await self._answers.take_cancels(orders, self._send(body))
         finally:
             self._cancels_in_flight -= 1
-
-    def _cancel_refused(self, order: InFlightOrder, text: str) -> None:
-        """The text is the same for filled, cancelled, unknown and not yet placed orders, so the venue is asked."""
-        self._on_refusal(classify_refusal(text).status, text)
-        order.cancel_in_flight = False
-        if not order.is_done:
-            self._settle(order, f"cancel refused: {text}")
-
-    def _cancel_unanswered(self, order: InFlightOrder, text: str) -> None:
-        if not order.is_done:
-            self._tracker.process_cancel_failed(order.client_order_id, text, is_answer=False)
-            self._settle(order, "cancel unanswered")
-
-    def cancel_again(self, order: InFlightOrder) -> None:
-        """Sends a cancel once more, because the venue says that the order is still open."""
-        if self._tracker.mark_cancel_requested(order):
-            self.add_cancel(order)
-            self.wake()
-
-    # --- reports ---
-
-    def _report(
-        self,
-        order: InFlightOrder,
-        state: OrderState,
-        *,
-        exchange_order_id: str | None = None,
-        reason: str = "",
-        filled_lots: int | None = None,
-    ) -> None:
-        self._tracker.process_order_update(
-            OrderUpdate(
-                order.client_order_id,
-                exchange_order_id,
-                state,
-                reason,
-                source=ReportSource.REPLY,
-                filled_lots=filled_lots,
-            )
-        )
-
-    def _end(self, order: InFlightOrder, state: OrderState, reason: str) -> None:
-        """Ends an order that the venue has never seen."""
-        self._tracker.process_order_update(
-            OrderUpdate(order.client_order_id, state=state, reason=reason, source=ReportSource.LOCAL)
-        )
 
 
 def _time_in_force(order: InFlightOrder) -> str:

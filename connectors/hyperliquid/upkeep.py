@@ -1,0 +1,129 @@
+"""What a running session does by itself: notices silence, compares at intervals, asks again for what did not come.
+
+Every question goes at its own pace and slows down when it does not help, so that nothing here can become a hot loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.market_data import MarketFeed
+from latentspeed.connectors.hyperliquid.resync import Resynchroniser
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.transport import BackOff, TransportError
+
+ACCOUNT_DELAY_S = 0.25
+"""How long after a fill the account is read, because fills come in groups."""
+ACCOUNT_EVERY_S = 2.0
+"""How often it is read at most."""
+RULES_EVERY_S = 600.0
+MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S = 1.0, 60.0
+
+
+class Upkeep:
+    """The periodic duties of one session. Used in the loop's thread."""
+
+    def __init__(
+        self,
+        config: HyperliquidConfig,
+        *,
+        feed: MarketFeed,
+        account: Account,
+        resynchroniser: Resynchroniser,
+        load_rules: Callable[[], Coroutine[Any, Any, None]],
+        set_stale: Callable[[bool], None],
+        drop_socket: Callable[[str], None],
+        start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
+        on_problem: Callable[[str, str], None],
+    ) -> None:
+        """Does nothing until it is ticked.
+
+        Args:
+            config: Intervals.
+            feed: Whose silence is noticed.
+            account: Read after fills.
+            resynchroniser: Compares with the venue, and fetches fills.
+            load_rules: Reads the list of markets.
+            set_stale: Told at each tick whether the market data has stopped.
+            drop_socket: Closes the socket, so that it is opened again.
+            start: Starts a task.
+            on_problem: Called with a code and a text for what failed and will be tried again.
+        """
+        self._config = config
+        self._feed = feed
+        self._account = account
+        self._resynchroniser = resynchroniser
+        self._load_rules = load_rules
+        self._set_stale = set_stale
+        self._drop_socket = drop_socket
+        self._start = start
+        self._on_problem = on_problem
+        self._is_stale = False
+        self._rules_due = time.monotonic() + RULES_EVERY_S
+        self._account_due = 0.0
+        self._account_timer: asyncio.TimerHandle | None = None
+        self._fills_back_off = BackOff(MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S)
+        self._fills_due = 0.0
+
+    def tick(self) -> None:
+        """Does what is due; called about once a second while the session is open."""
+        self._watch_silence()
+        every_s = self._config.reconcile_every_s
+        idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
+        if every_s and idle_s > every_s and not self._resynchroniser.is_running:
+            self.ask("reconcile", self._resynchroniser.run())
+        if time.monotonic() > self._rules_due:
+            self._rules_due = time.monotonic() + RULES_EVERY_S
+            self.ask("metadata", self._load_rules())
+
+    def close(self) -> None:
+        """Stops what is timed."""
+        if self._account_timer is not None:
+            self._account_timer.cancel()
+            self._account_timer = None
+
+    def ask(self, name: str, question: Awaitable[object]) -> None:
+        """Starts a question whose failure is reported, and which will be asked again."""
+
+        async def run() -> None:
+            try:
+                await question
+            except TransportError as error:
+                self._on_problem(f"{name}_failed", str(error))
+
+        self._start(run(), name)
+
+    def _watch_silence(self) -> None:
+        """A pair that was heard of and is silent makes the session stale; twice as long, the socket is opened again."""
+        limit_s = self._config.stale_after_s
+        silent = self._feed.silent_pairs(limit_s) if limit_s else []
+        if silent and not self._is_stale:
+            self._on_problem("market_data_silent", f"nothing in {limit_s} s of {', '.join(silent)}")
+        self._is_stale = bool(silent)
+        self._set_stale(self._is_stale)
+        if silent and self._feed.silent_pairs(2 * limit_s):
+            self._drop_socket(f"no market data in {2 * limit_s} s")
+
+    def fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
+        """Asks for fills that the venue has announced: again and again, but ever more slowly."""
+        now = time.monotonic()
+        if now >= self._fills_due:
+            self._fills_due = now + self._fills_back_off.next_s()
+            self.ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
+
+    def on_new_fill(self) -> None:
+        """A fill was counted: what the account holds is read soon, once for all fills of a moment."""
+        self._fills_back_off.reset()
+        if self._account_timer is None:
+            delay_s = max(ACCOUNT_DELAY_S, self._account_due - time.monotonic())
+            self._account_timer = asyncio.get_running_loop().call_later(delay_s, self._refresh_account)
+
+    def _refresh_account(self) -> None:
+        self._account_timer = None
+        self._account_due = time.monotonic() + ACCOUNT_EVERY_S
+        self.ask("account", self._account.refresh())
