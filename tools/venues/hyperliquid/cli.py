@@ -16,6 +16,7 @@ import uvloop
 
 from latentspeed.tools.venues.hyperliquid.config import VenueConfig
 from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
+from latentspeed.tools.venues.tape import TapeError
 
 
 async def serve(host: str, port: int, config: VenueConfig, control_port: int = 0) -> None:
@@ -34,7 +35,10 @@ async def serve(host: str, port: int, config: VenueConfig, control_port: int = 0
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)
-        await stop.wait()
+        waits = [asyncio.create_task(event.wait()) for event in (stop, venue.failed)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
     finally:
         await venue.stop()
 
@@ -48,6 +52,8 @@ def hyperliquid(
     seed: Annotated[int, typer.Option(help="Makes the synthetic market repeatable.")] = 1,
     block_ms: Annotated[int, typer.Option(help="Block interval; 0 executes every action at once.")] = 0,
     balance: Annotated[str, typer.Option(help="Dollars of a new account.")] = "100000",
+    limits: Annotated[bool, typer.Option(help="Enforce the budgets per IP and per address.")] = False,
+    fills_served: Annotated[int, typer.Option(help="How far back userFillsByTime reaches, in fills.")] = 10_000,
     known_accounts_only: Annotated[
         bool, typer.Option(help="Refuse signers that nobody has asked about, subscribed to or funded before.")
     ] = False,
@@ -60,12 +66,15 @@ def hyperliquid(
             speed=speed,
             block_interval_ms=block_ms,
             initial_balance=balance,
+            ip_limits=limits,
+            address_limits=limits,
+            fills_served=fills_served,
             enrol="mentioned" if known_accounts_only else "signed",
         )
-    except ValueError as error:
+        uvloop.run(serve(host, port, config, control_port))
+    except (ValueError, TapeError, OSError) as error:
         typer.echo(f"venue hyperliquid: {error}", err=True)
         raise typer.Exit(2) from None
-    uvloop.run(serve(host, port, config, control_port))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ class HyperliquidVenue:
 
     ``async with HyperliquidVenue(config) as venue:`` serves until the block is left. Everything runs in the loop of the
     caller; no method may be called from another thread.
+
+    Attributes:
+        failed, failure: set when a loop of the venue ended with an error, as when a tape turns out to be damaged;
+            `stop` raises it.
     """
 
     def __init__(self, config: VenueConfig | None = None, clock: VenueClock | None = None) -> None:
@@ -66,6 +70,8 @@ class HyperliquidVenue:
         self._tasks: list[asyncio.Task[None]] = []
         self._server = Server(self)
         self._started_ns = 0
+        self.failed = asyncio.Event()
+        self.failure: Exception | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -228,8 +234,10 @@ class HyperliquidVenue:
     async def _guarded(self, loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
-        except Exception:
-            log.exception("the venue's loop failed")
+        except Exception as error:
+            log.exception("a loop of the venue failed")
+            self.failure = error
+            self.failed.set()
             raise
 
     async def _block_loop(self) -> None:
