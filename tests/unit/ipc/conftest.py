@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from shared_segments import DEADLINE_S, LAYOUT, Attached, Children
+from shared_segments import DEADLINE_S, LAYOUT, Attached, Children, fresh_name
 
 from latentspeed.ipc import SegmentReader, SegmentState, SegmentWriter
 
@@ -20,7 +19,7 @@ from latentspeed.ipc import SegmentReader, SegmentState, SegmentWriter
 @pytest.fixture
 def name():
     """A segment name of this test's own; what is left of it is removed, and that is a failure elsewhere."""
-    unique = f"test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    unique = fresh_name()
     yield unique
     for suffix in ("", ".bell"):
         with contextlib.suppress(FileNotFoundError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from latentspeed.ipc import (
     ClientSession,
     RingSpec,
+    SectionKind,
     SegmentLayout,
     SegmentReader,
     SegmentWriter,
@@ -22,6 +26,7 @@ from latentspeed.ipc import (
     TableSpec,
     make_record_type,
 )
+from latentspeed.ipc.session_slots import block_offset, entry_offset
 
 Event = make_record_type(
     "Event",
@@ -48,6 +53,11 @@ LAYOUT = SegmentLayout(
 )
 
 DEADLINE_S = 10.0
+
+
+def fresh_name() -> str:
+    """A segment name that nobody else uses."""
+    return f"test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def until(condition: Callable[[], object], what: str = "the condition", deadline_s: float = DEADLINE_S) -> object:
@@ -123,3 +133,57 @@ def line_of(child: subprocess.Popen[str]) -> str:
     line = child.stdout.readline()
     assert line, f"the child ended with {child.wait(DEADLINE_S)} and said no more"
     return line.strip()
+
+
+class Raw:
+    """A segment's bytes, writable, as no program of ours maps them: to play a killed writer or a wild one."""
+
+    def __init__(self, name: str, layout: SegmentLayout = LAYOUT) -> None:
+        self.layout = layout
+        fd = os.open(f"/dev/shm/latentspeed.{name}", os.O_RDWR)
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        os.close(fd)
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._map.close()
+
+    def word(self, offset: int) -> int:
+        return struct.unpack_from("Q", self._map, offset)[0]
+
+    def set_word(self, offset: int, value: int) -> None:
+        struct.pack_into("Q", self._map, offset, value & (1 << 64) - 1)
+
+    def fill(self, offset: int, data: bytes) -> None:
+        self._map[offset : offset + len(data)] = data
+
+    def bytes(self, offset: int, size: int) -> bytes:
+        return self._map[offset : offset + size]
+
+    def table(self, name: str) -> int:
+        return self.layout.section(SectionKind.TABLE, name).offset
+
+    def ring(self, name: str) -> int:
+        return self.layout.section(SectionKind.RING, name).offset
+
+    def entry(self, slot: int) -> int:
+        return entry_offset(self.layout, slot)
+
+    def block(self, slot: int) -> int:
+        return block_offset(self.layout, slot)
+
+    @property
+    def bells(self) -> int:
+        return self.layout.section(SectionKind.BELLS).offset
+
+
+def event(number: int) -> Event:
+    """An event whose body repeats its number, so that a mixture shows."""
+    return Event(number=number, price=float(number), body=[number] * 13)
+
+
+def quote(number: int) -> Quote:
+    """A quote whose fields all say the same."""
+    return Quote(bid=number, ask=number, pair=f"P{number}", time_ns=number, body=[number] * 2)
