@@ -12,7 +12,7 @@ from latentspeed.ipc._core import (
 )
 from latentspeed.ipc._core import Word as Counter
 from latentspeed.ipc.broadcast import RecordKind
-from latentspeed.ipc.clean import CleanResult, clean
+from latentspeed.ipc.cleaning import CleanResult, clean
 from latentspeed.ipc.client_session import ClientSession
 from latentspeed.ipc.counters import HistogramSnapshot
 from latentspeed.ipc.doorbell import GatewayDoorbell

@@ -74,5 +74,4 @@ def _place(layout: SegmentLayout) -> tuple[int, int, type[Record], str]:
 
 def _cut(text: str, size: int) -> str:
     """At most `size` bytes of UTF-8, whole characters, no NUL."""
-    encoded = text.replace("\0", " ").encode("utf-8", "replace")
-    return text if len(encoded) <= size and "\0" not in text else encoded[:size].decode("utf-8", "ignore")
+    return text.replace("\0", " ").encode("utf-8", "replace")[:size].decode("utf-8", "ignore")

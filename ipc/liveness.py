@@ -112,7 +112,7 @@ def pid_start_time(pid: int) -> int | None:
 
 def open_pidfd(pid: int, start_time: int) -> int | None:
     """A descriptor that turns readable when that very process ends; None when it already has, or cannot be watched."""
-    if pid <= 0:
+    if not 0 < pid < 1 << 31:  # a client wrote it: any number
         return None
     try:
         fd = os.pidfd_open(pid)

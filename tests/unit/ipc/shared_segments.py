@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentspeed.ipc import (
+from latentspeed.ipc import (  # the children use some of these by name
     ClientSession,
     RingSpec,
     SectionKind,
