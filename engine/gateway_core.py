@@ -6,6 +6,7 @@ No event loop is needed here, so that each part can be driven step by step in a 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,7 @@ class GatewayCore(ErrorEventListener):
         counter("events.published").set(self.publisher.events)
         counter("fills.published").set(self.publisher.fills)
         counter("sessions.deaths").set(self.sessions.deaths)
+        counter("python.allocated_blocks").set(sys.getallocatedblocks())
         self._write_row()
         self._writer.beat()
 

@@ -63,7 +63,7 @@ def publish_everything(gateway: SegmentWriter) -> None:
     gateway.table("connector").write(
         0, records.Connector(name="hyperliquid", domain="local", account_address="0xabc", state=3, is_ready=True)
     )
-    gateway.table("instruments").write(1, records.Instrument(trading_pair="BTC-USD", lot_size="0.00001"))
+    gateway.table("instruments").write(1, records.Instrument(trading_pair="BTC-USD", is_subscribed=True))
     gateway.table("quotes").write(
         1, records.Quote(trading_pair="BTC-USD", bid=60_000.0, ask=60_001.0, received_mono_ns=now)
     )
@@ -143,6 +143,7 @@ def test_a_live_gateway_is_shown_with_everything_that_it_published(engine, write
     assert segment.gateway.epoch == writer.epoch
     assert 0 <= segment.gateway.heartbeat_age_s < DEADLINE_S
     assert (segment.connector.state, segment.connector.is_ready, segment.connector.domain) == ("LIVE", True, "local")
+    assert segment.connector.subscriptions == 1
     (quote,) = segment.quotes
     assert (quote.trading_pair, quote.bid, quote.ask) == ("BTC-USD", 60_000.0, 60_001.0)
     assert 0 <= quote.age_s < DEADLINE_S

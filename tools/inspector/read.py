@@ -192,7 +192,8 @@ class SegmentInspector:
 
     def _connector_status(self, age_of: rows.AgeOf) -> ConnectorStatus | None:
         used = self._used("connector", "name")
-        return rows.connector_status(used[0], age_of) if len(used) else None
+        subscriptions = int(np.count_nonzero(self._used("instruments", "trading_pair")["is_subscribed"]))
+        return rows.connector_status(used[0], subscriptions, age_of) if len(used) else None
 
     def _sessions(self, orders: Rows, age_of: rows.AgeOf) -> Iterator[SessionStatus]:
         """The slots that somebody holds, or held when the gateway died."""

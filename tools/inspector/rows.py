@@ -37,8 +37,8 @@ def printable(words: str) -> str:
     return words.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def connector_status(row: Any, age_of: AgeOf) -> ConnectorStatus:
-    """The gateway's own row."""
+def connector_status(row: Any, subscriptions: int, age_of: AgeOf) -> ConnectorStatus:
+    """The gateway's own row; `subscriptions` as the instruments say."""
     return ConnectorStatus(
         name=text(row["name"]),
         domain=text(row["domain"]),
@@ -46,7 +46,7 @@ def connector_status(row: Any, age_of: AgeOf) -> ConnectorStatus:
         state=enum_name(ConnectorState, int(row["state"])),
         is_ready=bool(row["is_ready"]),
         instruments=int(row["instrument_count"]),
-        subscriptions=int(row["subscription_count"]),
+        subscriptions=subscriptions,
         connections=int(row["connected_count"]),
         last_message_age_s=age_of(row["last_message_mono_ns"]),
         started_utc_ns=int(row["started_utc_ns"]),
