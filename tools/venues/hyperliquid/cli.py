@@ -54,6 +54,7 @@ def hyperliquid(
     balance: Annotated[str, typer.Option(help="Dollars of a new account.")] = "100000",
     limits: Annotated[bool, typer.Option(help="Enforce the budgets per IP and per address.")] = False,
     fills_served: Annotated[int, typer.Option(help="How far back userFillsByTime reaches, in fills.")] = 10_000,
+    orders_retained: Annotated[int, typer.Option(help="How many finished orders of an account are remembered.")] = 2000,
     known_accounts_only: Annotated[
         bool, typer.Option(help="Refuse signers that nobody has asked about, subscribed to or funded before.")
     ] = False,
@@ -68,6 +69,7 @@ def hyperliquid(
             initial_balance=balance,
             ip_limits=limits,
             address_limits=limits,
+            orders_retained=orders_retained,
             fills_served=fills_served,
             enrol="mentioned" if known_accounts_only else "signed",
         )

@@ -1,0 +1,71 @@
+"""`latentspeed bench`: measure this machine with the local venue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from latentspeed.tools.bench.orders import OrderBenchReport, run_order_bench
+from latentspeed.tools.latency import LatencySummary
+
+
+def orders(
+    rate: Annotated[float, typer.Option(min=1.0, max=20_000.0, help="orders a second")] = 1000.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="how long to send")] = 30.0,
+    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
+    idle: Annotated[str, typer.Option(help="how the strategy waits: park, backoff or spin")] = "park",
+) -> None:
+    """Send orders at a fixed rate through strategy, gateway and local venue, and account for every one.
+
+    Exits 1 when an order was lost or strategy, gateway and venue count different fills.
+    """
+    console = Console(stderr=True)
+    report = run_order_bench(rate, seconds, idle=idle, say=lambda line: console.print(line, style="dim"))
+    if json is not None:
+        json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    show(report, Console())
+    if not report.is_good:
+        raise typer.Exit(1)
+
+
+def show(report: OrderBenchReport, console: Console) -> None:
+    """Print the report."""
+    counts = report.orders
+    refused = ", ".join(f"{count} {name}" for name, count in counts.refused.items()) or "0"
+    console.print(
+        f"orders: {counts.sent} sent ({report.achieved_rate:.0f} a second), {counts.acknowledged} acknowledged, "
+        f"{counts.filled} filled, {counts.cancelled} cancelled, {counts.expired} expired, {counts.failed} failed, "
+        f"{refused} refused, {counts.lost} lost",
+        soft_wrap=True,
+    )
+    console.print("fills: " + ", ".join(f"{name} {count}" for name, count in report.fills.items()))
+    table = Table("microseconds", "orders", "p50", "p99", "p99.9", "max", box=None)
+    for name, summary in (*report.stages.items(), *report.strategy.items()):
+        table.add_row(name, *_figures(summary))
+    console.print(table)
+    for name, cost in report.processes.items():
+        memory = f"{cost.rss_mb:.0f} MB ({cost.rss_growth_mb:+.1f} MB during the load)"
+        console.print(f"{name}: {cost.cpu_percent:.0f} % of a core, {memory}")
+    allocations = report.allocations
+    console.print(
+        f"memory an order: {_figure(allocations.strategy_blocks_per_order)} blocks kept by the strategy, "
+        f"{_figure(allocations.gateway_blocks_per_order)} by the gateway; a call allocates "
+        f"{_figure(allocations.call_peak_bytes)} bytes at its peak",
+        soft_wrap=True,
+    )
+    for identifier, why in report.lost.items():
+        console.print(f"lost {identifier}: {why}", style="red", soft_wrap=True)
+
+
+def _figures(summary: LatencySummary) -> tuple[str, ...]:
+    figures = (summary.p50_us, summary.p99_us, summary.p999_us, summary.max_us)
+    return (str(summary.count), *(f"{value:,.0f}" for value in figures))
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
