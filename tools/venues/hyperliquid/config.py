@@ -103,9 +103,9 @@ class VenueConfig:
                 raise ValueError(f"{name}={getattr(self, name)}: a count of at least 1")
         if not self.speed > 0:
             raise ValueError(f"speed={self.speed}: must be above 0")
-        for tape in self.tapes:
-            if not Path(tape).is_file():
-                raise ValueError(f"tapes: no file {tape}")
+        for name, path in [*(("tapes", tape) for tape in self.tapes), ("meta_file", self.meta_file)]:
+            if path is not None and not Path(path).is_file():
+                raise ValueError(f"{name}: no file {path}")
 
 
 def _dollars(text: str) -> int:

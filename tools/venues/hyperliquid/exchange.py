@@ -79,9 +79,11 @@ class Exchange:
             if envelope.expires_after is not None and envelope.expires_after < self.state.block.time_ms:
                 account.actions_used += 5
                 raise ActionRefused("Action already expired")
-            self._charge(account, envelope.action)
+            count = self._admit(account, envelope.action)
             self.state.block.next_action()
-            return self._handlers[type(envelope.action)](account, envelope.action)
+            reply = self._handlers[type(envelope.action)](account, envelope.action)
+            account.actions_used += count
+            return reply
         except (ActionRefused, NonceError, SignatureError) as refusal:
             return error_reply(str(refusal))
 
@@ -132,8 +134,8 @@ class Exchange:
                 pass
         return self.state.mentioned(signer)
 
-    def _charge(self, account: Account, action: actions.Action) -> None:
-        """Count an action against the batch limit and the address budget.
+    def _admit(self, account: Account, action: actions.Action) -> int:
+        """Hold an action to the batch limit and the address budget; returns what it costs once it is not refused.
 
         Raises:
             ActionRefused: a batch of more than 200, or the address is over its budget.
@@ -154,7 +156,7 @@ class Exchange:
             refusal = self.budget.refusal(account, is_cancel)
             if refusal is not None:
                 raise ActionRefused(refusal)
-        account.actions_used += count
+        return count
 
     # -- orders --------------------------------------------------------------------------------------------------------
 

@@ -59,8 +59,7 @@ class Placing:
         try:
             market = self.market(wire.a)
             order, is_exact = self._read(account, market, wire)
-            if order.cloid is not None and self.config.cloid_reuse == "refuse_live" and account.live_cloid(order.cloid):
-                raise OrderRefused("Client order id is in use by a live order.")
+            self._check_cloid(account, order, None)
         except OrderRefused as refusal:
             return self.error(wire.a, refusal)
         order.builder, order.builder_rate = builder, builder_rate
@@ -81,6 +80,7 @@ class Placing:
         try:
             market = self.market(wire.a)
             order, is_exact = self._read(account, market, wire)
+            self._check_cloid(account, order, old)
             self._check(account, market, order, is_exact)
         except OrderRefused as refusal:
             return self.error(wire.a, refusal)
@@ -133,6 +133,13 @@ class Placing:
         )
         return order, is_exact
 
+    def _check_cloid(self, account: Account, order: Order, replaced: Order | None) -> None:
+        """Refuse a client order id that a live order has, other than the one that is being replaced."""
+        if order.cloid is not None and self.config.cloid_reuse == "refuse_live":
+            live = account.live_cloid(order.cloid)
+            if live is not None and live is not replaced:
+                raise OrderRefused("Client order id is in use by a live order.")
+
     def _check(self, account: Account, market: Market, order: Order, is_exact: bool) -> None:
         """Every rule before the match, in one fixed order.
 
@@ -149,7 +156,8 @@ class Placing:
         if abs(order.price - market.mark) * 100 > market.mark * 95:
             text = "Order price cannot be more than 95% away from the reference price"
             raise OrderRefused(text, "oracleRejected", has_suffix=False)
-        held = self.state.holding(account, market).lots
+        holding = self.state.holding(account, market)
+        held = holding.lots
         exempt = False
         if order.reduce_only:
             if not held or (held > 0) == order.is_buy:
@@ -171,7 +179,6 @@ class Placing:
             if order.reduce_only or open_orders >= allowed:
                 raise OrderRefused("Too many open orders.", "tooManyOpenOrdersRejected")
         if not order.reduce_only:
-            holding = self.state.holding(account, market)
             price = order.price if order.is_buy else max(order.price, market.mark)
             signed = order.lots if order.is_buy else -order.lots
             if not affords(account, self.state.markets, market, holding, signed, price):

@@ -265,6 +265,8 @@ class HyperliquidVenue:
         for source in self.sources:
             if include_synthetic or not isinstance(source, SyntheticMarket):
                 source.step(self.outside, elapsed)
+        for market in self.state.markets:
+            market.update_mark()
         self.funding.settle_due(now)
         for account in self.state.accounts.values():
             if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:

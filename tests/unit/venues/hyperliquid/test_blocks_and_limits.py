@@ -100,6 +100,14 @@ def test_an_address_over_its_budget_is_told_so_and_may_still_cancel(make_desk):
     assert trader.act(noop)["status"] == "ok"
 
 
+def test_failed_cancels_cost_and_refused_actions_do_not(desk, wire):
+    trader = desk.trader()
+    trader.act({"type": "cancel", "cancels": [{"a": 0, "o": 1}, {"a": 0, "o": 2}]})
+    assert trader.info("userRateLimit")["nRequestsUsed"] == 2
+    trader.act({"type": "setReferrer", "code": "X"})
+    assert trader.info("userRateLimit")["nRequestsUsed"] == 2
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -112,6 +120,7 @@ def test_an_address_over_its_budget_is_told_so_and_may_still_cancel(make_desk):
         {"speed": 0.0},
         {"fills_page": 0},
         {"tapes": ("/nowhere/tape.gz",)},
+        {"meta_file": "/nowhere/meta.json"},
     ],
     ids=str,
 )

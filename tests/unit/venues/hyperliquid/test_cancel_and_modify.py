@@ -67,6 +67,15 @@ def test_a_modify_gives_a_new_id_keeps_the_client_id_and_ends_the_old_order(trad
     assert [(row["oid"], row["sz"], row["cloid"]) for row in trader.info("openOrders")] == [(new, "0.02", CLOID)]
 
 
+def test_a_modify_cannot_take_the_client_id_of_another_live_order(trader, wire):
+    other = "0x" + "0d" * 16
+    trader.order("BTC", "buy", "0.01", "59000", cloid=other)
+    oid = trader.order("BTC", "buy", "0.01", "60000", cloid=CLOID)["resting"]["oid"]
+    (status,) = batch_modify(trader, (oid, wire("BTC", "buy", "0.02", "60001", cloid=other)))
+    assert status == {"error": "Client order id is in use by a live order. asset=0"}
+    assert trader.status_of(oid) == "open"
+
+
 def test_a_single_modify_answers_default(trader, wire):
     trader.order("BTC", "buy", "0.01", "60000", cloid=CLOID)
     assert modify(trader, CLOID, wire("BTC", "buy", "0.02", "60001")) == {
