@@ -11,6 +11,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import orjson
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,3 +120,60 @@ def test_the_installed_package_is_the_wheels_and_not_the_checkouts(clean_environ
     result = run(clean_environment / "bin" / "python", "-c", program)
     assert [Path(word).is_relative_to(clean_environment) for word in result.stdout.split()] == [True, True]
     assert os.fspath(ROOT) not in result.stdout
+
+
+STRATEGY = """
+from latentspeed import OrderParams, OrderType, Strategy, TimeInForce, run
+
+class BuyOnce(Strategy):
+    def on_start(self):
+        self.subscribe(self.connector("hyperliquid"), "BTC-USD")
+        self.order_id = None
+
+    def on_quote(self, connector, quote):
+        if self.order_id is None:
+            price = connector.quantize_order_price(quote.trading_pair, quote.ask * 1.01)
+            params = OrderParams(quote.trading_pair, 0.001, price, OrderType.LIMIT, time_in_force=TimeInForce.IOC)
+            self.order_id = connector.buy(params)
+
+    def on_fill(self, connector, fill):
+        print("bought", fill.amount, fill.trading_pair, flush=True)
+        self.stop()
+
+if __name__ == "__main__":
+    run(BuyOnce)
+"""
+
+CONFIG = """
+[engine]
+name = "{engine}"
+state_dir = "state"
+
+[connectors.hyperliquid]
+type = "hyperliquid"
+domain = "hyperliquid_perpetual_local"
+trading_pairs = ["BTC-USD"]
+secret_env = "WHEEL_TEST_KEY"
+options = {{ base_url = "{url}" }}
+shared_memory = {{ sessions = 2, orders_per_session = 16, queue_capacity = 16, event_ring = 256, market_ring = 256 }}
+
+[[strategies]]
+name = "buy-once"
+script = "buy_once.py"
+"""
+
+
+def test_a_strategy_trades_in_a_clean_environment(clean_environment, outside, monkeypatch):
+    command = clean_environment / "bin" / "latentspeed"
+    monkeypatch.setenv("WHEEL_TEST_KEY", "0x" + "17" * 32)
+    (outside / "buy_once.py").write_text(STRATEGY)
+    with subprocess.Popen([command, "venue", "hyperliquid", "--port", "0"], stdout=subprocess.PIPE) as venue:
+        try:
+            address = orjson.loads(venue.stdout.readline())
+            (outside / "engine.toml").write_text(CONFIG.format(engine=f"wheel-{os.getpid()}", url=address["url"]))
+            result = run(command, "run", "engine.toml", "--until-done")
+        finally:
+            venue.terminate()
+            venue.wait(20)
+    assert "bought 0.001 BTC-USD" in result.stdout
+    assert venue.returncode == 0
