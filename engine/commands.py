@@ -29,7 +29,7 @@ from latentspeed.connectors.client_order_id import split
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.publisher import OrderPublisher
-from latentspeed.engine.records import Command, CommandKind
+from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind
 from latentspeed.ipc import SessionRevoked
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class CommandProcessor:
                 self._publisher.publish_result(command, session.generation, ok=True)
             else:
                 raise CommandRefused(f"command kind {command.kind} is not known")
-        except (CommandRefused, ConnectorError) as error:
+        except (CommandRefused, ConnectorError, ValueError) as error:
             self.refusals += 1
             self._publisher.publish_result(command, session.generation, ok=False, reason=str(error))
 
@@ -154,7 +154,8 @@ class CommandProcessor:
         )
 
     def _set_leverage(self, session: GatewaySession, command: Command) -> None:
-        mode = MarginMode(command.margin_mode) if command.margin_mode in (0, 1) else MarginMode.CROSS
+        keeps_mode = command.margin_mode == KEEP_MARGIN_MODE
+        mode = None if keeps_mode else MarginMode(command.margin_mode)
         done = command.copy()
         generation = session.generation
         pending = self._connector.set_leverage(self._pair(command), command.leverage, mode)

@@ -127,6 +127,8 @@ class GatewayCore(ErrorEventListener):
     def on_error(self, error: ConnectorErrorEvent) -> None:
         """A failure that ended nothing: a line in the segment's error log."""
         log.warning("%s: %s", error.code, error.message)
+        if error.code == "cancel_rejected" and error.client_order_id:
+            self.publisher.publish_cancel_refused(error.client_order_id, error.message)
         self._writer.error_log.record(error.code, error.message)
 
     def _save_book_cursor(self, cursor: int) -> None:
@@ -138,6 +140,7 @@ class GatewayCore(ErrorEventListener):
         row.name = self._settings.name
         row.domain = self._settings.domain
         row.account_address = self._settings.account_address or ""
+        row.extra_param_keys = ",".join(sorted(self._connector.order_limits.extra_param_keys))
         row.state = self.market.connection_state
         row.is_ready = self._connector.is_ready
         row.instrument_count = len(self.instruments)

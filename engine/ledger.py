@@ -87,6 +87,12 @@ class BookTotals:
         self.fee_units += other.fee_units
         self.digest = (self.digest + other.digest) % _WORD
 
+    def less(self, other: BookTotals) -> BookTotals:
+        """This book without what another has counted of it."""
+        rest = BookTotals(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+        rest.digest %= _WORD
+        return rest
+
     @property
     def net_lots(self) -> int:
         """Bought less sold, in lots."""

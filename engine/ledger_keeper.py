@@ -90,6 +90,7 @@ class LedgerKeeper:
         """
         self._live_generation[slot] = 0
         cursors: dict[int, int] = {}
+        unread: dict[int, BookTotals] = {}
         for instrument in range(self._instruments):
             row = self._record
             has_book = committed.read(instrument, row) and row.generation == generation
@@ -100,8 +101,9 @@ class LedgerKeeper:
                 self._fold_departed(slot, instrument, generation, book, committed_cursor)
             if counted.fill_count != book.fill_count:
                 cursors[instrument] = committed_cursor
+                unread[instrument] = counted.less(book)
         if cursors:
-            self._fold_orphaned(slot, generation, cursors)
+            self._fold_orphaned(slot, generation, cursors, unread)
 
     def totals(self, group: LedgerGroup, slot: int, instrument: int) -> BookTotals:
         """A row's totals, for reports and tests."""
@@ -118,8 +120,14 @@ class LedgerKeeper:
             row.through_cursor = committed_cursor
             self._write(index, instrument)
 
-    def _fold_orphaned(self, slot: int, generation: int, cursors: dict[int, int]) -> None:
-        """Count the ring's fills of the dead session that lie behind its last commit, instrument by instrument."""
+    def _fold_orphaned(
+        self, slot: int, generation: int, cursors: dict[int, int], unread: dict[int, BookTotals]
+    ) -> None:
+        """Count the ring's fills of the dead session that lie behind its last commit, instrument by instrument.
+
+        Where the ring has overwritten some of them, `unread` counts: the session's fills as the gateway counted them,
+        less what the session had committed.
+        """
         tail = self._ring.tail
         missed = {instrument: BookTotals() for instrument in cursors}
         event = self._event
@@ -136,7 +144,8 @@ class LedgerKeeper:
                         event.trade_id, event.trade_type, event.price_units, event.amount_lots, event.fee_units
                     ),
                 )
-        for instrument, book in missed.items():
+        is_lapped = min(cursors.values()) < tail - self._ring.capacity
+        for instrument, book in (unread if is_lapped else missed).items():
             index = self._index(LedgerGroup.ORPHANED, slot, instrument)
             row = self._row(index)
             if row.generation != generation:

@@ -15,6 +15,7 @@ from latentspeed.connectors import (
     OrderState,
     TradeEventListener,
     TradeUpdate,
+    parse_client_order_id,
 )
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger import fill_digest
@@ -127,6 +128,21 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.event = OrderEventKind.COMMAND_RESULT
         event.command_kind = command.kind if command.kind in CommandKind._value2member_map_ else CommandKind.UNKNOWN
         event.command_ok = ok
+        event.reason = clip(reason)
+        self._send(event)
+
+    def publish_cancel_refused(self, client_order_id: str, reason: str) -> None:
+        """Tell an order's session that the venue refused its cancel; the order's own state is told by other events."""
+        context = self._rows.context(parse_client_order_id(client_order_id))
+        if context is None:
+            return
+        event = self._event
+        event.clear()
+        event.client_order_id = context.client_order_id
+        event.generation = context.generation
+        event.instrument = context.instrument
+        event.event = OrderEventKind.COMMAND_RESULT
+        event.command_kind = CommandKind.CANCEL
         event.reason = clip(reason)
         self._send(event)
 

@@ -33,6 +33,7 @@ VENUE_ID = "S40"
 TRADE_ID = "S40"
 REASON = "S64"
 BOOK_DEPTH = 20
+KEEP_MARGIN_MODE = 255
 
 
 class OrderEventKind(IntEnum):
@@ -287,6 +288,7 @@ CONNECTOR_FIELDS: Fields = [
     ("name", "S32"),
     ("domain", "S48"),
     ("account_address", "S64"),
+    ("extra_param_keys", "S64"),
     ("state", "u1"),
     ("is_ready", "?"),
     ("reserved", "u2"),

@@ -11,7 +11,8 @@
     a place                  FAILED never_sent: it was meant for a market that is seconds old
     anything else            carried out
 
-The event ring says which fills were published, so none is counted twice. Every step may be killed and run again.
+The event ring says which fills were published, so none is counted twice: a gateway killed between a fill's row and its
+event has told nobody of the fill, and the order is restored without it. Every step may be killed and run again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import FILL_KINDS, LedgerKeeper
 from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.publisher import OrderPublisher
-from latentspeed.engine.records import Order, OrderEvent
+from latentspeed.engine.records import Order, OrderEvent, OrderEventKind
 from latentspeed.ipc import SessionState
 
 if TYPE_CHECKING:
@@ -79,19 +80,20 @@ class Recovery:
 
         `started_utc_ns` is when the segment's first gateway went live: no fill of ours is older.
         """
-        trade_ids, newest_fill, complete_since = published_fills(self._writer.ring("events"))
+        published = PublishedFills(self._writer.ring("events"))
         restored = []
         recent = time.time_ns() - FILL_MARGIN_NS
         for row in self._rows.read_all():
             if OrderState(row.state).is_final and row.published_utc_ns < recent:
                 continue
-            order = self._restore(row, trade_ids.get(row.client_order_id, set()))
+            published.withdraw_untold(row)
+            order = self._restore(row, published.trade_ids.get(row.client_order_id, set()))
             if order is not None:
                 restored.append(order)
-        since = max(started_utc_ns, complete_since, newest_fill - FILL_MARGIN_NS)
+        since = max(started_utc_ns, published.complete_since, published.newest_utc_ns - FILL_MARGIN_NS)
         known = [
             (format_client_order_id(order), trade) if order else trade
-            for order, trades in trade_ids.items()
+            for order, trades in published.trade_ids.items()
             for trade in trades
         ]
         self._connector.recover_orders(restored, known_trade_ids=known, fills_since_utc_ns=since)
@@ -152,20 +154,45 @@ class Recovery:
         return order
 
 
-def published_fills(ring: RingWriter) -> tuple[dict[int, set[str]], int, int]:
+class PublishedFills:
     """The fills that the event ring still holds.
 
-    Returns their trade ids by client order id, the venue time of the newest, and the venue time from which on the
-    ring holds every fill (0 where it holds them all).
+    Attributes: `trade_ids` by client order id; `newest_utc_ns` the venue time of the newest; `complete_since` the venue
+    time from which on the ring holds every fill, 0 where it holds them all.
     """
-    trade_ids: dict[int, set[str]] = {}
-    newest = oldest = 0
-    event = OrderEvent()
-    start = max(0, ring.tail - ring.capacity)
-    for cursor in range(start, ring.tail):
-        if ring.read_at(cursor, event) and event.event in FILL_KINDS:
-            trade_ids.setdefault(event.client_order_id, set()).add(event.trade_id)
-            newest = max(newest, event.venue_utc_ns)
-            oldest = oldest or event.venue_utc_ns
-    # A block's fills carry one time and are published together, so those of the oldest one's time all were.
-    return trade_ids, newest, oldest + 1_000_000 if start and oldest else 0
+
+    def __init__(self, ring: RingWriter) -> None:
+        self.trade_ids: dict[int, set[str]] = {}
+        self.newest_utc_ns = 0
+        self.complete_since = 0
+        self._totals: dict[int, OrderEvent] = {}
+        event = OrderEvent()
+        start = max(0, ring.tail - ring.capacity)
+        self._is_whole = start == 0
+        oldest = 0
+        for cursor in range(start, ring.tail):
+            if not ring.read_at(cursor, event) or event.event == OrderEventKind.COMMAND_RESULT:
+                continue
+            if event.event in FILL_KINDS:
+                self.trade_ids.setdefault(event.client_order_id, set()).add(event.trade_id)
+                self.newest_utc_ns = max(self.newest_utc_ns, event.venue_utc_ns)
+                oldest = oldest or event.venue_utc_ns
+            self._totals[event.client_order_id] = event.copy()
+        if oldest and not self._is_whole:
+            # A block's fills carry one time and are published together, so those of the oldest one's time all were.
+            self.complete_since = oldest + 1_000_000
+
+    def withdraw_untold(self, row: Order) -> None:
+        """Take out of a row the fill that an earlier gateway wrote there and did not live to publish."""
+        told = self._totals.get(row.client_order_id)
+        if told is None and not self._is_whole:
+            return  # nothing of this order is in the ring: its last event was overwritten, so it was published
+        if row.fill_count == (told.fill_count if told is not None else 0):
+            return
+        row.fill_count = told.fill_count if told is not None else 0
+        row.filled_lots = told.filled_lots if told is not None else 0
+        row.filled_value = told.filled_value if told is not None else 0
+        row.total_fee_units = told.total_fee_units if told is not None else 0
+        row.fill_digest = told.fill_digest if told is not None else 0
+        if row.state == OrderState.FILLED or (row.state == OrderState.PARTIALLY_FILLED and not row.fill_count):
+            row.state = OrderState.PARTIALLY_FILLED if row.fill_count else OrderState.OPEN
