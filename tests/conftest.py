@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from latentspeed.ipc.liveness import WRITER_BYTE, is_locked
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +26,42 @@ def reference() -> Path:
 
 
 def shared_memory_objects() -> set[str]:
-    """The project's objects in /dev/shm."""
-    return {entry for entry in os.listdir("/dev/shm") if "latentspeed" in entry}
+    """The project's objects in /dev/shm, without those of another program's living gateway."""
+    return {entry for entry in os.listdir("/dev/shm") if "latentspeed" in entry and not belongs_to_others(entry)}
+
+
+def belongs_to_others(entry: str) -> bool:
+    """Whether a process that no test started holds the writer's lock of a segment, or made one a moment ago."""
+    try:
+        probe = os.open(f"/dev/shm/{entry.removesuffix('.bell')}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return is_locked(probe, WRITER_BYTE)
+    finally:
+        os.close(probe)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def adopt_orphans():
+    """Makes this process the parent of whatever a killed child leaves behind, so that it can be found."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_in_shared_memory():
-    """Fails a test that leaves an object of ours in /dev/shm."""
-    before = shared_memory_objects()
+def nothing_left_behind(adopt_orphans):
+    """Fails a test that leaves an object of ours in /dev/shm or a process of its own."""
+    objects = shared_memory_objects()
+    processes = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
-    left = shared_memory_objects() - before
+    left = shared_memory_objects() - objects
+    deadline = time.monotonic() + 3.0
+    while left and time.monotonic() < deadline:  # another program may be starting or ending its gateway just now
+        time.sleep(0.05)
+        left &= shared_memory_objects()
     assert not left, f"left in /dev/shm: {sorted(left)}"
+    running = [child for child in psutil.Process().children(recursive=True) if child.pid not in processes]
+    # An orphan that has ended waits for its adopted parent to take note.
+    _, alive = psutil.wait_procs(running, timeout=2.0)
+    assert not alive, f"left running: {[(child.pid, child.name()) for child in alive]}"

@@ -14,6 +14,7 @@ from latentspeed.tools.lazy_group import Command, Group, LazyGroup
 
 COMMANDS: Final[dict[str, Command | Group]] = {
     "run": Command("latentspeed.tools.run:run", "Run an engine from its config file until it is stopped."),
+    "demo": Command("latentspeed.tools.demo.cli:demo", "Trade on a local venue and prove that nothing was lost."),
     "venue": Group(
         {
             "hyperliquid": Command(
@@ -79,3 +80,7 @@ def _refusal(error: Exception) -> str | None:
     if type(error).__module__.startswith("latentspeed."):
         return f"latentspeed: {' '.join(str(error).splitlines())}"
     return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The demo is the product's claim: killed gateways and strategies lose no order and no fill."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = [sys.executable, "-P", "-m", "latentspeed.tools.cli", "demo"]
+
+
+def run_demo(tmp_path, *options, timeout_s=100):
+    path = tmp_path / "report.json"
+    done = subprocess.run(
+        [*COMMAND, *options, "--json", str(path)], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    assert path.exists(), f"no report: {done.stdout}\n{done.stderr}"
+    report = json.loads(path.read_text())
+    assert report["differences"] == [], done.stdout
+    assert done.returncode == 0, done.stderr
+    return report
+
+
+def assert_traded(report):
+    fills = report["fills"]
+    assert fills["venue"] == fills["gateway"] > 0
+    assert report["orders"]["sent"] > 10
+    ended = sum(report["orders"][name] for name in ("filled", "cancelled", "expired"))
+    assert ended >= report["orders"]["acknowledged"]
+
+
+def test_books_agree_after_a_plain_run(tmp_path):
+    report = run_demo(tmp_path, "--seconds", "3")
+    assert_traded(report)
+    assert report["gateway_epochs"] == 1
+
+
+def test_books_agree_after_a_gateway_and_a_strategy_were_killed(tmp_path):
+    report = run_demo(tmp_path, "--seconds", "9", "--kill", "gateway@2", "--kill", "taker@5")
+    assert_traded(report)
+    gateway, taker = report["kills"]
+    assert report["gateway_epochs"] == gateway["epoch"] == 2
+    assert gateway["sessions_kept"] == ["maker", "taker"]
+    assert taker["open_orders"] == taker["cancelled"] > 0
+
+
+def test_books_agree_on_a_recorded_market(tmp_path, reference):
+    tape = reference / "market" / "btcusdt_20240808.gz"
+    report = run_demo(tmp_path, "--seconds", "6", "--tape", str(tape))
+    assert_traded(report)
+
+
+@pytest.mark.parametrize("text", ["gateway", "venue@3", "gateway@soon"])
+def test_a_kill_that_cannot_be_is_one_line(text):
+    done = subprocess.run([*COMMAND, "--kill", text], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr

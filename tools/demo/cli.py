@@ -1,0 +1,170 @@
+"""`latentspeed demo`: a venue, a gateway, a maker and a taker, and at the end three books that must agree."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from latentspeed.connectors import TradingRule
+from latentspeed.engine.instruments import rule_from_record
+from latentspeed.engine.records import Instrument, Position
+from latentspeed.engine.segment_layout import sizes_of
+from latentspeed.ipc import SegmentReader, segment_names
+from latentspeed.tools.demo.engine_under_test import (
+    Kill,
+    new_account,
+    start_engine,
+    start_venue,
+    venue_address,
+    write_config,
+)
+from latentspeed.tools.demo.report import Report, compare_all, read_strategy_books, stage_percentiles
+from latentspeed.tools.demo.trading import Trading
+from latentspeed.tools.demo.venue_book import venue_fills, venue_position_lots
+
+PAIR = "BTC-USD"
+CLIP = 0.001
+POSITION_DEADLINE_S = 5.0
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long the strategies trade.")] = 20.0,
+    tape: Annotated[Path | None, typer.Option(help="A recorded market to trade in; synthetic without.")] = None,
+    speed: Annotated[float, typer.Option(help="How fast the tape is played.")] = 1.0,
+    kill: Annotated[list[str] | None, typer.Option(help="A process to kill -9, as in gateway@10.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic market.")] = 7,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file, too.")] = None,
+) -> None:
+    """Two strategies trade through one gateway on a local venue; the report proves that nothing was lost."""
+    try:
+        kills = [Kill.parse(text) for text in kill or []]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kill") from None
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="latentspeed-demo-") as name:
+        report = run_demo(Path(name), seconds, tape, speed, seed, kills, console)
+    if json is not None:
+        json.write_bytes(report.to_json())
+    show(report, console)
+    if not report.agree:
+        raise typer.Exit(1)
+
+
+def run_demo(
+    folder: Path, seconds: float, tape: Path | None, speed: float, seed: int, kills: list[Kill], console: Console
+) -> Report:
+    """Run venue, engine and strategies in `folder` and compare the books. Raises DemoFailed when a part fails."""
+    engine_name = f"demo-{os.getpid()}"
+    key, account = new_account()
+    started_utc_ms = time.time_ns() // 1_000_000 - 1000
+    with start_venue(folder, tape, speed, seed) as venue:
+        base_url = venue_address(venue)["url"]
+        # The strategies share this clock, so that both stop at the same moment whenever they were started.
+        stop_at = time.monotonic() + seconds + 4.0
+        environment = {
+            "LATENTSPEED_DEMO_PAIR": PAIR,
+            "LATENTSPEED_DEMO_CLIP": str(CLIP),
+            "LATENTSPEED_DEMO_FOLDER": str(folder),
+            "LATENTSPEED_DEMO_STOP_AT": str(stop_at),
+        }
+        config = write_config(folder, engine_name, base_url, account, PAIR, environment, "park")
+        with start_engine(folder, config, key) as engine:
+            run = Trading(folder, engine_name, engine, console, stop_at)
+            report = run.trade(seconds, kills)
+            _compare(run, folder, base_url, account, started_utc_ms, report)
+            code = engine.stop()
+            if code != 0:
+                report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
+    report.differences += [f"left in /dev/shm: {name}" for name in segment_names() if name.startswith(engine_name)]
+    return report
+
+
+def _compare(run: Trading, folder: Path, base_url: str, account: str, started_utc_ms: int, report: Report) -> None:
+    number, rules = _instruments(run.segment)
+    rule = next(rule for rule in rules.values() if rule.trading_pair == PAIR)
+    venue_lots = venue_position_lots(base_url, account, rule)
+
+    _await_position(run, number[PAIR], venue_lots)
+    fills = venue_fills(base_url, account, started_utc_ms, rules)
+    books = read_strategy_books(folder)
+    comparison, positions = compare_all(
+        run.recorder, books, fills, venue_lots, run.segment, sizes_of(run.segment), number[PAIR], rule
+    )
+    orders = run.recorder.orders
+    report.orders = {
+        "sent": len(orders.sent),
+        "acknowledged": len(orders.acknowledged),
+        "filled": len(orders.filled),
+        "cancelled": len(orders.cancelled),
+        "expired": len(orders.expired),
+        "failed": len(orders.failed),
+        "self_trades": len(orders.self_trades),
+    }
+    report.failures = orders.reasons
+    report.stages_us = stage_percentiles(run.recorder.stages_ns)
+    report.fills = {
+        "venue": len(fills),
+        "gateway": len(run.recorder.fills),
+        **{f"{book.name}#{book.generation}": len(book.fills) for book in books},
+        "orphaned": comparison.orphaned,
+    }
+    report.positions = positions
+    report.gateway_epochs = run.segment.epoch
+    report.differences += comparison.differences
+
+
+def _await_position(run: Trading, number: int, venue_lots: int) -> None:
+    """Give the gateway's last position message time to arrive; what is still different then is a difference."""
+    table, row = run.segment.table("positions"), Position()
+    end = time.monotonic() + POSITION_DEADLINE_S
+    while time.monotonic() < end:
+        run.recorder.poll()
+        if table.read(number, row) and row.amount_lots == venue_lots:
+            return
+        time.sleep(0.02)
+
+
+def _instruments(segment: SegmentReader) -> tuple[dict[str, int], dict[str, TradingRule]]:
+    """Instrument numbers by pair and trading rules by the venue's coin."""
+    table, record = segment.table("instruments"), Instrument()
+    numbers: dict[str, int] = {}
+    rules: dict[str, TradingRule] = {}
+    for number in range(len(table)):
+        if not table.read(number, record):
+            break
+        rule = rule_from_record(record)
+        numbers[rule.trading_pair] = number
+        rules[rule.symbol] = rule
+    return numbers, rules
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report for people."""
+    table = Table("orders", "count", title=f"{report.seconds:g} s of trading")
+    for name, count in report.orders.items():
+        table.add_row(name, str(count))
+    console.print(table)
+    stages = Table("stage (µs)", *next(iter(report.stages_us.values()), {}), title="latency")
+    for stage, percentiles in report.stages_us.items():
+        stages.add_row(stage, *(f"{value:,.1f}" for value in percentiles.values()))
+    console.print(stages)
+    books = Table("book", "fills", title="three books")
+    for name, count in report.fills.items():
+        books.add_row(name, str(count))
+    console.print(books)
+    if report.failures:
+        console.print("failed orders by reason:", report.failures)
+    if report.agree:
+        console.print(f"[bold green]the books agree[/]: {report.fills['venue']} fills, position {report.positions}")
+        return
+    for difference in report.differences:
+        print(difference, file=sys.stderr)
+    console.print(f"[bold red]{len(report.differences)} differences[/]")

@@ -1,0 +1,188 @@
+"""The demo's processes: a venue, an engine beside it, and the kills that the demo asks for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from latentspeed.engine.runtime_file import read_runtime
+
+START_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 30.0
+SECRET_VARIABLE = "LATENTSPEED_DEMO_KEY"
+
+
+class DemoFailed(Exception):
+    """A part of the demo did not do what the demo needs; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A process to kill with SIGKILL, so many seconds after the start of trading."""
+
+    name: str
+    at_s: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `gateway@10`. Raises ValueError, saying what the form is."""
+        name, separator, seconds = text.partition("@")
+        if not separator or name not in ("gateway", "maker", "taker"):
+            raise ValueError(f"{text!r} is not of the form gateway@10, maker@10 or taker@10")
+        try:
+            return cls(name, float(seconds))
+        except ValueError:
+            raise ValueError(f"{text!r}: {seconds!r} is not a number of seconds") from None
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float) -> Any:
+    """Wait for a condition's true value and return it. Raises DemoFailed naming `what` after `deadline_s`."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise DemoFailed(f"{what}: not within {deadline_s:g} s")
+
+
+class ChildProcess:
+    """One process with its output in a file; ended by its pid."""
+
+    def __init__(self, name: str, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.log = log
+        self._file = log.open("wb")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._file, stderr=subprocess.STDOUT, env=env
+        )
+
+    def check(self) -> None:
+        """Raises DemoFailed with the end of its log when the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise DemoFailed(f"{self.name} ended with code {code}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> int:
+        """SIGTERM, and SIGKILL when that is not enough; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(deadline_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._file.close()
+        return self.process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def command_line(*arguments: str) -> list[str]:
+    """The `latentspeed` command of this very installation."""
+    return [sys.executable, "-P", "-m", "latentspeed.tools.cli", *arguments]
+
+
+def start_venue(folder: Path, tape: Path | None, speed: float, seed: int) -> ChildProcess:
+    """Start the local venue on a free port; `venue_address` tells where it listens."""
+    options = ["--port", "0", "--seed", str(seed)]
+    if tape is not None:
+        options += ["--tape", str(tape), "--speed", str(speed)]
+    return ChildProcess("venue", command_line("venue", "hyperliquid", *options), folder / "venue.log")
+
+
+def venue_address(venue: ChildProcess) -> dict[str, Any]:
+    """Where the venue listens, from the line that it prints when it is ready."""
+
+    def ready() -> dict[str, Any] | None:
+        venue.check()
+        for line in venue.log.read_text(errors="replace").splitlines():
+            if line.startswith("{") and '"url"' in line:
+                address: dict[str, Any] = orjson.loads(line)
+                return address
+        return None
+
+    found: dict[str, Any] = wait_until(ready, "the venue's address", START_DEADLINE_S)
+    return found
+
+
+def write_config(
+    folder: Path, engine: str, venue_url: str, account: str, pair: str, environment: dict[str, str], idle: str
+) -> Path:
+    """Write the engine's configuration: one connector, a maker and a taker."""
+    strategies = "\n".join(
+        f"""
+[[strategies]]
+name = "{name}"
+module = "latentspeed.tools.demo.{name}"
+idle = "{idle}"
+restart = "never"
+env = {{ {", ".join(f'{key} = "{value}"' for key, value in environment.items())} }}
+"""
+        for name in ("maker", "taker")
+    )
+    path = folder / "engine.toml"
+    path.write_text(
+        f"""[engine]
+name = "{engine}"
+state_dir = "{folder / "state"}"
+
+[connectors.hyperliquid]
+type = "hyperliquid"
+domain = "hyperliquid_perpetual_local"
+account_address = "{account}"
+trading_pairs = ["{pair}"]
+secret_env = "{SECRET_VARIABLE}"
+
+[connectors.hyperliquid.options]
+base_url = "{venue_url}"
+{strategies}"""
+    )
+    return path
+
+
+def new_account() -> tuple[str, str]:
+    """A fresh key and its address; the venue gives any new address its starting balance."""
+    from eth_account import Account
+
+    key = "0x" + secrets.token_hex(32)
+    return key, str(Account.from_key(key).address).lower()
+
+
+def start_engine(folder: Path, config: Path, key: str) -> ChildProcess:
+    """Start the supervisor, which starts everything else."""
+    environment = dict(os.environ, **{SECRET_VARIABLE: key})
+    return ChildProcess("engine", command_line("run", str(config)), folder / "engine.log", environment)
+
+
+def child_pids(folder: Path, engine: str) -> dict[str, int]:
+    """The pids of the engine's running children: the gateway by that word, strategies by name."""
+    runtime = read_runtime(folder / "state" / engine)
+    if runtime is None:
+        return {}
+    return {
+        "gateway" if child.kind == "gateway" else child.name: child.pid
+        for child in runtime.children
+        if child.pid is not None
+    }

@@ -1,0 +1,128 @@
+"""Follows a gateway's event ring from its first entry, read-only: the gateway's book, and what became of each order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latentspeed.connectors import OrderState
+from latentspeed.engine.ledger_keeper import FILL_KINDS
+from latentspeed.engine.records import OrderEvent, OrderEventKind
+from latentspeed.ipc import Lapped, RecordKind, SegmentReader
+from latentspeed.tools.demo.books import BookFill
+
+STAGES = ("written_to_read", "read_to_signed", "signed_to_sent", "sent_to_acknowledged", "written_to_acknowledged")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFill:
+    """A fill as the gateway published it, with whose it is and where in the ring it stood."""
+
+    fill: BookFill
+    generation: int
+    event_index: int
+    client_order_id: int
+
+
+@dataclass(slots=True)
+class OrderCounts:
+    """How many orders reached each point of their life."""
+
+    sent: set[int] = field(default_factory=set)
+    acknowledged: set[int] = field(default_factory=set)
+    filled: set[int] = field(default_factory=set)
+    cancelled: set[int] = field(default_factory=set)
+    expired: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    self_trades: set[int] = field(default_factory=set)
+    reasons: dict[str, int] = field(default_factory=dict)
+    open: dict[int, int] = field(default_factory=dict)
+
+    def open_of(self, generation: int) -> set[int]:
+        """The orders of a session that were sent and have not ended."""
+        return {order for order, owner in self.open.items() if owner == generation}
+
+
+class Recorder:
+    """Reads the ring of one segment; call `poll` often enough not to be lapped.
+
+    Parameters: `segment` attached read-only.
+    """
+
+    def __init__(self, segment: SegmentReader) -> None:
+        self._reader = segment.ring("events").reader(cursor=0)
+        self._event = OrderEvent()
+        self.fills: list[RecordedFill] = []
+        self.orders = OrderCounts()
+        self.stages_ns: dict[str, list[int]] = {stage: [] for stage in STAGES}
+        self.epochs = 0
+        self.lost = 0
+
+    def poll(self) -> int:
+        """Take in everything published since the last call; returns how many events that was."""
+        taken = 0
+        while True:
+            try:
+                kind = self._reader.read(self._event)
+            except Lapped as error:
+                self.lost += error.lost
+                continue
+            if not kind:
+                return taken
+            taken += 1
+            if kind == RecordKind.EPOCH:
+                self.epochs += 1
+            else:
+                self._take(self._event)
+
+    def _take(self, event: OrderEvent) -> None:
+        kind, order = event.event, event.client_order_id
+        if kind in FILL_KINDS:
+            self.fills.append(RecordedFill(book_fill(event), event.generation, event.event_index, order))
+        if kind == OrderEventKind.COMMAND_RESULT or not order:
+            return
+        counts = self.orders
+        if event.sent_mono_ns or event.signed_mono_ns:
+            counts.sent.add(order)
+            counts.open[order] = event.generation
+        if OrderState(event.state).is_final:
+            counts.open.pop(order, None)
+        if kind == OrderEventKind.CREATED:
+            counts.acknowledged.add(order)
+            self._take_stages(event)
+        elif kind == OrderEventKind.COMPLETED:
+            counts.filled.add(order)
+        elif kind == OrderEventKind.CANCELLED:
+            counts.cancelled.add(order)
+            if event.reason.startswith("selfTrade"):
+                counts.self_trades.add(order)
+        elif kind == OrderEventKind.EXPIRED:
+            counts.expired.add(order)
+        elif kind == OrderEventKind.FAILED:
+            counts.failed.add(order)
+            counts.reasons[event.reason] = counts.reasons.get(event.reason, 0) + 1
+
+    def _take_stages(self, event: OrderEvent) -> None:
+        stamps = (
+            event.command_written_mono_ns,
+            event.command_read_mono_ns,
+            event.signed_mono_ns,
+            event.sent_mono_ns,
+            event.acknowledged_mono_ns,
+        )
+        if all(stamps):
+            for stage, start, end in zip(STAGES, stamps, stamps[1:], strict=False):
+                self.stages_ns[stage].append(end - start)
+            self.stages_ns[STAGES[-1]].append(stamps[-1] - stamps[0])
+
+
+def book_fill(event: OrderEvent) -> BookFill:
+    """The fill that an event carries."""
+    return BookFill(
+        trading_pair=event.trading_pair,
+        trade_id=event.trade_id,
+        order_id=event.exchange_order_id,
+        side=event.trade_type,
+        price_units=event.price_units,
+        amount_lots=event.amount_lots,
+        fee_units=event.fee_units,
+    )

@@ -1,0 +1,187 @@
+"""The demo's report: what was sent and what became of it, how long each stage took, and whether three books agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from latentspeed.connectors import TradingRule
+from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
+from latentspeed.engine.records import BookRow, Position
+from latentspeed.ipc import SegmentReader
+from latentspeed.tools.demo.books import (
+    BookFill,
+    Comparison,
+    compare_books,
+    compare_positions,
+    compare_totals,
+    totals_of,
+)
+from latentspeed.tools.demo.recorder import RecordedFill, Recorder
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyBook:
+    """One strategy process's own book: what it wrote, and as which session it wrote it."""
+
+    name: str
+    slot: int
+    generation: int
+    fills: tuple[BookFill, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """The demo's outcome; `differences` is empty exactly when everything agrees."""
+
+    seconds: float = 0.0
+    orders: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    stages_us: dict[str, dict[str, float]] = field(default_factory=dict)
+    fills: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    kills: list[dict[str, object]] = field(default_factory=list)
+    gateway_epochs: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def agree(self) -> bool:
+        """True where no difference was found."""
+        return not self.differences
+
+    def to_json(self) -> bytes:
+        """The report for programs."""
+        return orjson.dumps({"agree": self.agree, **asdict(self)}, option=orjson.OPT_INDENT_2)
+
+
+def read_strategy_books(folder: Path) -> list[StrategyBook]:
+    """The books that strategy processes wrote; a last line cut off by a kill is left out."""
+    books = []
+    for path in sorted(folder.glob("*.fills.jsonl")):
+        lines = path.read_bytes().split(b"\n")
+        if not lines[0]:
+            continue
+        head = orjson.loads(lines[0])
+        fills = tuple(_book_line(line) for line in lines[1:-1])
+        books.append(StrategyBook(path.name.rsplit("-", 1)[0], head["slot"], head["generation"], fills))
+    return books
+
+
+def compare_all(
+    recorder: Recorder,
+    strategies: Iterable[StrategyBook],
+    venue: list[BookFill],
+    venue_lots: int,
+    segment: SegmentReader,
+    sizes: Any,
+    number: int,
+    rule: TradingRule,
+) -> tuple[Comparison, dict[str, int]]:
+    """Compare the three books after quiescence, fill by fill, then the gateway's ledger, then the positions.
+
+    Every session has ended, so each strategy's commits stand in the ledger's DEPARTED rows and what it never saw in
+    ORPHANED. Returns the comparison and the positions in lots.
+    """
+    books = list(strategies)
+    ledger = _Ledger(segment, sizes, number)
+    own = [fill for fill in recorder.fills if fill.client_order_id]
+    commits = {book.generation: ledger.committed(book.slot, book.generation) for book in books}
+    # A strategy writes a fill down before it commits it, so a killed one may have written one more than it committed.
+    committed = {
+        f"{book.name}#{book.generation}": list(book.fills[: commits[book.generation].fill_count]) for book in books
+    }
+    orphaned = _orphans(own, {generation: commit.through_cursor for generation, commit in commits.items()})
+    result = compare_books(venue, [fill.fill for fill in recorder.fills], committed, orphaned)
+    if recorder.lost:
+        result.differences.append(f"the recorder was lapped and missed {recorder.lost} events")
+    _compare_ledger(ledger, own, committed, orphaned, rule.trading_pair, result)
+    positions = _positions(segment, number, venue_lots)
+    opening = positions.pop("opening")
+    net = sum(fill.amount_lots if fill.side == 1 else -fill.amount_lots for fill in venue)
+    result.differences += compare_positions(opening, net, positions, rule.trading_pair)
+    return result, {"opening": opening, **positions}
+
+
+def stage_percentiles(stages_ns: dict[str, list[int]]) -> dict[str, dict[str, float]]:
+    """Percentiles of each stage in microseconds."""
+    return {
+        stage: {f"p{p:g}": round(float(np.percentile(values, p)) / 1000, 1) for p in PERCENTILES}
+        for stage, values in stages_ns.items()
+        if values
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """How many fills a session had committed to its own book, and the event-ring cursor behind the last of them."""
+
+    fill_count: int
+    through_cursor: int
+
+
+class _Ledger:
+    """The gateway's ledger rows of one instrument."""
+
+    def __init__(self, segment: SegmentReader, sizes: Any, number: int) -> None:
+        self._table = segment.table("ledger")
+        self._sizes = sizes
+        self._number = number
+        self._row = BookRow()
+
+    def row(self, group: LedgerGroup, slot: int = 0) -> BookRow:
+        """One row; empty where it was never written."""
+        index = ledger_index(group, slot, self._number, self._sizes.sessions, self._sizes.instruments)
+        self._table.read(index, self._row)
+        return self._row
+
+    def committed(self, slot: int, generation: int) -> Commit:
+        """How far a session's own book had been committed when it ended; no two of the demo share a slot."""
+        row = self.row(LedgerGroup.DEPARTED, slot)
+        return Commit(row.fill_count, row.through_cursor) if row.generation == generation else Commit(0, 0)
+
+    def sum(self, group: LedgerGroup) -> BookTotals:
+        """A group's rows of every slot added up."""
+        totals = BookTotals()
+        for slot in range(self._sizes.sessions if group < LedgerGroup.TOTAL else 1):
+            totals.add(BookTotals.from_row(self.row(group, slot)))
+        return totals
+
+
+def _orphans(fills: list[RecordedFill], committed_through: dict[int, int]) -> list[BookFill]:
+    return [fill.fill for fill in fills if fill.event_index >= committed_through.get(fill.generation, 0)]
+
+
+def _compare_ledger(
+    ledger: _Ledger,
+    own: list[RecordedFill],
+    committed: dict[str, list[BookFill]],
+    orphaned: list[BookFill],
+    pair: str,
+    result: Comparison,
+) -> None:
+    """The gateway's totals, which it keeps across kills, must be those of the fills that it published."""
+    by_strategies = [fill for fills in committed.values() for fill in fills]
+    for where, fills, group in (
+        ("ledger TOTAL", [fill.fill for fill in own], LedgerGroup.TOTAL),
+        ("ledger DEPARTED", by_strategies, LedgerGroup.DEPARTED),
+        ("ledger ORPHANED", orphaned, LedgerGroup.ORPHANED),
+    ):
+        expected = totals_of(fills) or {pair: BookTotals()}
+        compare_totals(where, expected, {pair: ledger.sum(group)}, result.differences)
+
+
+def _positions(segment: SegmentReader, number: int, venue_lots: int) -> dict[str, int]:
+    row = Position()
+    segment.table("positions").read(number, row)
+    return {"opening": row.opening_lots, "venue": venue_lots, "gateway": row.amount_lots}
+
+
+def _book_line(line: bytes) -> BookFill:
+    return BookFill(**orjson.loads(line))

@@ -1,0 +1,142 @@
+"""The demo's strategies: a maker that quotes both sides and a taker that crosses the spread.
+
+Each keeps its own book of fills in a file, one line a fill, written before the fill is committed in shared memory; a
+strategy that is killed leaves the file, and how far it had committed is read from shared memory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import monotonic
+
+import orjson
+
+from latentspeed import OrderParams, OrderRefused, OrderType, PositionAction, Strategy, TimeInForce, TradeType
+from latentspeed.connectors import PerpetualDerivativeBase, Quote, TradeUpdate
+from latentspeed.engine.remote_connector import RemoteConnector
+from latentspeed.ipc import CommandQueueFull
+
+REFUSALS = (OrderRefused, CommandQueueFull)
+
+
+class DemoStrategy(Strategy):
+    """Runs until the demo's deadline, then takes its orders off the book, waits for the last fills and ends."""
+
+    def on_start(self) -> None:
+        """Open the book of fills and learn when to stop."""
+        self.pair = os.environ["LATENTSPEED_DEMO_PAIR"]
+        self.clip = float(os.environ["LATENTSPEED_DEMO_CLIP"])
+        self.stop_at = float(os.environ["LATENTSPEED_DEMO_STOP_AT"])
+        self.folder = Path(os.environ["LATENTSPEED_DEMO_FOLDER"])
+        connector = self.connector("hyperliquid")
+        assert isinstance(connector, RemoteConnector)
+        self.venue = connector
+        self.refused = 0
+        self.is_finishing = False
+        path = self.folder / f"{self.name}-{os.getpid()}.fills.jsonl"
+        self.fills_file = path.open("wb", buffering=0)
+        self._write_line(slot=self.venue.session_slot, generation=self.venue.session_generation, pid=os.getpid())
+        self.subscribe(self.venue, self.pair)
+        self.every(0.05, self.check_time)
+
+    def on_fill(self, connector: PerpetualDerivativeBase, fill: TradeUpdate) -> None:
+        """Write the fill into this strategy's own book."""
+        self._write_line(
+            trading_pair=fill.trading_pair,
+            trade_id=fill.trade_id,
+            order_id=fill.exchange_order_id or "",
+            side=int(fill.trade_type),
+            price_units=fill.price_units,
+            amount_lots=fill.amount_lots,
+            fee_units=fill.fee_units,
+        )
+
+    def on_stop(self) -> None:
+        """Leave a summary beside the book."""
+        summary = {"name": self.name, "refused": self.refused, "position": self.venue.session_position(self.pair)}
+        (self.folder / f"{self.name}-{os.getpid()}.summary.json").write_bytes(orjson.dumps(summary))
+        self.fills_file.close()
+
+    def check_time(self) -> None:
+        """After the deadline: cancel, wait until nothing is open, end."""
+        if monotonic() < self.stop_at:
+            return
+        open_orders = self.venue.get_open_orders()
+        if not self.is_finishing or any(not order.cancel_requested for order in open_orders):
+            self.is_finishing = True
+            for order in open_orders:
+                self.venue.cancel(order.client_order_id)
+        if not open_orders:
+            self.stop()
+
+    def place(self, side: TradeType, params: OrderParams) -> str | None:
+        """Place an order; a refusal is counted and answered with None."""
+        try:
+            return self.venue.buy(params) if side is TradeType.BUY else self.venue.sell(params)
+        except REFUSALS as error:
+            self.refused += 1
+            self.log.warning("%s", error)
+            return None
+
+    def _write_line(self, **values: object) -> None:
+        self.fills_file.write(orjson.dumps(values) + b"\n")
+
+
+class Maker(DemoStrategy):
+    """Keeps one post-only order a side near the best prices and moves them when the market moves."""
+
+    def on_start(self) -> None:
+        """Start with no quotes."""
+        super().on_start()
+        self.quotes: dict[TradeType, str | None] = {TradeType.BUY: None, TradeType.SELL: None}
+
+    def on_quote(self, connector: PerpetualDerivativeBase, quote: Quote) -> None:
+        """Place what is missing; cancel what is no longer at the best price."""
+        if self.is_finishing or monotonic() >= self.stop_at or not (quote.bid and quote.ask):
+            return
+        for side, touch in ((TradeType.BUY, quote.bid), (TradeType.SELL, quote.ask)):
+            order_id = self.quotes[side]
+            order = connector.get_order(order_id) if order_id else None
+            if order is None or not order.is_active:
+                price = connector.quantize_order_price(self.pair, touch)
+                self.quotes[side] = self.place(side, OrderParams(self.pair, self.clip, price, OrderType.LIMIT_MAKER))
+            elif order.exchange_order_id and not order.cancel_requested and order.price != touch:
+                connector.cancel(order.client_order_id)
+
+
+class Taker(DemoStrategy):
+    """Takes at a steady pace, one side after the other."""
+
+    def on_start(self) -> None:
+        """Start the clock of orders."""
+        super().on_start()
+        self.side = TradeType.BUY
+        self.every(float(os.environ.get("LATENTSPEED_DEMO_TAKER_PERIOD", "0.1")), self.take)
+
+    def take(self) -> None:
+        """Cross the spread, and leave a limit far behind the market until the next turn."""
+        if self.is_finishing or monotonic() >= self.stop_at or not self.venue.is_ready:
+            return
+        quote = self.venue.get_quote(self.pair)
+        if quote is None or not (quote.bid and quote.ask):
+            return
+        for order in self.venue.get_open_orders():
+            self.venue.cancel(order.client_order_id)
+        self.side = TradeType.SELL if self.side is TradeType.BUY else TradeType.BUY
+        away = quote.bid * 0.99 if self.side is TradeType.BUY else quote.ask * 1.01
+        price = self.venue.quantize_order_price(self.pair, away)
+        self.place(self.side, OrderParams(self.pair, self.clip, price, OrderType.LIMIT))
+        reach = quote.ask * 1.001 if self.side is TradeType.BUY else quote.bid * 0.999
+        price = self.venue.quantize_order_price(self.pair, reach)
+        self.place(
+            self.side,
+            OrderParams(
+                self.pair,
+                self.clip,
+                price,
+                OrderType.LIMIT,
+                PositionAction.NIL,
+                time_in_force=TimeInForce.IOC,
+            ),
+        )

@@ -1,0 +1,151 @@
+"""The trading part of a demo, followed through shared memory: progress, kills, and the quiet at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from latentspeed.engine.segment_layout import attach_segment
+from latentspeed.ipc import SegmentReader, SegmentState, SessionState, segment_names
+from latentspeed.tools.demo.engine_under_test import (
+    START_DEADLINE_S,
+    ChildProcess,
+    DemoFailed,
+    Kill,
+    child_pids,
+    wait_until,
+)
+from latentspeed.tools.demo.recorder import Recorder
+from latentspeed.tools.demo.report import Report
+
+FINISH_DEADLINE_S = 30.0
+RESTART_DEADLINE_S = 20.0
+STRATEGIES = ("maker", "taker")
+
+
+class Trading:
+    """Follows an engine's strategies until they have ended.
+
+    Parameters: `folder` and `engine_name` where the engine runs; `engine` its supervisor; `stop_at` the monotonic time
+    at which the strategies stop.
+    """
+
+    def __init__(self, folder: Path, engine_name: str, engine: ChildProcess, console: Console, stop_at: float) -> None:
+        self._folder = folder
+        self._engine_name = engine_name
+        self._engine = engine
+        self._console = console
+        self._stop_at = stop_at
+        self.segment: SegmentReader = wait_until(self._attach, "the gateway's segment", START_DEADLINE_S)
+        self.recorder = Recorder(self.segment)
+
+    def trade(self, seconds: float, kills: list[Kill]) -> Report:
+        """Follow the trading, carry out the kills, and wait until the strategies have ended."""
+        report = Report(seconds=seconds)
+        wait_until(self._both_trade, "orders of both strategies", START_DEADLINE_S)
+        begin = shown = time.monotonic()
+        waiting = sorted(kills, key=lambda kill: kill.at_s)
+        while self._running():
+            self._engine.check()
+            self.recorder.poll()
+            now = time.monotonic()
+            if waiting and now - begin >= waiting[0].at_s:
+                self._carry_out(waiting.pop(0), report)
+            if now - shown >= 2.0:
+                shown = now
+                self._show_progress(now - begin)
+            if now > self._stop_at + FINISH_DEADLINE_S:
+                raise DemoFailed(f"the strategies did not end: {sorted(self._running())}")
+            time.sleep(0.01)
+        report.differences += [f"{kill.name}@{kill.at_s:g} came after the end of trading" for kill in waiting]
+        self._quiesce()
+        return report
+
+    def _attach(self) -> SegmentReader | None:
+        self._engine.check()
+        if f"{self._engine_name}.hyperliquid" not in segment_names():
+            return None
+        return attach_segment(self._engine_name, "hyperliquid", timeout_s=START_DEADLINE_S)
+
+    def _both_trade(self) -> bool:
+        self._engine.check()
+        self.recorder.poll()
+        return len(set(self.recorder.orders.open.values())) == len(STRATEGIES)
+
+    def _running(self) -> set[str]:
+        return set(STRATEGIES) & set(child_pids(self._folder, self._engine_name))
+
+    def _generations(self) -> dict[str, int]:
+        """The generation of each live session, by the strategy's name."""
+        return {
+            info.claim.name: info.generation
+            for info in self.segment.sessions_info()
+            if info.state is SessionState.ACTIVE and info.claim is not None
+        }
+
+    def _carry_out(self, kill: Kill, report: Report) -> None:
+        pid = child_pids(self._folder, self._engine_name).get(kill.name)
+        if pid is None:
+            raise DemoFailed(f"cannot kill {kill.name}: it does not run")
+        before = self._generations()
+        begin = time.monotonic()
+        if kill.name == "gateway":
+            outcome = self._kill_gateway(pid, before, report)
+        else:
+            outcome = self._kill_strategy(pid, kill.name, before[kill.name], report)
+        took_s = round(time.monotonic() - begin, 3)
+        report.kills.append({"name": kill.name, "at_s": kill.at_s, "pid": pid, "settled_after_s": took_s, **outcome})
+        self._console.print(f"killed {kill.name} (pid {pid}); settled after {took_s} s: {outcome}")
+
+    def _kill_gateway(self, pid: int, before: dict[str, int], report: Report) -> dict[str, object]:
+        """A new gateway must come, and every strategy must keep its session."""
+        epoch = self.segment.epoch
+        os.kill(pid, signal.SIGKILL)
+
+        def is_back() -> bool:
+            self.recorder.poll()
+            return self.segment.epoch > epoch and self.segment.state is SegmentState.LIVE
+
+        wait_until(is_back, "the gateway's restart", RESTART_DEADLINE_S)
+        after = self._generations()
+        lost = sorted(name for name, generation in before.items() if after.get(name) != generation)
+        report.differences += [f"{name} lost its session when the gateway was killed" for name in lost]
+        return {"epoch": self.segment.epoch, "sessions_kept": sorted(set(before) - set(lost))}
+
+    def _kill_strategy(self, pid: int, name: str, generation: int, report: Report) -> dict[str, object]:
+        """The gateway must find the death and take every order of the session off the book."""
+        self.recorder.poll()
+        open_orders = self.recorder.orders.open_of(generation)
+        os.kill(pid, signal.SIGKILL)
+
+        def is_settled() -> bool:
+            self.recorder.poll()
+            open_orders.update(self.recorder.orders.open_of(generation))
+            return self._generations().get(name) != generation and not self.recorder.orders.open_of(generation)
+
+        wait_until(is_settled, f"the end of the orders of {name}", FINISH_DEADLINE_S)
+        cancelled = open_orders & self.recorder.orders.cancelled
+        if not open_orders:
+            report.differences.append(f"{name} had no open order when it was killed: nothing was shown")
+        return {"open_orders": len(open_orders), "cancelled": len(cancelled)}
+
+    def _quiesce(self) -> None:
+        """Every strategy has ended: wait until the gateway has settled their sessions and no order is open."""
+
+        def is_settled() -> bool:
+            self.recorder.poll()
+            is_free = all(info.state is SessionState.FREE for info in self.segment.sessions_info())
+            return is_free and not self.recorder.orders.open
+
+        wait_until(is_settled, "every order to end", FINISH_DEADLINE_S)
+
+    def _show_progress(self, elapsed: float) -> None:
+        orders = self.recorder.orders
+        self._console.print(
+            f"{elapsed:5.1f} s  orders {len(orders.sent):6}  acknowledged {len(orders.acknowledged):6}  "
+            f"fills {len(self.recorder.fills):6}  cancelled {len(orders.cancelled):6}"
+        )
