@@ -91,8 +91,9 @@ class CommandProcessor:
             while session.queue.peek(command):
                 if command.kind == CommandKind.CANCEL:
                     self._cancel(session, command)
-                elif command.kind == CommandKind.PLACE and not self._is_recorded(command):
-                    self._refuse_place(session, command, reason)
+                elif command.kind == CommandKind.PLACE:
+                    if not self._is_recorded(command):
+                        self._refuse_place(session, command, reason)
                 else:
                     self._publisher.publish_result(command, session.generation, ok=False, reason=reason)
                 session.queue.advance()
@@ -167,9 +168,6 @@ class CommandProcessor:
         pending.add_done_callback(publish)
 
     def _place(self, session: GatewaySession, command: Command) -> None:
-        if self._is_recorded(command):
-            session.queue.advance()
-            return
         not_accepting = self._accepts_places()
         if not_accepting:
             self._refuse_place(session, command, not_accepting)

@@ -33,6 +33,7 @@ from latentspeed.engine.state_dir import engine_instance
 from latentspeed.ipc import IpcError, SegmentState, SegmentWriter
 
 EX_CONFIG = 78
+EX_SOFTWARE = 70
 SAFETY_POLL_S = 0.020
 HEARTBEAT_S = 0.100
 STOP_DEADLINE_S = 5.0
@@ -54,7 +55,7 @@ class Gateway:
         self._settings = settings
         self._connector = connector
         self._writer = writer
-        self._core = GatewayCore(connector, writer, settings)
+        self._core = GatewayCore(connector, writer, settings, _end_at_once)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._drain_again: asyncio.Handle | None = None
@@ -156,6 +157,12 @@ class Gateway:
             if self._writer.state != wanted:
                 self._writer.set_state(wanted)
         core.beat()
+
+
+def _end_at_once(error: Exception) -> None:
+    """Leave as if killed: what stands in the segment is what the next gateway settles."""
+    logging.shutdown()
+    os._exit(EX_SOFTWARE)
 
 
 def _freeze_garbage() -> None:

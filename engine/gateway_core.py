@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
@@ -33,10 +34,17 @@ log = logging.getLogger(__name__)
 class GatewayCore(ErrorEventListener):
     """The gateway without its loop.
 
-    Parameters: `connector` not yet connected; `writer` the open segment; `settings` the connector's.
+    Parameters: `connector` not yet connected; `writer` the open segment; `settings` the connector's; `on_failure` ends
+    the process when an order cannot be published.
     """
 
-    def __init__(self, connector: PerpetualDerivativeBase, writer: SegmentWriter, settings: ConnectorSettings) -> None:
+    def __init__(
+        self,
+        connector: PerpetualDerivativeBase,
+        writer: SegmentWriter,
+        settings: ConnectorSettings,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
         sizes = settings.shared_memory
         self._connector = connector
         self._writer = writer
@@ -57,6 +65,7 @@ class GatewayCore(ErrorEventListener):
             self.instruments,
             StageClock(writer),
             self._save_book_cursor,
+            on_failure,
             writer.epoch,
         )
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)

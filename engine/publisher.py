@@ -6,6 +6,7 @@ are written to the socket, and a fill stands in the table and the ring before th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from time import monotonic_ns, time_ns
 
@@ -27,6 +28,8 @@ from latentspeed.ipc import RingWriter
 
 REASON_BYTES = 64
 
+log = logging.getLogger(__name__)
+
 
 def clip(reason: str) -> bytes:
     """A reason as it fits its field; a character cut in half reads back as an escape, never as an error."""
@@ -37,8 +40,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
     """Publishes orders, fills and command results.
 
     Parameters: `rows` the order table; `ring` the event ring; `keeper` the gateway's books; `instruments` the numbers
-    of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come; `epoch` is the
-    writer's, which every row carries.
+    of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come;
+    `on_failure` ends a process that cannot publish; `epoch` is the writer's, which every row carries.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         instruments: Instruments,
         stages: StageClock,
         save_book_cursor: Callable[[int], None],
+        on_failure: Callable[[Exception], None],
         epoch: int,
     ) -> None:
         self._rows = rows
@@ -57,6 +61,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._instruments = instruments
         self._stages = stages
         self._save_book_cursor = save_book_cursor
+        self._on_failure = on_failure
         self._epoch = epoch
         self._row = Order()
         self._event = OrderEvent()
@@ -177,6 +182,14 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._send(self._event)
 
     def _publish(self, order: InFlightOrder, kind: OrderEventKind, trade: TradeUpdate | None = None) -> None:
+        """Publish an order's change; a gateway that cannot must not go on trading, and its successor settles."""
+        try:
+            self._publish_order(order, kind, trade)
+        except Exception as error:
+            log.critical("order %s could not be published", order.client_order_id, exc_info=True)
+            self._on_failure(error)
+
+    def _publish_order(self, order: InFlightOrder, kind: OrderEventKind, trade: TradeUpdate | None) -> None:
         context = self._rows.context(order.id64) or self._foreign_context(order)
         event = self._event
         event.clear()
@@ -275,6 +288,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             fill_digest=context.fill_digest,
             average_price=order.average_price or 0.0,
             total_fee_units=order.fee_units,
+            total_fee_asset=order.fee_asset,
             nonce=order.nonce,
             venue_expiry_utc_ms=order.venue_expiry_ms,
             reason=clip(order.reason),

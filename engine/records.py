@@ -200,6 +200,8 @@ ORDER_PROGRESS_FIELDS: Fields = [
     ("nonce", "u8"),
     ("venue_expiry_utc_ms", "i8"),
     ("reason", REASON),
+    ("total_fee_asset", ASSET),
+    ("filler", "u4"),
     ("command_written_mono_ns", "i8"),
     ("command_read_mono_ns", "i8"),
     ("signed_mono_ns", "i8"),

@@ -124,7 +124,7 @@ class Recovery:
             filled_lots=row.filled_lots,
             notional_units=row.filled_value,
             fee_units=row.total_fee_units,
-            fee_asset=rule.quote_asset,
+            fee_asset=row.total_fee_asset,
             fill_count=row.fill_count,
             trade_ids=trade_ids,
             revision=row.revision,
@@ -194,5 +194,6 @@ class PublishedFills:
         row.filled_value = told.filled_value if told is not None else 0
         row.total_fee_units = told.total_fee_units if told is not None else 0
         row.fill_digest = told.fill_digest if told is not None else 0
+        row.total_fee_asset = told.total_fee_asset if told is not None else ""
         if row.state == OrderState.FILLED or (row.state == OrderState.PARTIALLY_FILLED and not row.fill_count):
             row.state = OrderState.PARTIALLY_FILLED if row.fill_count else OrderState.OPEN
