@@ -219,15 +219,16 @@ class ClientOrderTracker:
         """The venue does not know the order, which on its own fails no order; True when it settled this one.
 
         An order that the venue has accepted is settled only when `is_absent`: fills and a list of open orders that were
-        asked for before do not have it either. Its record has aged out, and it ends CANCELLED `aged_out`. One without
-        any sign of acceptance ends FAILED `never_accepted` once its venue expiry and a margin have passed at
-        `now_utc_ns` (the venue's time, if known). Without a venue expiry it stays unknown.
+        asked for before do not have it either. Its record has aged out, and it ends CANCELLED `aged_out`, unless the
+        venue has said before that it was filled: then its fills are still to come. One without any sign of acceptance
+        ends FAILED `never_accepted` once its venue expiry and a margin have passed at `now_utc_ns` (the venue's time,
+        if known). Without a venue expiry it stays unknown.
         """
         order = self._registry.by_client_id(client_order_id)
         if order is None or order.is_done or not order.is_submitted:
             return False
         if order.is_acknowledged:
-            if not is_absent:
+            if not is_absent or order.expected_filled_lots >= order.amount_lots:
                 return False
             state, reason = OrderState.CANCELLED, "aged_out"
         else:

@@ -6,11 +6,10 @@ subclass's business (`_schedule_place`, `_schedule_cancel`). What comes back goe
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
-from contextlib import suppress
 from typing import ClassVar
 
 from latentspeed.connectors.client_order_id import (
@@ -59,7 +58,8 @@ class ConnectorBase(ABC):
         self._ids = id_generator or ClientOrderIdGenerator(new_incarnation(0))
         self._connection_state = ConnectorState.DISCONNECTED
         self._is_authenticated = False
-        self._ready_waiters: deque[Pending[None]] = deque()
+        self._ready_lock = threading.Lock()
+        self._ready_waiter: Pending[None] | None = None
 
     # Identity
 
@@ -119,8 +119,10 @@ class ConnectorBase(ABC):
 
     def wait_ready(self) -> Pending[None]:
         """Done as soon as `is_ready`: await it, or call `.result(timeout_s)` where no loop runs."""
-        waiter = self._new_waiter()
-        self._ready_waiters.append(waiter)
+        with self._ready_lock:
+            waiter = self._ready_waiter
+            if waiter is None:
+                waiter = self._ready_waiter = Pending()
         self._check_ready()
         return waiter
 
@@ -387,15 +389,13 @@ class ConnectorBase(ABC):
     def _publish_quote(self, quote: Quote) -> None:
         """Tells the listener that a quote from `_market.quote()` was changed."""
         self._events.market_data("on_quote", quote)
-        if self._ready_waiters:
+        if self._ready_waiter is not None:
             self._check_ready()
 
     def _check_ready(self) -> None:
-        if not self._ready_waiters or not self.is_ready:
+        if self._ready_waiter is None or not self.is_ready:
             return
-        while self._ready_waiters:
-            with suppress(IndexError):  # another thread was faster
-                self._ready_waiters.pop().set_result(None)
-
-    def _new_waiter(self) -> Pending[None]:
-        return Pending()
+        with self._ready_lock:
+            waiter, self._ready_waiter = self._ready_waiter, None
+        if waiter is not None:
+            waiter.set_result(None)

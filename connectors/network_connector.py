@@ -48,6 +48,7 @@ class NetworkConnector(ConnectorBase):
         self._prepared: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[Any] | None = None
+        self._session_loop: asyncio.AbstractEventLoop | None = None
         self._housekeeping: asyncio.TimerHandle | None = None
 
     # Lifecycle
@@ -85,6 +86,8 @@ class NetworkConnector(ConnectorBase):
         """Fetches fills, then orders, then positions, and reduces them; see `reconciliation`."""
 
     async def _connect_and_keep_house(self) -> None:
+        if self._connection_state is ConnectorState.DISCONNECTED or self._session_loop is not self._network_loop.loop:
+            self._begin_session()
         self._connecting = asyncio.current_task()
         try:
             await self._connect()
@@ -92,8 +95,15 @@ class NetworkConnector(ConnectorBase):
             self._connecting = None
         if self._housekeeping is None:
             self._schedule_housekeeping()
-        self._is_flush_scheduled = False
         self._schedule_flush()
+
+    def _begin_session(self) -> None:
+        """Leaves behind what an earlier loop may have left when it was closed without a disconnect."""
+        self._session_loop = self._network_loop.loop
+        self._tasks.clear()
+        self._housekeeping = None
+        self._is_flush_scheduled = False
+        self._settle_unanswered()
 
     async def _disconnect_and_stop(self) -> None:
         if self._connecting is not None:
@@ -119,6 +129,8 @@ class NetworkConnector(ConnectorBase):
                 self._end_unsent(order, OrderState.FAILED, "never_sent")
             elif not order.is_acknowledged and not order.is_unknown:
                 self._tracker.mark_unknown(order.client_order_id, "disconnected")
+            if order.cancel_requested:
+                order.cancel_in_flight = False  # so that it is sent again
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> Pending[T]:
         """Runs a coroutine in the connector's loop, from any thread."""
@@ -144,8 +156,11 @@ class NetworkConnector(ConnectorBase):
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _new_waiter(self) -> Pending[None]:
-        return Pending(self._network_loop.loop)
+    def wait_ready(self) -> Pending[None]:
+        """Done as soon as `is_ready`: await it, or call `.result(timeout_s)` where no loop runs."""
+        waiter = super().wait_ready()
+        waiter.depends_on(self._network_loop.loop)
+        return waiter
 
     # The outbox
 

@@ -65,6 +65,10 @@ class Pending(Generic[T]):
             raise ConnectorError("the connector's event loop is closed") from error
         return pending
 
+    def depends_on(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Names the loop that has to run for the outcome to come, where it was not known from the beginning."""
+        self._loop = loop
+
     def _take_outcome(self, task: asyncio.Task[T]) -> None:
         self._task = None
         if task.cancelled():

@@ -580,6 +580,48 @@ def test_a_cancel_while_disconnected_waits_for_the_next_connect(connector):
     connector.disconnect().result(DEADLINE_S)
 
 
+def test_a_loop_that_ended_without_a_disconnect_does_not_keep_later_orders_from_leaving(connector):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(opened(connector))
+    abandoned = connector.get_order(connector.buy(PARAMS))
+    loop.close()
+
+    async def scenario():
+        order = connector.get_order(connector.buy(PARAMS))
+        await until(lambda: order.state is S.OPEN)
+        assert (abandoned.state, abandoned.reason) == (S.FAILED, "never_sent")
+        connector.venue.cancel_outcome = VenueUnreachable("timed out")
+        connector.cancel(order.client_order_id)
+        await until(lambda: connector.venue.kinds().count("cancel") > 1)  # the housekeeping runs, too
+
+    in_loop(connector, scenario)
+
+
+def test_a_cancel_that_was_interrupted_by_a_disconnect_is_sent_again(connector):
+    connector.initialize().result(DEADLINE_S)
+    connector.connect().result(DEADLINE_S)
+    order = connector.get_order(connector.buy(PARAMS))
+    wait_until(lambda: order.state is S.OPEN)
+    connector.venue.cancel_outcome = False  # accepted, and the report that tells of it never comes
+    connector.cancel(order.client_order_id)
+    wait_until(lambda: "cancel" in connector.venue.kinds())
+    connector.disconnect().result(DEADLINE_S)
+    assert order.state is S.PENDING_CANCEL
+    connector.venue.cancel_outcome = True
+    connector.connect().result(DEADLINE_S)
+    wait_until(lambda: order.state is S.CANCELLED)
+    connector.disconnect().result(DEADLINE_S)
+
+
+def test_many_who_wait_for_the_same_readiness_share_one_waiter(connector):
+    waiting = [connector.wait_ready() for _ in range(100)]
+    assert len(set(map(id, waiting))) == 1
+    connector.connect().result(DEADLINE_S)
+    waiting[0].result(DEADLINE_S)
+    connector.wait_ready().result(DEADLINE_S)
+    connector.disconnect().result(DEADLINE_S)
+
+
 def test_disconnecting_while_connecting_ends_the_attempt(connector):
     async def main():
         async def never():

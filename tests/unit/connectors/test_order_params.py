@@ -263,6 +263,13 @@ def test_value_is_compared_exactly(kit, perpetual):
     perpetual.buy(params(amount=0.1, price=3.0))
 
 
+def test_an_amount_below_the_markets_minimum_is_refused(kit, perpetual):
+    perpetual._set_trading_rules([replace(kit.RULE, min_amount=Decimal("0.005"))])
+    perpetual.buy(params(amount=0.005))
+    with pytest.raises(OrderRefused, match=r"below the minimum amount 0\.005 of BTC-USD"):
+        perpetual.buy(params(amount=0.004))
+
+
 def test_quantised_values_are_always_accepted(perpetual):
     price = perpetual.quantize_order_price("BTC-USD", 50123.456)
     amount = perpetual.quantize_order_amount("BTC-USD", 0.0123456)

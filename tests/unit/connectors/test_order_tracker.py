@@ -266,6 +266,15 @@ def test_an_accepted_order_is_aged_out_only_when_it_is_absent_everywhere(kit):
     assert order.state is S.FILLED
 
 
+def test_an_order_that_the_venue_called_filled_is_not_aged_out_but_awaits_its_fills(kit):
+    tracker, _, _ = kit.make_tracker()
+    order = kit.make_order(10)
+    tracker.start_tracking_order(order)
+    tracker.process_order_update(kit.update(order, S.FILLED))
+    assert tracker.process_order_not_found(order.client_order_id, is_absent=True) is False
+    assert (order.is_active, order.is_awaiting_fills) == (True, True)
+
+
 def test_an_order_thought_never_accepted_is_live_again_when_the_venue_shows_it(kit):
     tracker, recorder, _ = kit.make_tracker()
     order = kit.make_order(10)

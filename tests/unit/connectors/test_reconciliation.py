@@ -61,10 +61,10 @@ def test_what_happened_in_the_gap_is_counted_once_and_settled(kit, tracker):
 
 
 def test_an_order_sent_after_the_questions_is_not_missed_in_the_answers(kit, tracker):
-    resync = Reconciliation(tracker)
-    late = placed(kit, tracker)
     unsigned = kit.make_order()
     tracker.start_tracking_order(unsigned)
+    resync = Reconciliation(tracker)
+    late = placed(kit, tracker)
     resync.add_fills([])
     assert resync.add_open_orders([]) == []
     resync.finish()
