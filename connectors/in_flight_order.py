@@ -33,6 +33,10 @@ from latentspeed.connectors.trading_rule import FEE_SCALE, TradingRule
 from latentspeed.connectors.types import OrderState, OrderType, PositionAction, TimeInForce, TradeType
 
 _FINAL_EVIDENCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.FAILED)
+# Members bound once: looking them up on their class is a large part of what a report costs.
+_UNKNOWN = OrderState.UNKNOWN
+_FILLED = OrderState.FILLED
+_FAILED = OrderState.FAILED
 
 
 class InFlightOrder:
@@ -252,11 +256,11 @@ class InFlightOrder:
     def derived_state(self) -> OrderState:
         """The state that the evidence gives, by the table at the top of this file."""
         if self.filled_lots >= self.amount_lots:
-            return OrderState.FILLED
-        if self.final_evidence is not OrderState.UNKNOWN:
+            return _FILLED
+        if self.final_evidence is not _UNKNOWN:
             return self.final_evidence
         if self.inferred_failure is not None and not self.is_acknowledged:
-            return OrderState.FAILED
+            return _FAILED
         if self.cancel_requested:
             return OrderState.PENDING_CANCEL
         if self.filled_lots:
@@ -268,17 +272,17 @@ class InFlightOrder:
     @property
     def is_active(self) -> bool:
         """Whether the venue may still do something for it."""
-        return self.state < OrderState.FILLED
+        return self.state < _FILLED
 
     @property
     def is_done(self) -> bool:
         """Whether the state is final; a late fill may still be counted."""
-        return self.state >= OrderState.FILLED
+        return self.state >= _FILLED
 
     @property
     def is_unknown(self) -> bool:
         """Whether the order was sent and nothing is known of its fate; it is live until the venue has answered."""
-        return self.unknown_reason is not None and not self.is_acknowledged and self.state < OrderState.FILLED
+        return self.unknown_reason is not None and not self.is_acknowledged and self.state < _FILLED
 
     @property
     def is_awaiting_fills(self) -> bool:

@@ -152,6 +152,8 @@ class OrderReducer:
 
     def release_held(self, order: InFlightOrder) -> bool:
         """Queues the reports that waited for this order; whether there were any."""
+        if not self._held_updates and not self._unmatched_fills:
+            return False
         updates = self._held_updates.take(order.client_order_id, order.exchange_order_ids)
         fills = self._unmatched_fills.take(order)
         self.released.extend(updates)

@@ -38,7 +38,7 @@ class OrderType(IntEnum):
     @property
     def has_price(self) -> bool:
         """Whether the order carries a limit price of its own."""
-        return self is OrderType.LIMIT or self is OrderType.LIMIT_MAKER or self is OrderType.STOP_LIMIT
+        return self in _PRICED
 
 
 class TradeType(IntEnum):
@@ -88,7 +88,12 @@ class OrderState(IntEnum):
     @property
     def is_final(self) -> bool:
         """Whether the venue has no more to do for the order; late fills may still be counted."""
-        return self >= OrderState.FILLED
+        return self._value_ >= _FIRST_FINAL
+
+
+# Looking a member up on its class costs more than comparing it, and these are asked for on every report.
+_FIRST_FINAL = int(OrderState.FILLED)
+_PRICED = frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LIMIT})
 
 
 class ConnectorState(IntEnum):
