@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import ClassVar
 
@@ -59,7 +60,7 @@ class ConnectorBase(ABC):
         self._connection_state = ConnectorState.DISCONNECTED
         self._is_authenticated = False
         self._ready_lock = threading.Lock()
-        self._ready_waiter: Pending[None] | None = None
+        self._ready_waiters: deque[Pending[None]] = deque()  # one that all share, or none
 
     # Identity
 
@@ -120,9 +121,10 @@ class ConnectorBase(ABC):
     def wait_ready(self) -> Pending[None]:
         """Done as soon as `is_ready`: await it, or call `.result(timeout_s)` where no loop runs."""
         with self._ready_lock:
-            waiter = self._ready_waiter
+            waiter = next(iter(self._ready_waiters), None)
             if waiter is None:
-                waiter = self._ready_waiter = Pending()
+                waiter = self._new_waiter()
+                self._ready_waiters.append(waiter)
         self._check_ready()
         return waiter
 
@@ -138,10 +140,7 @@ class ConnectorBase(ABC):
         return order.client_order_id
 
     def sell(self, params: OrderParams) -> str:
-        """Sends a sell order and returns its client order id at once.
-
-        Raises OrderRefused or NotReady; then nothing is sent.
-        """
+        """The same as `buy`, on the other side."""
         order = self.create_order(TradeType.SELL, params)
         self.submit_order(order)
         return order.client_order_id
@@ -367,10 +366,7 @@ class ConnectorBase(ABC):
             raise OrderRefused("client_order_id", client_order_id, "the id is taken; an id is used once")
 
     def _set_trading_rules(self, rules: Iterable[TradingRule] | Mapping[str, TradingRule]) -> None:
-        """Replaces all rules.
-
-        Listeners hear of those that are new or changed. Orders keep the rule they were made with.
-        """
+        """Replaces all rules; listeners hear of what is new or changed, and orders keep the rule they were made with."""
         self._market.set_rules(rules.values() if isinstance(rules, Mapping) else rules)
 
     def _set_connection_state(self, state: ConnectorState) -> None:
@@ -389,13 +385,16 @@ class ConnectorBase(ABC):
     def _publish_quote(self, quote: Quote) -> None:
         """Tells the listener that a quote from `_market.quote()` was changed."""
         self._events.market_data("on_quote", quote)
-        if self._ready_waiter is not None:
+        if self._ready_waiters:
             self._check_ready()
 
     def _check_ready(self) -> None:
-        if self._ready_waiter is None or not self.is_ready:
+        if not self._ready_waiters or not self.is_ready:
             return
         with self._ready_lock:
-            waiter, self._ready_waiter = self._ready_waiter, None
-        if waiter is not None:
+            waiters = [self._ready_waiters.popleft() for _ in range(len(self._ready_waiters))]
+        for waiter in waiters:
             waiter.set_result(None)
+
+    def _new_waiter(self) -> Pending[None]:
+        return Pending()

@@ -33,7 +33,7 @@ from latentspeed.connectors.trading_rule import FEE_SCALE, TradingRule
 from latentspeed.connectors.types import OrderState, OrderType, PositionAction, TimeInForce, TradeType
 
 _FINAL_EVIDENCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.FAILED)
-# Members bound once: looking them up on their class is a large part of what a report costs.
+# Members bound once: the look-up is a large part of what a report costs.
 _UNKNOWN = OrderState.UNKNOWN
 _FILLED = OrderState.FILLED
 _FAILED = OrderState.FAILED
@@ -135,10 +135,8 @@ class InFlightOrder:
         self.extra_params = extra_params
         self.strategy_tag = strategy_tag
         self.expire_mono_ns = expire_mono_ns
-        # Set when the order is signed.
         self.nonce = 0
         self.venue_expiry_ms = 0
-        # Evidence.
         self.exchange_order_id: str | None = None
         self.exchange_order_ids: tuple[str, ...] = ()
         self.is_submitted = False
@@ -156,7 +154,6 @@ class InFlightOrder:
         self.fees: dict[str, int] = {}
         self.fill_count = 0
         self.trade_ids: set[str] = set()
-        # Shown.
         self.state = OrderState.PENDING_CREATE
         self.revision = 0
         self.has_created_event = False
@@ -400,7 +397,5 @@ class InFlightOrder:
     def __repr__(self) -> str:
         price = "market" if self.price is None else self.rule.price_text(self.price_units)
         filled, amount = self.rule.amount_text(self.filled_lots), self.rule.amount_text(self.amount_lots)
-        return (
-            f"InFlightOrder({self.client_order_id} {self.state.name} {self.trade_type.name} {filled}/{amount} "
-            f"{self.trading_pair} @ {price})"
-        )
+        name = f"{self.client_order_id} {self.state.name} {self.trade_type.name}"
+        return f"InFlightOrder({name} {filled}/{amount} {self.trading_pair} @ {price})"
