@@ -51,8 +51,8 @@ class CommandWriter:
         """The gateway has read every command below this one."""
         return self._queue.head
 
-    def place(self, order: InFlightOrder, instrument: int) -> None:
-        """Write a place. Raises CommandQueueFull, SessionFenced, ForkedSession, SegmentRetired: nothing is written."""
+    def prepare_place(self, order: InFlightOrder, instrument: int) -> None:
+        """Fill the record with a place; nothing is written until `push_place`."""
         now = monotonic_ns()
         order.strategy_tag = self._tag
         if not order.expire_mono_ns:
@@ -75,7 +75,10 @@ class CommandWriter:
             written_mono_ns=now,
             extra_params=orjson.dumps(order.extra_params) if order.extra_params else b"",
         )
-        self._queue.push(command)
+
+    def push_place(self) -> None:
+        """Write it. Raises CommandQueueFull, SessionFenced, ForkedSession, SegmentRetired: nothing was written."""
+        self._queue.push(self._command)
 
     def cancel(self, order: InFlightOrder, instrument: int) -> None:
         """Write a cancel; the last eighth of the queue is kept for these."""

@@ -7,6 +7,7 @@ each is told, and a lap says how many were lost.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class MarketFeed:
         self._entry = MarketEvent()
         self._trade = MarketTrade("")
         self._subscribed: set[int] = set()
+        self._joining: deque[int] = deque()
         # Dictionaries serve as sets that keep the order in which things changed.
         self._quotes: dict[int, None] = {}
         self._books: dict[int, None] = {}
@@ -58,17 +60,25 @@ class MarketFeed:
 
     def subscribe(self, instrument: int) -> None:
         """Have an instrument's changes told, beginning with what is known now."""
-        if instrument not in self._subscribed:
-            self._subscribed.add(instrument)
-            self._mark(instrument)
+        self._joining.append(instrument)
 
     @property
     def subscribed(self) -> tuple[int, ...]:
         """The numbers of the subscribed instruments."""
+        self._join()
         return tuple(sorted(self._subscribed))
+
+    def _join(self) -> None:
+        """Take in the subscriptions, which may come from another thread, in the thread that reads."""
+        while self._joining:
+            instrument = self._joining.popleft()
+            if instrument not in self._subscribed:
+                self._subscribed.add(instrument)
+                self._mark(instrument)
 
     def read(self, limit: int) -> int:
         """Read up to `limit` entries: tell trades, mark everything else. Returns how many were read."""
+        self._join()
         entry = self._entry
         for count in range(limit):
             try:

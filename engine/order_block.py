@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from latentspeed.connectors.client_order_id import MAX_COUNTER, join
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.types import OrderState
 from latentspeed.engine.records import Order
@@ -38,6 +39,7 @@ class OrderBlock:
         "_inherited",
         "_mask",
         "_occupants",
+        "_offered",
         "_orders",
         "_record",
     )
@@ -49,6 +51,7 @@ class OrderBlock:
         self._mask = capacity - 1
         self._first_row = slot * capacity
         self._counter = 0
+        self._offered = 0
         self._occupants: list[InFlightOrder | None] = [None] * capacity
         self._record = Order()
         self._inherited = {row for row in range(capacity) if self._is_live(row)}
@@ -58,6 +61,7 @@ class OrderBlock:
 
         Raises OrderBlockFull where every row holds an order that has not ended, OrderIdsExhausted where no id is left.
         """
+        self._offered = 0
         counter = self._counter
         for _ in range(self._capacity):
             counter += 1
@@ -66,13 +70,25 @@ class OrderBlock:
             row = counter & self._mask
             occupant = self._occupants[row]
             if (occupant is None or occupant.is_done) and not (self._inherited and self._is_inherited(row)):
-                return self._base | counter
+                self._offered = self._base | counter
+                return self._offered
         raise OrderBlockFull(self._capacity)
 
     def occupy(self, order: InFlightOrder) -> None:
-        """The order with the id that `next_id` gave has been written to the queue."""
+        """Take the id that `next_id` gave: from here on it is spent. Raises OrderRefused for any other id."""
+        if order.id64 != self._offered:
+            raise OrderRefused("client_order_id", order.client_order_id, "not the id that is next in this session")
+        self._offered = 0
         self._counter = order.id64 & MAX_COUNTER
         self._occupants[self._counter & self._mask] = order
+
+    def vacate(self, order: InFlightOrder) -> None:
+        """The order was certainly not written: its row is free again. Its id stays spent."""
+        self._occupants[order.id64 & self._mask] = None
+
+    def holds(self, order: InFlightOrder) -> bool:
+        """Whether the order is in its row."""
+        return self._occupants[order.id64 & self._mask] is order
 
     def row_of(self, id64: int) -> int:
         """The row of the whole order table that an id of this session has."""
@@ -86,10 +102,6 @@ class OrderBlock:
     def id_of_no_order(self) -> int:
         """What commands that concern no order carry, so that their results can be told from other sessions'."""
         return self._base
-
-    def is_row_free(self, order: InFlightOrder) -> bool:
-        """Whether the order's row has gone to a later order, and no longer speaks for it."""
-        return self._occupants[order.id64 & self._mask] is not order
 
     @property
     def used(self) -> int:

@@ -103,7 +103,7 @@ class OrderReports:
     def resync(self) -> None:
         """Take in every own order's row and what it tells of missed fills: after a lap, with the reader at the tail."""
         for progress in list(self._progress.values()):
-            if not self._block.is_row_free(progress.order):
+            if self._block.holds(progress.order):
                 self._take_row(progress)
         self._suspects.clear()
 
@@ -119,7 +119,7 @@ class OrderReports:
         suspects, self._suspects = self._suspects, set()
         for id64 in suspects:
             progress = self._progress.get(id64)
-            if progress is None or self._block.is_row_free(progress.order):
+            if progress is None or not self._block.holds(progress.order):
                 continue
             if not self._take_row(progress):
                 self._fail_if_unrecorded(progress, queue_head)

@@ -40,7 +40,9 @@ class PumpThread:
         self._on_failure = on_failure
         self._jobs: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
+        self._mutex = threading.Lock()
         self._is_stopping = False
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name=f"latentspeed-{name}", daemon=True)
 
     def start(self) -> None:
@@ -52,13 +54,8 @@ class PumpThread:
         """Whether the calling thread is the pump's own."""
         return threading.current_thread() is self._thread
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the thread polls, or will once it is started."""
-        return not self._is_stopping
-
-    def submit(self, job: Callable[[], T], result: Pending[T]) -> None:
-        """Run a job in the thread, soon."""
+    def submit(self, job: Callable[[], T], result: Pending[T]) -> bool:
+        """Run a job in the thread, soon; False where the thread has ended and will run nothing more."""
 
         def run() -> None:
             try:
@@ -68,8 +65,12 @@ class PumpThread:
             else:
                 result.set_result(value)
 
-        self._jobs.append(run)
+        with self._mutex:
+            if self._has_ended:
+                return False
+            self._jobs.append(run)
         self._wake.set()
+        return True
 
     def stop(self) -> None:
         """End the thread once what was submitted has run."""
@@ -89,7 +90,11 @@ class PumpThread:
             while self._jobs:
                 self._jobs.popleft()()
             if self._is_stopping:
-                return
+                with self._mutex:
+                    self._has_ended = not self._jobs
+                if self._has_ended:
+                    return
+                continue
             try:
                 done = self._poll()
             except BaseException as error:

@@ -286,6 +286,17 @@ BOOK_ROW_FIELDS: Fields = [
     ("instrument", "u4"),
 ]
 
+# How far a session's client has read: cursors of the rings, how often it was lapped, what it lost by that.
+READER_FIELDS: Fields = [
+    ("events_cursor", "u8"),
+    ("market_cursor", "u8"),
+    ("events_laps", "u8"),
+    ("market_laps", "u8"),
+    ("records_lost", "u8"),
+    ("updated_mono_ns", "i8"),
+    ("generation", "u4"),
+]
+
 CONNECTOR_FIELDS: Fields = [
     ("name", "S32"),
     ("domain", "S48"),
@@ -321,6 +332,7 @@ if TYPE_CHECKING:
     _BalanceBase = Record
     _CommandBase = Record
     _BookRowBase = Record
+    _ReaderStatusBase = Record
     _ConnectorBase = Record
 else:
     _InstrumentBase = _record("Instrument", table_dtype(INSTRUMENT_FIELDS))
@@ -336,6 +348,7 @@ else:
     _BalanceBase = _record("Balance", table_dtype(BALANCE_FIELDS))
     _CommandBase = _record("Command", padded_dtype(COMMAND_FIELDS))
     _BookRowBase = _record("BookRow", table_dtype(BOOK_ROW_FIELDS))
+    _ReaderStatusBase = _record("ReaderStatus", table_dtype(READER_FIELDS))
     _ConnectorBase = _record("Connector", table_dtype(CONNECTOR_FIELDS))
 
 
@@ -425,6 +438,10 @@ class Command(_CommandBase):
 
 class BookRow(_BookRowBase):
     """Fills of one instrument added up in integers: lots, lots times price units, fee units."""
+
+
+class ReaderStatus(_ReaderStatusBase):
+    """How far a strategy has read its gateway's rings, by its own word; written ten times a second."""
 
 
 class Connector(_ConnectorBase):

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latentspeed.connectors.client_order_id import format_client_order_id
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode
@@ -59,6 +60,13 @@ class RemoteConnector(RemoteLifecycle):
         with self._lock:
             return super().sell(params)
 
+    def submit_order(self, order: InFlightOrder) -> None:
+        """Writes an order that `create_order` has made; only the latest one, as its id is taken only now."""
+        with self._lock:
+            self._check_can_place()
+            self.start_tracking_order(order)
+            self._schedule_place(order)
+
     def cancel(self, client_order_id: str) -> bool:
         """Asks for an order's cancellation; False when it is unknown or finished.
 
@@ -100,7 +108,7 @@ class RemoteConnector(RemoteLifecycle):
     def session_position(self, trading_pair: str) -> float:
         """Bought less sold by this session's own fills, in base units; the account's position is `get_position`."""
         number = self._number(trading_pair)
-        lots = self._carried_lots.get(number, 0)
+        lots = self._carried_lots.get(trading_pair, 0)
         if self._session is not None:
             lots += self._session.books.net_lots(number)
         return self._rule(trading_pair).amount_from_lots(lots)
@@ -136,11 +144,17 @@ class RemoteConnector(RemoteLifecycle):
     def _check_extra_params(self, params: OrderParams) -> None:
         check_extra_params(params.extra_params)
 
+    def _check_new_id(self, client_order_id: str) -> None:
+        raise OrderRefused("client_order_id", client_order_id, "a session gives out its ids itself: leave it out")
+
     def _schedule_place(self, order: InFlightOrder) -> None:
+        """What is raised before the write leaves no trace of the order; what interrupts the write leaves it tracked."""
+        session = self._open_session
         try:
-            self._open_session.place(order, self._number(order.trading_pair))
+            session.place(order, self._number(order.trading_pair))
         except BaseException:
-            self._tracker.stop_tracking_order(order.client_order_id)
+            if not session.block.holds(order):
+                self._tracker.stop_tracking_order(order.client_order_id)
             raise
 
     def _schedule_cancel(self, order: InFlightOrder) -> None:

@@ -68,7 +68,7 @@ class RemoteLifecycle(RemoteMarketData):
         self._background = background
         self._timeout_s = timeout_s
         self._session: RemoteSession | None = None
-        self._carried_lots: dict[int, int] = {}
+        self._carried_lots: dict[str, int] = {}
         self._lock = threading.RLock()
         self._poll_lock = threading.Lock()
         self._poll_owner = 0
@@ -115,7 +115,8 @@ class RemoteLifecycle(RemoteMarketData):
         if pump is not None:
             self._pump = None
             pending: Pending[None] = DrivenPending(self._drive)
-            pump.submit(self._close, pending)
+            if not pump.submit(self._close, pending):
+                _settle(pending, self._close)
             pump.stop()
             return pending
         if self._poll_owner == threading.get_ident():
@@ -194,11 +195,11 @@ class RemoteLifecycle(RemoteMarketData):
             done: Pending[T] = Pending()
             _settle(done, job)
             return done
-        if self._pump is None or not self._pump.is_running:
-            self._pump = PumpThread(self._name, self.poll, lambda: self.readers, self._on_pump_failure)
-            self._pump.start()
         pending: Pending[T] = DrivenPending(self._drive)
-        self._pump.submit(job, pending)
+        if self._pump is None or not self._pump.submit(job, pending):
+            self._pump = PumpThread(self._name, self.poll, lambda: self.readers, self._on_pump_failure)
+            self._pump.submit(job, pending)
+            self._pump.start()
         return pending
 
     def _attach(self) -> None:
@@ -253,7 +254,8 @@ class RemoteLifecycle(RemoteMarketData):
         if session is None:
             return
         for number in session.books.instruments:
-            self._carried_lots[number] = self._carried_lots.get(number, 0) + session.books.net_lots(number)
+            pair = session.view.pair(number)
+            self._carried_lots[pair] = self._carried_lots.get(pair, 0) + session.books.net_lots(number)
         session.fail_waiters(error)
 
     def _close(self) -> None:

@@ -28,8 +28,8 @@ from latentspeed.engine.market_feed import MarketFeed
 from latentspeed.engine.order_block import OrderBlock
 from latentspeed.engine.order_reports import OrderReports
 from latentspeed.engine.own_books import OwnBooks
-from latentspeed.engine.records import CommandKind, OrderEvent, OrderEventKind
-from latentspeed.ipc import Lapped, RecordKind, SegmentState
+from latentspeed.engine.records import CommandKind, OrderEvent, OrderEventKind, ReaderStatus
+from latentspeed.ipc import IpcError, Lapped, RecordKind, SegmentState
 
 if TYPE_CHECKING:
     from latentspeed.connectors.client_order_tracker import ClientOrderTracker
@@ -58,6 +58,7 @@ class RemoteSession:
         on_state: Callable[[ConnectorState], object],
         on_rules_changed: Callable[[], object],
     ) -> None:
+        self.view = view
         self._link = link
         self._tracker = tracker
         self._dispatcher = events
@@ -76,10 +77,13 @@ class RemoteSession:
         self.books = OwnBooks(session.table("book"), session.generation)
         self.reports = OrderReports(tracker, reader.table("orders"), self.block, self.books)
         self.feed = MarketFeed(self._market_ring, view, events, self._take_waiting_orders, on_rules_changed)
+        self._reader_table = session.table("reader")
+        self._reader_status = ReaderStatus(generation=session.generation)
         self._event = OrderEvent()
         self._read_ahead: deque[tuple[int, OrderEvent]] = deque()
         self._predecessors: list[tuple[OrderBlock, OrderReports]] = []
         self._resyncs: list[Pending[None]] = []
+        self._lapped = 0
         self._commit_from = 0
         self._are_books_held = False
         self._is_restart_open = False
@@ -91,15 +95,20 @@ class RemoteSession:
     # Sending
 
     def place(self, order: InFlightOrder, instrument: int) -> None:
-        """Write a tracked order to the queue; where that raises, nothing was written."""
-        index = self.writer.next_index
-        self.reports.expect(order, index, instrument)
+        """Write a tracked order to the queue.
+
+        Its id is spent before it is written, so that nothing that interrupts this, not even a KeyboardInterrupt, can
+        have it used twice. After an exception `block.holds(order)` tells whether the order may have been written.
+        """
+        self.writer.prepare_place(order, instrument)
+        self.block.occupy(order)
+        self.reports.expect(order, self.writer.next_index, instrument)
         try:
-            self.writer.place(order, instrument)
-        except BaseException:
+            self.writer.push_place()
+        except IpcError:
+            self.block.vacate(order)
             self.reports.forget(order)
             raise
-        self.block.occupy(order)
 
     def is_cancel_overdue(self, order: InFlightOrder) -> bool:
         """Whether a cancel that is on its way has been so long that it may be repeated."""
@@ -129,7 +138,7 @@ class RemoteSession:
             try:
                 kind = self._ring.read(self._event)
             except Lapped as lapped:
-                self._on_lapped(lapped.lost)
+                self._lapped += lapped.lost
                 continue
             if kind == 0:
                 return
@@ -148,7 +157,7 @@ class RemoteSession:
     @property
     def are_orders_read(self) -> bool:
         """Whether every order event that was published has been taken in."""
-        return not self._read_ahead and not self._ring.available
+        return not self._read_ahead and not self._lapped and not self._ring.available
 
     @property
     def is_idle(self) -> bool:
@@ -178,6 +187,9 @@ class RemoteSession:
 
     def _take_orders(self, limit: int) -> int:
         taken = 0
+        if self._lapped:
+            lost, self._lapped = self._lapped, 0
+            self._on_lapped(lost)
         while self._read_ahead and taken < limit:
             cursor, event = self._read_ahead.popleft()
             self._take(event, cursor)
@@ -263,12 +275,24 @@ class RemoteSession:
             self._link.epoch = self._link.reader.epoch
             self._is_restart_open = True
         self._on_state(state)
+        self._write_status(now)
         self._commit(self._ring.cursor)
         if self._link.reader.state == SegmentState.LIVE and self._link.is_writer_alive and self.are_orders_read:
             self._settle()
         if now >= self._next_sweep_mono_ns:
             self._next_sweep_mono_ns = now + SWEEP_NS
             self._tracker.sweep()
+
+    def _write_status(self, now: int) -> None:
+        self._reader_status.set(
+            events_cursor=self._ring.cursor,
+            market_cursor=self._market_ring.cursor,
+            events_laps=self.laps,
+            market_laps=self.feed.laps,
+            records_lost=self.lost + self.feed.lost,
+            updated_mono_ns=now,
+        )
+        self._reader_table.write(0, self._reader_status)
 
     def _settle(self) -> None:
         """The gateway is live and all its events are read: what the ring did not tell, the rows do."""

@@ -3,7 +3,7 @@
     tables    connector 1 | instruments, quotes, books, positions n | balances m | orders slots x orders_per_session
               ledger (3 x slots + 2) x n
     rings     events (orders, fills, command results) | market (what changed)
-    sessions  command queue and the strategy's own `book` table, n rows
+    sessions  command queue, and the strategy's own tables: `book`, n rows; `reader`, how far it has read
 
 `n` is the number of instruments the segment has room for. The ledger's groups are described in `engine/ledger.py`.
 """
@@ -37,7 +37,7 @@ def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
             slots=sizes.sessions,
             command_type=records.Command,
             queue_capacity=sizes.queue_capacity,
-            tables=(TableSpec("book", records.BookRow, n),),
+            tables=(TableSpec("book", records.BookRow, n), TableSpec("reader", records.ReaderStatus, 1)),
         ),
         abi_version=records.ABI_VERSION,
     )

@@ -70,6 +70,7 @@ class StrategyLoop:
         self._strategy: Strategy | None = None
         self._connectors: dict[str, RemoteConnector] = {}
         self._events: dict[str, StrategyEvents] = {}
+        self._lost: set[RemoteConnector] = set()
         self._timers = Timers()
         self._idle = IDLE_STRATEGIES[options.idle]()
         self._waited_on: list[RingReader] = []
@@ -124,6 +125,8 @@ class StrategyLoop:
                 self._end()
             finally:
                 self._release()
+        if isinstance(self._failure, SystemExit) and isinstance(self._failure.code, int):
+            return self._failure.code
         return 0 if self._failure is None else 1
 
     def _turn(self) -> None:
@@ -141,6 +144,7 @@ class StrategyLoop:
             try:
                 done += connector.poll()
             except (IpcError, ConnectorError) as error:
+                self._lost.add(connector)
                 self._fail(error)
             if self._failure is not None:
                 break
@@ -223,6 +227,9 @@ class StrategyLoop:
         """The first failure ends the strategy: it is logged, and nothing more is told."""
         if self._failure is not None or isinstance(error, _StopRequested):
             return
+        if isinstance(error, SystemExit) and not error.code:
+            self.stop("sys.exit()")
+            return
         self._failure = error
         for events in self._events.values():
             events.mute()
@@ -230,6 +237,8 @@ class StrategyLoop:
             connector.hold_books()
         if isinstance(error, KeyboardInterrupt):
             log.error("%s: interrupted", self.name)
+        elif isinstance(error, SystemExit):
+            log.error("%s: sys.exit(%s)", self.name, error.code)
         elif isinstance(error, IpcError):
             log.error("%s: %s: %s", self.name, type(error).__name__, error)
         else:
@@ -258,8 +267,10 @@ class StrategyLoop:
         while not is_done() and monotonic() < deadline:
             done = 0
             for connector in self._connectors.values():
-                with suppress(IpcError, ConnectorError):
+                try:
                     done += connector.poll()
+                except (IpcError, ConnectorError):
+                    self._lost.add(connector)
             if not done:
                 self._watch_new_readers()
                 self._idle.wait(0.02)
@@ -268,7 +279,7 @@ class StrategyLoop:
         return any(
             counts is None or counts(order.order_type, order.time_in_force)
             for connector in self._connectors.values()
-            if connector.is_gateway_alive
+            if connector.is_gateway_alive and connector not in self._lost
             for order in connector.get_open_orders()
             if order.state is not OrderState.UNKNOWN
         )

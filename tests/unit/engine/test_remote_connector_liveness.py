@@ -6,11 +6,20 @@ import threading
 import time
 
 import pytest
-from support.fake_gateway import wait_until
+from support.fake_gateway import SMALL, wait_until
 from support.polling import poll_until
 
-from latentspeed.connectors import ConnectorState, MarketDataListener, OrderParams, OrderRefused, OrderState, OrderType
+from latentspeed.connectors import (
+    ConnectorState,
+    MarketDataListener,
+    OrderParams,
+    OrderRefused,
+    OrderState,
+    OrderType,
+    TradeType,
+)
 from latentspeed.engine import order_block, remote_lifecycle
+from latentspeed.engine.records import OrderEvent, OrderEventKind, ReaderStatus
 from latentspeed.engine.refusals import GatewayNotReady, OrderIdsExhausted
 from latentspeed.ipc import ForkedSession, IpcError, SegmentRetired, SegmentState, SessionFenced
 
@@ -238,3 +247,76 @@ def test_threads_may_send_at_the_same_time_without_losing_an_order(answering_gat
     assert len(set(ids)) == 120
     assert remote.session_totals("BTC-USD").fill_count == 120
     assert remote.session_position("BTC-USD") == 0.04
+
+
+def test_it_says_how_far_it_has_read_and_what_it_has_lost(remote, gateway):
+    session = next(s for s in gateway.writer.sessions if s.incarnation == remote._session.incarnation)
+    status = ReaderStatus()
+
+    def is_told():
+        session.table("reader").read(0, status)
+        return status.market_laps == 1
+
+    remote.subscribe("BTC-USD")
+    for number in range(SMALL.market_ring + 10):
+        gateway.trade("BTC-USD", 60_000.0, 0.1, TradeType.SELL, number)
+    poll_until(remote, is_told)
+    assert status.generation == remote.session_generation
+    assert status.market_cursor == gateway.writer.ring("market").tail
+    assert status.events_cursor <= gateway.writer.ring("events").tail
+    assert status.records_lost >= 10
+    assert 0 < status.updated_mono_ns <= time.monotonic_ns()
+
+
+def test_an_interrupted_order_keeps_its_id_to_itself(remote, gateway):
+    """A KeyboardInterrupt right after the write: the order is known, and its id is never given to another."""
+    push = remote._session.writer.push_place
+
+    def interrupted():
+        push()
+        raise KeyboardInterrupt
+
+    remote._session.writer.push_place = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        remote.buy(LIMIT)
+    remote._session.writer.push_place = push
+    (written,) = remote.get_open_orders()
+    following = remote.buy(LIMIT)
+    assert following != written.client_order_id
+    for order_id in (written.client_order_id, following):
+        gateway.acknowledge(order_id)
+    poll_until(remote, lambda: all(order.state is OrderState.OPEN for order in remote.get_open_orders()))
+
+
+def test_an_order_made_beforehand_is_sent_only_while_its_id_is_the_next(remote, gateway):
+    first = remote.create_order(TradeType.BUY, LIMIT)
+    second = remote.create_order(TradeType.SELL, LIMIT)
+    assert first.client_order_id == second.client_order_id
+    remote.submit_order(second)
+    with pytest.raises((OrderRefused, ValueError)):
+        remote.submit_order(first)
+    assert remote.get_order(second.client_order_id) is second
+    third = remote.create_order(TradeType.BUY, LIMIT)
+    remote.buy(LIMIT)
+    with pytest.raises((OrderRefused, ValueError)):
+        remote.submit_order(third)
+    with pytest.raises(OrderRefused, match="itself"):
+        remote.create_order(TradeType.BUY, LIMIT, client_order_id="LS0000000100000001")
+    wait_until(lambda: len(gateway.orders) == 2, "the gateway did not read what was sent")
+
+
+def test_a_lap_noticed_while_waiting_for_a_result_is_settled_without_losing_a_fill(answering_gateway, attach):
+    gateway = answering_gateway
+    remote = attach(gateway)
+    order_id = remote.buy(LIMIT)
+    poll_until(remote, lambda: remote.get_order(order_id).state is OrderState.OPEN)
+    gateway.fill(order_id, 40, 600_000, "t1")
+    event = OrderEvent(client_order_id=1, event=OrderEventKind.UPDATED)
+    with gateway.lock:
+        for _ in range(SMALL.event_ring + 5):
+            gateway.writer.ring("events").publish(event)
+    heard = len(remote.recorder.events)
+    assert remote.set_leverage("BTC-USD", 5).result(5) == 5
+    assert len(remote.recorder.events) == heard, "no listener is called while a result is waited for"
+    poll_until(remote, lambda: remote.get_order(order_id).fill_count == 1)
+    assert remote.session_totals("BTC-USD").fill_count == 1

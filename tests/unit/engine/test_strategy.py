@@ -1,6 +1,7 @@
 """Strategy: its callbacks, its loop, its end."""
 
 import logging
+import sys
 import threading
 import time
 
@@ -359,3 +360,30 @@ def test_the_order_table_rows_are_those_that_the_gateway_computes(answering_gate
         wait_until(lambda i=id64: i in answering_gateway.orders, "never read")
         remote.poll()
         wait_until(lambda o=order_id: remote.poll() + 1 and not remote.get_order(o).is_active, "never filled")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("text", 1)])
+def test_sys_exit_in_a_callback_ends_it_with_that_code(answering_gateway, code, expected):
+    class Exiting(Base):
+        def begin(self):
+            self.every(0.001, lambda: sys.exit(code))
+
+    strategy = Exiting()
+    assert run_strategy(answering_gateway, strategy) == expected
+    assert strategy.heard == ["stop"]
+
+
+def test_a_strategy_may_have_timers_and_no_connector(answering_gateway):
+    class Alone(Strategy):
+        def on_start(self):
+            self.ticks = 0
+            self.every(0.005, self.tick)
+
+        def tick(self):
+            self.ticks += 1
+            if self.ticks == 3:
+                self.stop()
+
+    strategy = Alone()
+    assert run_strategy(answering_gateway, strategy) == 0
+    assert strategy.ticks == 3
