@@ -65,6 +65,8 @@ class ManagedChild:
         self.exit_code: int | None = None
         self.restarts = 0
         self.started_utc_ns: int | None = None
+        self.became_ready = False  # The present process, or the last one.
+        self.was_ever_ready = False
         self._log = child_log
         self._policy = RestartPolicy(limits)
         self._selector = selector
@@ -96,6 +98,7 @@ class ManagedChild:
         """Starts the process, with its secret and its ready pipe where it has them."""
         plan = self.plan
         self._log.begin()
+        self.became_ready = False
         self._started_s = time.monotonic()
         self.started_utc_ns = time.time_ns()
         try:
@@ -177,6 +180,8 @@ class ManagedChild:
     def _enter(self, state: ChildState, deadline_s: float | None = None) -> None:
         self.state = state
         self._deadline_s = None if deadline_s is None else time.monotonic() + deadline_s
+        if state is ChildState.RUNNING:
+            self.became_ready = self.was_ever_ready = True
         if state is not ChildState.STARTING:
             self.plan.readiness.close()
 

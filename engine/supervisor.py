@@ -102,6 +102,7 @@ class Supervisor:
         self._finished = False
         self._signals: list[int] = []
         self._segments = SegmentKeeper()
+        self._found: set[str] = set()  # Segments that an earlier run has left.
         self._started_utc_ns = 0
         self._waiting_since_s = 0.0
         self._written: EngineRuntime | None = None
@@ -124,6 +125,8 @@ class Supervisor:
             for number in STOP_SIGNALS
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
+        names = [self.config.segment_name(connector) for connector in self.config.connectors]
+        self._found = {name for name in names if self._segments.exists(name)}
         log.info("engine %s starts, supervisor pid %d", self.config.engine.name, os.getpid())
         return self
 
@@ -264,22 +267,26 @@ class Supervisor:
         log.info("engine %s has stopped", self.config.engine.name)
 
     def _remove_segments(self) -> None:
-        """Removes each segment whose gateway ended in order; one that did not has left orders to settle in it."""
+        """Removes each segment with nothing to settle in it: its gateway was live and ended in order, or never was."""
         self._segments.release()
         for child in self._stages[1]:
             name = self.config.segment_name(child.plan.name)
             if child.started_utc_ns is None:
                 continue
-            if child.state is ChildState.ENDED and child.exit_code == 0:
+            in_order = child.became_ready and child.state is ChildState.ENDED and child.exit_code == 0
+            if in_order or not (child.was_ever_ready or name in self._found):
                 self._segments.remove(name)
                 continue
-            self.exit_code = max(self.exit_code, FAILURE)
-            ending = "was not running" if child.exit_code is None else f"ended with {describe_exit(child.exit_code)}"
+            if child.was_ever_ready:
+                self.exit_code = max(self.exit_code, FAILURE)
             if self._segments.exists(name):
                 log.error(
-                    "%s %s: its orders may be open, and segment %s is kept for the next start to settle them "
-                    "(`latentspeed clean` removes it)", child, ending, name,
-                )  # fmt: skip
+                    "%s %s: orders may be open, and segment %s is kept for the next start to settle them (`latentspeed "
+                    "clean` removes it)",
+                    child,
+                    f"ended with {describe_exit(child.exit_code or 0)}" if child.became_ready else "was not live again",
+                    name,
+                )
 
     def _describe(self) -> None:
         """Writes engine.json when something has changed."""

@@ -29,6 +29,8 @@ import numpy as np
 from latentspeed.ipc import SegmentLayout, SegmentState, SegmentWriter, TableSpec, make_record_type
 record = make_record_type("Value", np.dtype([("value", "f8")]))
 writer = SegmentWriter.open(sys.argv[1], SegmentLayout(tables=(TableSpec("values", record, 4),)))
+if sys.argv[2] == "crash":
+    sys.exit("crashed while recovering")
 writer.set_state(SegmentState.LIVE)
 writer.beat()
 def stop(number, frame):
@@ -51,7 +53,7 @@ def name():
 
 @pytest.fixture
 def start(tmp_path: Path, name: str):
-    def make(exit_code: int = 0) -> Supervisor:
+    def make(exit_code: object = 0) -> Supervisor:
         path = tmp_path / "desk.toml"
         path.write_text(
             f'[engine]\nname = "{name}"\nstate_dir = "state"\n'
@@ -63,7 +65,7 @@ def start(tmp_path: Path, name: str):
             command=lambda config, connector: [
                 sys.executable, "-P", "-c", GATEWAY, config.segment_name(connector), str(exit_code),
             ],
-            limits=RestartLimits(first_delay_s=0.01),
+            limits=RestartLimits(first_delay_s=0.01, failures=3),
         )  # fmt: skip
 
     return make
@@ -93,12 +95,42 @@ def test_the_segment_of_a_gateway_that_fails_to_stop_in_order_is_kept_for_the_ne
     with start(exit_code=3) as supervisor:
         run_until_live(supervisor)
     assert supervisor.exit_code == 1
-    assert f"gateway hl ended with exit code 3: its orders may be open, and segment {name}.hl is kept" in caplog.text
+    assert f"gateway hl ended with exit code 3: orders may be open, and segment {name}.hl is kept" in caplog.text
     assert read_segment(f"{name}.hl").gateway_pid is None
     with start() as again:
         run_until_live(again)
         assert read_segment(f"{name}.hl").epoch == 2
     assert not segment_exists(f"{name}.hl")
+
+
+def test_a_gateway_that_was_never_live_leaves_no_segment_of_its_own_and_does_not_touch_an_earlier_one(start, name):
+    def give_up() -> int:
+        deadline = time.monotonic() + DEADLINE_S
+        with start("crash") as supervisor:
+            while supervisor.poll(0.05):
+                assert time.monotonic() < deadline
+        return supervisor.exit_code
+
+    assert give_up() == 1
+    assert not segment_exists(f"{name}.hl")
+    with start(exit_code=3) as supervisor:
+        run_until_live(supervisor)
+    assert give_up() == 1
+    assert read_segment(f"{name}.hl").epoch == 1 + 3, "what the first one left is still to be settled"
+
+
+def test_a_gateway_that_is_stopped_while_it_recovers_keeps_what_is_to_be_settled(start, name, caplog):
+    with start() as supervisor:
+        gateway = supervisor.children["hl"]
+        os.kill(run_until_live(supervisor), signal.SIGKILL)
+        deadline = time.monotonic() + DEADLINE_S
+        while gateway.restarts == 0 or gateway.pid is None:
+            assert supervisor.poll(0.05)
+            assert time.monotonic() < deadline
+        assert not gateway.became_ready
+    assert supervisor.exit_code == 1
+    assert f"gateway hl was not live again: orders may be open, and segment {name}.hl is kept" in caplog.text
+    assert segment_exists(f"{name}.hl")
 
 
 def test_a_restarted_gateway_takes_the_segment_over(start, name):
@@ -124,6 +156,13 @@ def test_clean_leaves_a_segment_between_two_gateways_because_its_supervisor_live
         run_until_live(supervisor, restarts=1)
 
 
+def status(*options: str) -> str:
+    """What `status` prints, in a process of its own: it looks at every segment of this machine."""
+    program = "from latentspeed.tools.cli import main; main()"
+    command = [sys.executable, "-P", "-c", program, "status", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def test_what_a_killed_engine_left_is_shown_and_cleaned(name, capsys, tmp_path):
     environment = {**os.environ, "LATENTSPEED_READY_FD": "1"}
     command = [sys.executable, "-P", "-c", GATEWAY, f"{name}.hl", "0"]
@@ -132,12 +171,11 @@ def test_what_a_killed_engine_left_is_shown_and_cleaned(name, capsys, tmp_path):
             assert gateway.stdout.readline()
         finally:
             gateway.kill()
-    assert run_command_line(["status", "--state-dir", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
+    shown = status("--state-dir", str(tmp_path))
     assert re.search(rf"{name}\.hl +LIVE, gateway dead +- ", shown)
     assert "`latentspeed clean` removes it" in shown
-    assert run_command_line(["status", "--json", "--state-dir", str(tmp_path)]) == 0
-    (segment,) = [one for one in json.loads(capsys.readouterr().out)["segments"] if one["name"] == f"{name}.hl"]
+    told = json.loads(status("--json", "--state-dir", str(tmp_path)))
+    (segment,) = [one for one in told["segments"] if one["name"] == f"{name}.hl"]
     assert (segment["gateway_pid"], segment["supervised"], segment["error"]) == (None, False, None)
     assert run_command_line(["clean", "--dry-run", "--json", f"{name}.hl"]) == 0
     assert [one["removed"] for one in json.loads(capsys.readouterr().out)] == [False]
