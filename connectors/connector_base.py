@@ -366,7 +366,7 @@ class ConnectorBase(ABC):
             raise OrderRefused("client_order_id", client_order_id, "the id is taken; an id is used once")
 
     def _set_trading_rules(self, rules: Iterable[TradingRule] | Mapping[str, TradingRule]) -> None:
-        """Replaces all rules; listeners hear of what is new or changed, and orders keep the rule they were made with."""
+        """Replaces all rules; listeners hear of what is new or changed, orders keep the rule they were made with."""
         self._market.set_rules(rules.values() if isinstance(rules, Mapping) else rules)
 
     def _set_connection_state(self, state: ConnectorState) -> None:

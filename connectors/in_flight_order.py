@@ -336,7 +336,7 @@ class InFlightOrder:
         return self.fee_units / FEE_SCALE
 
     def get_exchange_order_id(self) -> Pending[str]:
-        """The venue's id, once it is known: `await` it or call `.result(timeout_s)`.
+        """The venue's id, once it is known: `await` it, or call `.result(timeout_s)` outside the connector's loop.
 
         Fails with OrderEnded when the order ends without one.
         """
@@ -360,9 +360,8 @@ class InFlightOrder:
             if self.exchange_order_id is not None:
                 waiter.set_result(self.exchange_order_id)
             else:
-                waiter.set_exception(
-                    OrderEnded(f"{self.client_order_id} ended {self.state.name} without an exchange order id")
-                )
+                ended = f"{self.client_order_id} ended {self.state.name} without an exchange order id"
+                waiter.set_exception(OrderEnded(ended))
 
     def add_exchange_id(self, exchange_order_id: str) -> bool:
         """Records one of the venue's ids; True when it is new.
