@@ -190,6 +190,8 @@ def test_an_attached_strategy_is_shown_with_its_queue_orders_and_own_fills(engin
             session.queue.push(records.Command(kind=1))
         session.beat()
         session.table("book").write(1, records.BookRow(fill_count=4, generation=session.generation))
+        progress = {"events_cursor": 2, "market_laps": 1, "records_lost": 9, "updated_mono_ns": time.monotonic_ns()}
+        session.table("reader").write(0, records.ReaderStatus(generation=session.generation, **progress))
         session.table("book").write(2, records.BookRow(fill_count=9, generation=session.generation + 1))
         (shown,) = only_segment(engine).sessions
     finally:
@@ -198,6 +200,18 @@ def test_an_attached_strategy_is_shown_with_its_queue_orders_and_own_fills(engin
     assert (shown.queue_depth, shown.queue_capacity, shown.commands) == (3, 16, 3)
     assert (shown.live_orders, shown.fills, shown.is_alive) == (2, 4, True)
     assert 0 <= shown.heartbeat_age_s < DEADLINE_S
+    reading = shown.reading
+    assert (reading.events_behind, reading.events_laps, reading.market_laps, reading.records_lost) == (2, 0, 1, 9)
+    assert 0 <= reading.age_s < DEADLINE_S
+
+
+def test_a_strategy_that_has_not_said_how_far_it_has_read_is_shown_without(engine, writer):
+    session = claim(writer, "maker")
+    try:
+        (shown,) = only_segment(engine).sessions
+    finally:
+        session.close()
+    assert shown.reading is None
 
 
 def test_a_strategy_that_is_gone_and_not_yet_settled_is_shown_as_gone(engine, writer):

@@ -41,6 +41,15 @@ def _samples(segment: SegmentSnapshot) -> Iterator[Sample]:
         yield "session_live_orders", labels, session.live_orders
         yield "session_commands_total", labels, session.commands
         yield "session_fills_total", labels, session.fills
+        if session.reading is not None:
+            reading = session.reading
+            for name, behind, laps in (
+                ("events", reading.events_behind, reading.events_laps),
+                ("market", reading.market_behind, reading.market_laps),
+            ):
+                yield "session_records_behind", {**labels, "ring": name}, behind
+                yield "session_laps_total", {**labels, "ring": name}, laps
+            yield "session_records_lost_total", labels, reading.records_lost
     for state, count in segment.order_counts.items():
         yield "orders", {"state": state}, count
     for position in segment.positions:

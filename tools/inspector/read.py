@@ -6,6 +6,7 @@ attached anew. A dead gateway's segment is read like a live one and shown as dea
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -15,13 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from latentspeed.engine.records import OrderEventKind
-from latentspeed.ipc import CellBusy, IpcError, Lapped, SegmentReader, SegmentState, SessionState, segment_names
+from latentspeed.ipc import (
+    CellBusy,
+    IpcError,
+    Lapped,
+    SegmentReader,
+    SegmentState,
+    SessionInfo,
+    SessionState,
+    segment_names,
+)
 from latentspeed.tools.inspector import rows
 from latentspeed.tools.inspector.snapshot import (
     BookStatus,
     ConnectorStatus,
     ErrorStatus,
     GatewayStatus,
+    ReadingStatus,
     RingStatus,
     SegmentSnapshot,
     SessionStatus,
@@ -219,18 +230,32 @@ class SegmentInspector:
                 commands=(session.head - session.base + depth) % WORD,
                 heartbeat_age_s=age_of(reader.session_heartbeat_mono_ns(session.slot)),
                 live_orders=live_orders[session.slot],
-                fills=self._own_fills(session.slot, session.generation),
+                fills=int(self._written_by(session, "book")["fill_count"].sum()),
+                reading=self._reading(session, age_of),
             )
 
-    def _own_fills(self, slot: int, generation: int) -> int:
-        """The fills that a strategy has committed in its own book; 0 where it does not let itself be read."""
-        table = self._reader.session_table(slot, "book")
-        out = np.zeros(len(table), table.record_type.dtype)
-        try:
+    def _reading(self, session: SessionInfo, age_of: rows.AgeOf) -> ReadingStatus | None:
+        found = self._written_by(session, "reader")
+        if not len(found):
+            return None
+        row = found[0]
+        return ReadingStatus(
+            events_behind=max(0, self._reader.ring("events").tail - int(row["events_cursor"])),
+            market_behind=max(0, self._reader.ring("market").tail - int(row["market_cursor"])),
+            events_laps=int(row["events_laps"]),
+            market_laps=int(row["market_laps"]),
+            records_lost=int(row["records_lost"]),
+            age_s=age_of(row["updated_mono_ns"]),
+        )
+
+    def _written_by(self, session: SessionInfo, name: str) -> Rows:
+        """The rows of a strategy's own table that are of this session; none where it does not let itself be read."""
+        table = self._reader.session_table(session.slot, name)
+        out: Rows = np.zeros(len(table), table.record_type.dtype)
+        with contextlib.suppress(CellBusy):
             table.read_many(out)
-        except CellBusy:
-            return 0
-        return int(out["fill_count"][out["generation"] == generation].sum())
+        of_session: Rows = out[out["generation"] == session.generation]
+        return of_session
 
     def _rings(self) -> Iterator[RingStatus]:
         """Each ring's tail, and its rate since the snapshot before."""

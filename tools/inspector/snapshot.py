@@ -58,6 +58,18 @@ class ConnectorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingStatus:
+    """How far a strategy has read, by its own word: records not yet read, and what it was too slow for."""
+
+    events_behind: int
+    market_behind: int
+    events_laps: int
+    market_laps: int
+    records_lost: int
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStatus:
     """One attached strategy. `is_alive` is proved by its kernel lock; the queue is commands not yet read."""
 
@@ -78,6 +90,8 @@ class SessionStatus:
     live_orders: int
     fills: int
     """Fills that the strategy itself has committed in its own book."""
+    reading: ReadingStatus | None
+    """None before the strategy has said anything."""
 
 
 @dataclass(frozen=True, slots=True)

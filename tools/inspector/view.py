@@ -13,6 +13,7 @@ from latentspeed.tools.inspector.snapshot import (
     ErrorStatus,
     GatewayStatus,
     OrderStatus,
+    ReadingStatus,
     RingStatus,
     SegmentSnapshot,
     SessionStatus,
@@ -81,9 +82,8 @@ def _process(gateway: GatewayStatus) -> str:
 
 
 def _sessions(sessions: Iterable[SessionStatus]) -> Table:
-    table = _table(
-        "sessions", "slot", "name", "pid", "tag", "state", "generation", "queue", "heartbeat", "live orders", "fills"
-    )
+    columns = ("slot", "name", "pid", "tag", "state", "generation", "queue", "behind", "laps", "heartbeat")
+    table = _table("sessions", *columns, "live orders", "fills")
     for session in sessions:
         _add(
             table,
@@ -97,11 +97,21 @@ def _sessions(sessions: Iterable[SessionStatus]) -> Table:
             ),
             str(session.generation),
             f"{session.queue_depth}/{session.queue_capacity}",
+            *_reading(session.reading),
             age(session.heartbeat_age_s),
             str(session.live_orders),
             str(session.fills),
         )
     return table
+
+
+def _reading(reading: ReadingStatus | None) -> tuple[str, str | Text]:
+    """Records that a strategy has not read yet (events + market), and how often it was lapped."""
+    if reading is None:
+        return "", ""
+    laps = reading.events_laps + reading.market_laps
+    shown = f"{laps} ({reading.records_lost} records lost)" if laps else "0"
+    return f"{reading.events_behind}+{reading.market_behind}", Text(shown, style="red" if laps else "")
 
 
 def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:

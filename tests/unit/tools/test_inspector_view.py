@@ -22,6 +22,7 @@ from latentspeed.tools.inspector.snapshot import (
     OrderStatus,
     PositionStatus,
     QuoteStatus,
+    ReadingStatus,
     RingStatus,
     SegmentSnapshot,
     SessionStatus,
@@ -44,6 +45,7 @@ def order(**changes) -> OrderStatus:
 
 
 def segment(**changes) -> SegmentSnapshot:
+    reading = ReadingStatus(6, 7, 0, 2, 80, 0.1)
     summary = LatencySummary(9, 10.0, 20.0, 30.0, 40.0)
     values = {
         "name": "desk.hyperliquid",
@@ -51,8 +53,8 @@ def segment(**changes) -> SegmentSnapshot:
         "gateway": GatewayStatus("live", 41, True, "LIVE", 3, 0.05, 900),
         "connector": ConnectorStatus("hyperliquid", "local", "0xabc", "LIVE", True, 4, 1, 2, 0.1, 1_700_000_000),
         "sessions": (
-            SessionStatus(0, "maker", 42, 1, "ACTIVE", True, 7, 8, True, 3, 1024, 99, 0.2, 1, 5),
-            SessionStatus(1, "taker", 43, 2, "ACTIVE", False, 9, 10, True, 0, 1024, 12, None, 0, 0),
+            SessionStatus(0, "maker", 42, 1, "ACTIVE", True, 7, 8, True, 3, 1024, 99, 0.2, 1, 5, reading),
+            SessionStatus(1, "taker", 43, 2, "ACTIVE", False, 9, 10, True, 0, 1024, 12, None, 0, 0, None),
         ),
         "orders": (order(),),
         "order_counts": {"PARTIALLY_FILLED": 1, "FILLED": 2},
@@ -78,7 +80,8 @@ def shown(snapshot: Snapshot, **options) -> str:
 def test_every_part_of_a_segment_is_shown():
     text = shown(Snapshot(1, (segment(),)))
     for expected in (
-        "desk.hyperliquid", "gateway live", "pid 41", "epoch 3", "maker", "3/1024", "LS0badc0de00000001", "60000.5",
+        "desk.hyperliquid", "gateway live", "pid 41", "epoch 3", "maker", "3/1024", "6+7", "2 (80 records lost)",
+        "LS0badc0de00000001", "60000.5",
         "0.001/0.003", "PARTIALLY_FILLED", "-0.25", "20x CROSS", "USDC", "1000.5", "0.001250%", "written_to_read",
         "40.0", "TOTAL", "ring events at 1,234 (12/s)", "places 17", "session_revoked", "impossible cursor",
     ):  # fmt: skip
