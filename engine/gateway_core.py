@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
+from latentspeed.connectors.client_order_id import split
 from latentspeed.engine.commands import CommandProcessor
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import LedgerKeeper
@@ -22,6 +23,7 @@ from latentspeed.engine.records import Connector
 from latentspeed.engine.recovery import Recovery
 from latentspeed.engine.sessions import SessionManager
 from latentspeed.engine.stages import StageClock
+from latentspeed.ipc import SessionState
 
 if TYPE_CHECKING:
     from latentspeed.connectors import PerpetualDerivativeBase
@@ -66,6 +68,7 @@ class GatewayCore(ErrorEventListener):
             StageClock(writer),
             self._save_book_cursor,
             on_failure,
+            self._generation_of,
             writer.epoch,
         )
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)
@@ -139,6 +142,14 @@ class GatewayCore(ErrorEventListener):
         if error.code == "cancel_rejected" and error.client_order_id:
             self.publisher.publish_cancel_refused(error.client_order_id, error.message)
         self._writer.error_log.record(error.code, error.message)
+
+    def _generation_of(self, client_order_id: int) -> int:
+        slot = self.rows.slot_of(client_order_id)
+        if slot < 0:
+            return 0
+        session = self._writer.sessions[slot]
+        is_live = session.state == SessionState.ACTIVE and session.incarnation == split(client_order_id)[0]
+        return session.generation if is_live else 0
 
     def _save_book_cursor(self, cursor: int) -> None:
         self._row.book_cursor = cursor

@@ -41,7 +41,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
 
     Parameters: `rows` the order table; `ring` the event ring; `keeper` the gateway's books; `instruments` the numbers
     of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come;
-    `on_failure` ends a process that cannot publish; `epoch` is the writer's, which every row carries.
+    `on_failure` ends a process that cannot publish; `generation_of` is that of the live session that made an id, or 0;
+    `epoch` is the writer's, which every row carries.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         stages: StageClock,
         save_book_cursor: Callable[[int], None],
         on_failure: Callable[[Exception], None],
+        generation_of: Callable[[int], int],
         epoch: int,
     ) -> None:
         self._rows = rows
@@ -62,6 +64,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._stages = stages
         self._save_book_cursor = save_book_cursor
         self._on_failure = on_failure
+        self._generation_of = generation_of
         self._epoch = epoch
         self._row = Order()
         self._event = OrderEvent()
@@ -230,7 +233,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         return self._ring.publish(event)
 
     def _foreign_context(self, order: InFlightOrder) -> OrderContext:
-        """The context of an order of this engine whose session and row are of an earlier segment."""
+        """The context of an order whose row another has taken since, or that an earlier segment's session placed."""
         row = self._rows.row_of(order.id64)
         if row >= 0 and self._rows.occupant(row) not in (0, order.id64):
             row = -1
@@ -238,7 +241,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             client_order_id=order.id64,
             slot=self._rows.slot_of(order.id64),
             row=row,
-            generation=0,
+            generation=self._generation_of(order.id64),
             instrument=self._instruments.number(order.trading_pair),
         )
         if row >= 0:

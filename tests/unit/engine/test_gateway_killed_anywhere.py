@@ -115,11 +115,11 @@ class Desk:
             if index >= self.session.queue.head and row.client_order_id != id64:
                 self.stale.add(id64)
 
-    def place(self, lots):
+    def place(self, lots, counter=None):
         """The strategy writes a place; whether and when a gateway reads it is another matter."""
         if len(self.placed) >= SIZES.orders_per_session - 2:
             return
-        id64 = join(self.session.incarnation, self.session.slot, len(self.placed) + 1)
+        id64 = join(self.session.incarnation, self.session.slot, counter or len(self.placed) + 1)
         self.placed.append(id64)
         self.command.clear()
         self.command.set(
@@ -313,5 +313,27 @@ def test_a_place_read_after_its_expiry_is_never_sent(age_s):
         row = Order()
         desk.writer.table("orders").read(desk.core.rows.row_of(desk.placed[1]), row)
         assert (OrderState(row.state), row.reason) == (OrderState.EXPIRED, "never_sent")
+    finally:
+        desk.close()
+
+
+def test_a_late_fill_of_an_order_whose_row_was_taken_is_still_its_sessions():
+    desk = Desk()
+    try:
+        desk.place(3)
+        desk.cancel(0)
+        desk.place(2, counter=1 + SIZES.orders_per_session)
+        desk.drain()
+        first, second = desk.placed
+        assert desk.core.rows.row_of(first) == desk.core.rows.row_of(second)
+        cancelled = desk.venue.orders[format_client_order_id(first)]
+        cancelled.is_cancelled = False
+        desk.fill(0, 4)
+        totals = desk.core.keeper.totals(LedgerGroup.SESSION, desk.session.slot, 0)
+        assert (totals.fill_count, totals.bought_lots) == (1, 40)
+        assert desk.core.keeper.totals(LedgerGroup.ORPHANED, desk.session.slot, 0).is_empty
+        row = Order()
+        desk.writer.table("orders").read(desk.core.rows.row_of(second), row)
+        assert (row.client_order_id, row.fill_count) == (second, 0)
     finally:
         desk.close()
