@@ -7,6 +7,7 @@ is written unless every check has passed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,13 @@ from latentspeed.connectors.errors import OrderRefused, VenueRejected
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode
-from latentspeed.engine.records import Command, CommandKind, OrderEvent
+from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind, OrderEvent
 
 if TYPE_CHECKING:
     from latentspeed.ipc import ClientSession
 
 PLACE_LIFETIME_NS = 2_000_000_000
 EXTRA_PARAMS_BYTES = 96
-KEEP_MARGIN_MODE = 255
 
 
 class CommandWriter:
@@ -151,13 +151,20 @@ class CommandWriter:
         self._queue.push(command, is_cancel=kind is CommandKind.CANCEL)
 
 
-def check_extra_params(order_extra: object) -> None:
-    """Raises OrderRefused where extra_params do not fit a command as JSON text."""
-    if not order_extra:
+def check_extra_params(params: Mapping[str, object] | None, known_keys: frozenset[str] | None) -> None:
+    """Raises OrderRefused for a key that the gateway's connector does not know, and for what does not fit as JSON text.
+
+    `known_keys` is None where the gateway has not said which there are; then it refuses, with the reason.
+    """
+    if not params:
         return
+    for key, value in params.items():
+        if known_keys is not None and key not in known_keys:
+            known = ", ".join(sorted(known_keys)) or "none"
+            raise OrderRefused(f"extra_params[{key!r}]", value, f"keys that this connector knows: {known}")
     try:
-        text = orjson.dumps(order_extra)
+        text = orjson.dumps(params)
     except TypeError as error:
-        raise OrderRefused("extra_params", order_extra, f"it must be JSON: {error}") from None
+        raise OrderRefused("extra_params", params, f"it must be JSON: {error}") from None
     if len(text) > EXTRA_PARAMS_BYTES:
-        raise OrderRefused("extra_params", order_extra, f"at most {EXTRA_PARAMS_BYTES} bytes of JSON, not {len(text)}")
+        raise OrderRefused("extra_params", params, f"at most {EXTRA_PARAMS_BYTES} bytes of JSON, not {len(text)}")

@@ -202,6 +202,12 @@ class GatewayLink:
         row = self.connector_row()
         return row is not None and bool(row.is_ready)
 
+    @property
+    def extra_param_keys(self) -> frozenset[str] | None:
+        """The keys of extra_params that the gateway's connector takes; None where it has not said."""
+        row = self.connector_row()
+        return frozenset(filter(None, row.extra_param_keys.split(","))) if row is not None else None
+
     def connector_row(self) -> Connector | None:
         """The gateway's row, reused; None before it was ever written."""
         if self._reader is None or not self._reader.table("connector").read(0, self._row):

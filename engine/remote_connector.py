@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _AnyKey(frozenset[str]):
-    """The keys of extra_params are the venue connector's to know: its gateway refuses a wrong one, with the reason."""
+    """Lets every key of extra_params pass: which there are is the gateway's to say, see `_check_extra_params`."""
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str)
@@ -82,8 +82,9 @@ class RemoteConnector(RemoteLifecycle):
         """Cancels the given orders, or with None every order of this session, by one word that never fills a queue."""
         if client_order_ids is not None:
             return super().cancel_all(client_order_ids)
-        self._link.check()
-        self._link.session.request_cancel_all()
+        with self._lock:
+            self._link.check()
+            self._link.session.request_cancel_all()
         return len(self._tracker.active_orders)
 
     def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
@@ -142,7 +143,8 @@ class RemoteConnector(RemoteLifecycle):
         self._link.check_can_place()
 
     def _check_extra_params(self, params: OrderParams) -> None:
-        check_extra_params(params.extra_params)
+        if params.extra_params:
+            check_extra_params(params.extra_params, self._link.extra_param_keys)
 
     def _check_new_id(self, client_order_id: str) -> None:
         raise OrderRefused("client_order_id", client_order_id, "a session gives out its ids itself: leave it out")

@@ -269,7 +269,8 @@ class RemoteLifecycle(RemoteMarketData):
         """Take a new session, with new ids, at a moment without orders."""
         with self._lock:
             session = self._session
-            if session is None or self._tracker.active_orders or not session.is_idle:
+            is_quiet = session is not None and session.is_idle and not self._tracker.active_orders
+            if session is None or not is_quiet or not self._link.is_taking_orders:
                 return
             log.info("%s: %d order ids used; taking a new session", self._link.segment, session.block.used)
             self._end_session(VenueUnreachable("the session was renewed before its gateway answered"))

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 WATCH_NS = 100_000_000
 SWEEP_NS = 1_000_000_000
 CANCEL_RETRY_NS = 1_000_000_000
+# What a gateway answers to a cancel that came too late: no failure, the order's own end is on its way.
+ALREADY_FINISHED = "already_finished"
 
 
 class RemoteSession:
@@ -245,6 +247,8 @@ class RemoteSession:
         if order is not None and order.is_active:
             order.cancel_in_flight = False
             self.reports.suspect(event.client_order_id)
+            if event.reason != ALREADY_FINISHED:
+                self._tracker.process_cancel_failed(order.client_order_id, event.reason)
 
     def _place_refused(self, event: OrderEvent) -> None:
         order = self.reports.order(event.client_order_id)

@@ -183,12 +183,16 @@ class StrategyLoop:
             timeout_s=min(ATTACH_SLICE_S, options.start_timeout_s),
         )
         deadline = monotonic() + options.start_timeout_s
-        self._retry_until(deadline, lambda: connector.connect().result(), (GatewayDown, SegmentNotFound))
-        self._connectors[name] = connector
+        try:
+            self._retry_until(deadline, lambda: connector.connect().result(), (GatewayDown, SegmentNotFound))
+            self._retry_until(deadline, lambda: connector.wait_live(ATTACH_SLICE_S), (GatewayNotReady,))
+        except BaseException:
+            connector.disconnect()
+            raise
         assert self._strategy is not None
-        events = self._events[name] = StrategyEvents(self._strategy, connector, self._fail)
-        self._retry_until(deadline, lambda: connector.wait_live(ATTACH_SLICE_S), (GatewayNotReady,))
+        events = StrategyEvents(self._strategy, connector, self._fail)
         events.attach()
+        self._connectors[name], self._events[name] = connector, events
         return connector
 
     def _retry_until(self, deadline: float, call: Callable[[], object], errors: tuple[type[Exception], ...]) -> None:

@@ -454,6 +454,7 @@ class FakeGateway:
             state=state,
             is_ready=state is ConnectorState.LIVE if is_ready is None else is_ready,
             instrument_count=len(RULES),
+            extra_param_keys="grouping,note",
         )
         with self.lock:
             self.writer.table("connector").write(0, record)

@@ -23,7 +23,7 @@ from latentspeed.connectors import (
     TradeType,
     VenueRejected,
 )
-from latentspeed.engine.records import CommandKind
+from latentspeed.engine.records import CommandKind, OrderEventKind
 from latentspeed.engine.refusals import GatewayNotReady, OrderBlockFull
 from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.ipc import CommandQueueFull, GatewayDown, SegmentNotFound, SegmentState
@@ -135,6 +135,7 @@ def test_without_a_gateway_connecting_fails_after_its_deadline(gateway):
         (limit(leverage=51), "leverage"),
         (limit(extra_params={"note": "x" * 100}), "extra_params"),
         (limit(extra_params={"note": object()}), "extra_params"),
+        (limit(extra_params={"colour": "red"}), "grouping, note"),
     ],
 )
 def test_an_order_that_breaks_a_rule_is_refused_before_anything_is_written(remote, gateway, params, field):
@@ -297,6 +298,25 @@ def test_a_cancel_that_the_gateway_refused_can_be_repeated(remote, gateway):
     poll_until(remote, lambda: not order.cancel_in_flight)
     remote.cancel(order_id)
     wait_until(lambda: len(gateway.of_kind(CommandKind.CANCEL)) == 2, "the second cancel was never read")
+
+
+def test_a_cancel_that_the_venue_refuses_is_an_error_event_with_its_reason(remote, gateway):
+    errors = []
+    remote.set_error_event_listener(type("E", (), {"on_error": lambda self, error: errors.append(error)})())
+    order_id = remote.buy(limit())
+    gateway.acknowledge(order_id)
+    remote.cancel(order_id)
+    wait_until(lambda: gateway.of_kind(CommandKind.CANCEL), "the cancel was never read")
+    gateway.result(gateway.of_kind(CommandKind.CANCEL)[0])
+    order = gateway.order(order_id)
+    gateway.publish(order, OrderEventKind.UPDATED, state=OrderState.PENDING_CANCEL, cancel_requested=True)
+    gateway.result(gateway.of_kind(CommandKind.CANCEL)[0], ok=False, reason="Order was never placed")
+    poll_until(remote, lambda: errors)
+    assert (errors[0].code, errors[0].client_order_id) == ("cancel_rejected", order_id)
+    assert "never placed" in errors[0].message
+    assert not remote.get_order(order_id).cancel_in_flight
+    gateway.publish(order, OrderEventKind.UPDATED, state=OrderState.OPEN, cancel_requested=False)
+    poll_until(remote, lambda: remote.get_order(order_id).state is OrderState.OPEN)
 
 
 def test_cancel_all_is_one_word_for_all_orders(answering_gateway, attach):

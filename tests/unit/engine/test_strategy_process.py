@@ -172,6 +172,20 @@ def test_the_quoter_runs_as_it_stands_beside_a_running_engine(start):
         assert process.wait(10) == 0, lines
 
 
+def test_a_plain_script_that_just_ends_leaves_nothing_behind(answering_gateway, start):
+    script = f"""
+from latentspeed import OrderParams, RemoteConnector
+
+connector = RemoteConnector("{answering_gateway.engine}", "hyperliquid")
+connector.connect().result(10)
+order = connector.get_order(connector.buy(OrderParams("BTC-USD", 0.001, 60000.0)))
+print(order.get_exchange_order_id().result(10))
+"""
+    code, output = end(start(script), 20)
+    assert (code, output.strip().isdigit()) == (0, True), output
+    wait_until(lambda: answering_gateway.deaths, "the session was not given up")
+
+
 def test_the_engine_that_runs_alone_is_found(answering_gateway):
     if len({name.rpartition(".")[0] for name in _names()}) == 1:
         assert the_running_engine() == answering_gateway.engine
