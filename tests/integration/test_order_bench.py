@@ -21,6 +21,7 @@ def test_no_order_of_a_short_load_is_lost_and_all_three_count_the_same_fills(tmp
     assert report["fills"]["venue"] == report["fills"]["gateway"] == report["fills"]["strategy"] >= orders["filled"] > 0
     assert set(report["stages"]) == {name for name, _, _ in STAGES}
     assert all(summary["count"] == 200 for summary in report["stages"].values())
+    assert report["gateway_errors"] == {}
     assert report["allocations"]["call_peak_bytes"] > 0
     assert "0 lost" in out
 

@@ -58,6 +58,8 @@ def show(report: OrderBenchReport, console: Console) -> None:
         f"{_figure(allocations.call_peak_bytes)} bytes at its peak",
         soft_wrap=True,
     )
+    for error, count in report.gateway_errors.items():
+        console.print(f"gateway error, {count} times: {error}", style="red", soft_wrap=True)
     for identifier, why in report.lost.items():
         console.print(f"lost {identifier}: {why}", style="red", soft_wrap=True)
 

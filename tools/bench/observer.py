@@ -65,6 +65,10 @@ class EventLog:
         since = [blocks for taken_mono_ns, blocks in self._blocks if taken_mono_ns >= since_mono_ns]
         return since[-1] - since[0] if since else None
 
+    def errors(self) -> dict[str, int]:
+        """The gateway's distinct errors so far, and how often each happened."""
+        return {f"{error.code}: {error.text}": error.count for error in self._segment.errors()}
+
     def close(self) -> None:
         """Detach; what was read stays."""
         self._segment.close()

@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from eth_account import Account
 
 from latentspeed.connectors import OrderState, format_client_order_id
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
@@ -31,6 +30,7 @@ from latentspeed.ipc import IpcError
 from latentspeed.tools.bench.observer import BenchFailed, CostMeter, EventLog, GatewayAccount, ProcessCost
 from latentspeed.tools.bench.order_load import LoadSettings
 from latentspeed.tools.bench.venue_account import ask_every_order, count_fills, lost_orders
+from latentspeed.tools.demo.engine_under_test import new_account
 from latentspeed.tools.latency import LatencySummary, summarise
 from latentspeed.tools.venues.hyperliquid.process import VenueProcess, venue_process
 
@@ -94,6 +94,7 @@ class OrderBenchReport:
     processes: Mapping[str, ProcessCost]
     allocations: Allocations
     lost: Mapping[str, str]
+    gateway_errors: Mapping[str, int]
 
     @property
     def is_good(self) -> bool:
@@ -135,13 +136,9 @@ def run_order_bench(
         call_peak_bytes=float(np.median(summary["traced_bytes"])) if summary["traced_bytes"] else None,
         collections=summary["collections"],
     )
-    return _report(load, log, summary, gateway, fills_at_venue, lost, costs, allocations)
-
-
-def new_account() -> tuple[str, str]:
-    """A fresh key and its address; the venue gives every new address its starting balance."""
-    key = "0x" + secrets.token_hex(32)
-    return key, str(Account.from_key(key).address).lower()
+    errors = seen.errors()
+    seen.close()
+    return _report(load, log, summary, gateway, fills_at_venue, lost, costs, allocations, errors)
 
 
 def write_config(
@@ -203,7 +200,6 @@ def _run_engine(path: Path, key: str, venue: VenueProcess) -> tuple[EventLog, Co
         folder = engine_folder(config.engine.state_dir, config.engine.name)
         raise BenchFailed(f"the engine failed:\n{_last_lines(folder)}")
     log.poll()
-    log.close()
     return log, meter
 
 
@@ -238,6 +234,7 @@ def _report(
     lost: Mapping[int, str],
     costs: Mapping[str, ProcessCost],
     allocations: Allocations,
+    errors: Mapping[str, int],
 ) -> OrderBenchReport:
     sent = log[log["id64"] > 0]
     timed = sent[~sent["is_traced"]]
@@ -263,6 +260,7 @@ def _report(
         strategy=_seen_by_strategy(timed),
         processes=costs,
         allocations=allocations,
+        gateway_errors=errors,
         lost={format_client_order_id(identifier): why for identifier, why in list(lost.items())[:LOST_SHOWN]},
     )
 

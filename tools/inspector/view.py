@@ -264,5 +264,5 @@ def age(seconds: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """A price or an amount without float noise; empty for zero."""
-    return f"{value:.10g}" if value else ""
+    """A price or an amount without float noise; empty for zero and for what is not known (NaN)."""
+    return f"{value:.10g}" if value and value == value else ""

@@ -137,7 +137,9 @@ def test_an_age_is_shown_in_the_unit_that_reads_best(seconds, expected):
     assert age(seconds) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0, ""), (0.1 + 0.2, "0.3"), (61234.5, "61234.5"), (1e-7, "1e-07")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, ""), (float("nan"), ""), (0.1 + 0.2, "0.3"), (61234.5, "61234.5"), (1e-7, "1e-07")]
+)
 def test_a_number_is_shown_without_float_noise(value, expected):
     assert number(value) == expected
 
