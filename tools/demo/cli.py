@@ -26,7 +26,7 @@ from latentspeed.tools.demo.engine_under_test import (
     venue_address,
     write_config,
 )
-from latentspeed.tools.demo.report import Report, compare_all, read_strategy_books, stage_percentiles
+from latentspeed.tools.demo.report import Report, compare_all, read_strategy_books
 from latentspeed.tools.demo.trading import Trading
 from latentspeed.tools.demo.venue_book import venue_fills, venue_position_lots
 
@@ -109,7 +109,7 @@ def _compare(run: Trading, folder: Path, base_url: str, account: str, started_ut
         "self_trades": len(orders.self_trades),
     }
     report.failures = orders.reasons
-    report.stages_us = stage_percentiles(run.recorder.stages_ns)
+    report.stages = run.recorder.stages()
     report.fills = {
         "venue": len(fills),
         "gateway": len(run.recorder.fills),
@@ -152,9 +152,10 @@ def show(report: Report, console: Console) -> None:
     for name, count in report.orders.items():
         table.add_row(name, str(count))
     console.print(table)
-    stages = Table("stage (µs)", *next(iter(report.stages_us.values()), {}), title="latency")
-    for stage, percentiles in report.stages_us.items():
-        stages.add_row(stage, *(f"{value:,.1f}" for value in percentiles.values()))
+    stages = Table("stage (microseconds)", "p50", "p99", "p99.9", "max", title="latency")
+    for stage, latency in report.stages.items():
+        figures = (latency.p50_us, latency.p99_us, latency.p999_us, latency.max_us)
+        stages.add_row(stage, *(f"{value:,.1f}" for value in figures))
     console.print(stages)
     books = Table("book", "fills", title="three books")
     for name, count in report.fills.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from latentspeed.connectors import OrderState
 from latentspeed.engine.ledger_keeper import FILL_KINDS
 from latentspeed.engine.records import OrderEvent, OrderEventKind
 from latentspeed.ipc import Lapped, RecordKind, SegmentReader
 from latentspeed.tools.demo.books import BookFill
-
-STAGES = ("written_to_read", "read_to_signed", "signed_to_sent", "sent_to_acknowledged", "written_to_acknowledged")
+from latentspeed.tools.latency import STAGES, LatencySummary, stage_summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Recorder:
         self._event = OrderEvent()
         self.fills: list[RecordedFill] = []
         self.orders = OrderCounts()
-        self.stages_ns: dict[str, list[int]] = {stage: [] for stage in STAGES}
+        self._stamps: dict[str, list[int]] = {field: [] for _, *ends in STAGES for field in ends}
         self.epochs = 0
         self.lost = 0
 
@@ -74,6 +75,10 @@ class Recorder:
             else:
                 self._take(self._event)
 
+    def stages(self) -> dict[str, LatencySummary]:
+        """The percentiles of each stage of the orders that the venue has acknowledged."""
+        return stage_summaries({field: np.array(values, np.int64) for field, values in self._stamps.items()})
+
     def _take(self, event: OrderEvent) -> None:
         kind, order = event.event, event.client_order_id
         if kind in FILL_KINDS:
@@ -88,7 +93,8 @@ class Recorder:
             counts.open.pop(order, None)
         if kind == OrderEventKind.CREATED:
             counts.acknowledged.add(order)
-            self._take_stages(event)
+            for field, values in self._stamps.items():
+                values.append(getattr(event, field))
         elif kind == OrderEventKind.COMPLETED:
             counts.filled.add(order)
         elif kind == OrderEventKind.CANCELLED:
@@ -100,19 +106,6 @@ class Recorder:
         elif kind == OrderEventKind.FAILED:
             counts.failed.add(order)
             counts.reasons[event.reason] = counts.reasons.get(event.reason, 0) + 1
-
-    def _take_stages(self, event: OrderEvent) -> None:
-        stamps = (
-            event.command_written_mono_ns,
-            event.command_read_mono_ns,
-            event.signed_mono_ns,
-            event.sent_mono_ns,
-            event.acknowledged_mono_ns,
-        )
-        if all(stamps):
-            for stage, start, end in zip(STAGES, stamps, stamps[1:], strict=False):
-                self.stages_ns[stage].append(end - start)
-            self.stages_ns[STAGES[-1]].append(stamps[-1] - stamps[0])
 
 
 def book_fill(event: OrderEvent) -> BookFill:

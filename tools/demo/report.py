@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from latentspeed.connectors import TradingRule
@@ -23,8 +22,7 @@ from latentspeed.tools.demo.books import (
     totals_of,
 )
 from latentspeed.tools.demo.recorder import RecordedFill, Recorder
-
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+from latentspeed.tools.latency import LatencySummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Report:
     seconds: float = 0.0
     orders: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
-    stages_us: dict[str, dict[str, float]] = field(default_factory=dict)
+    stages: dict[str, LatencySummary] = field(default_factory=dict)
     fills: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     kills: list[dict[str, object]] = field(default_factory=list)
@@ -107,15 +105,6 @@ def compare_all(
     net = sum(fill.amount_lots if fill.side == 1 else -fill.amount_lots for fill in venue)
     result.differences += compare_positions(opening, net, positions, rule.trading_pair)
     return result, {"opening": opening, **positions}
-
-
-def stage_percentiles(stages_ns: dict[str, list[int]]) -> dict[str, dict[str, float]]:
-    """Percentiles of each stage in microseconds."""
-    return {
-        stage: {f"p{p:g}": round(float(np.percentile(values, p)) / 1000, 1) for p in PERCENTILES}
-        for stage, values in stages_ns.items()
-        if values
-    }
 
 
 @dataclass(frozen=True, slots=True)
