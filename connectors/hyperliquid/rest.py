@@ -31,6 +31,10 @@ LIGHT, ORDINARY, HEAVY = 2, 20, 60
 """Weights of info requests."""
 
 
+SHORTEST_LIMIT = 500
+"""Rows of one answer that the venue may have cut; documents say 500 and 2000."""
+
+
 class MalformedReply(TransportError):
     """The venue answered with something that is not what was asked for."""
 
@@ -144,8 +148,12 @@ class RestClient:
                     seen.add(key)
                     fresh.append(fill)
             fills += fresh
-            start_ms = max((fill.time for fill in fresh), default=until_ms)
-            if start_ms >= until_ms:
+            if fresh:
+                start_ms = max(fill.time for fill in fresh)
+            elif len(page) >= SHORTEST_LIMIT:
+                # A whole page in one millisecond: there may be more behind it.
+                start_ms += 1
+            if not page or start_ms >= until_ms or (not fresh and len(page) < SHORTEST_LIMIT):
                 break
         fills.sort(key=lambda fill: fill.time)
         return fills

@@ -13,6 +13,7 @@ The key order of every action below is the order in which it is hashed for signi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 CLOID_MAGIC = 0x4C31
@@ -37,8 +38,9 @@ class Cloid(NamedTuple):
     order_id: int
 
 
-def cloid_prefix(engine_instance: int, strategy_tag: int) -> int:
-    """The upper 64 bits of a cloid, for one engine instance and strategy.
+@lru_cache(maxsize=1024)
+def cloid_prefix(engine_instance: int, strategy_tag: int) -> str:
+    """The first half of a cloid's text, for one engine instance and strategy.
 
     Raises:
         ValueError: A part does not fit its bits.
@@ -47,7 +49,7 @@ def cloid_prefix(engine_instance: int, strategy_tag: int) -> int:
         raise ValueError(f"engine instance {engine_instance} is outside 0 .. 2^{_ENGINE_BITS} - 1")
     if not 0 <= strategy_tag < 1 << _TAG_BITS:
         raise ValueError(f"strategy tag {strategy_tag} is outside 0 .. 2^{_TAG_BITS} - 1")
-    return CLOID_MAGIC << 48 | engine_instance << 16 | strategy_tag
+    return f"0x{CLOID_MAGIC:04x}{engine_instance:08x}{strategy_tag:04x}"
 
 
 def encode_cloid(engine_instance: int, strategy_tag: int, order_id: int) -> str:
@@ -58,7 +60,7 @@ def encode_cloid(engine_instance: int, strategy_tag: int, order_id: int) -> str:
     """
     if not 0 <= order_id < 1 << _ID_BITS:
         raise ValueError(f"order id {order_id} is outside 0 .. 2^{_ID_BITS} - 1")
-    return f"0x{cloid_prefix(engine_instance, strategy_tag):016x}{order_id:016x}"
+    return f"{cloid_prefix(engine_instance, strategy_tag)}{order_id:016x}"
 
 
 def decode_cloid(text: str | None) -> Cloid | None:

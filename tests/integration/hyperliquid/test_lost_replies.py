@@ -203,16 +203,6 @@ def test_a_duplicate_nonce_is_doubt_and_not_refusal():
     run(scenario)
 
 
-def test_an_order_the_venue_took_too_late_expires():
-    async def scenario(venue):
-        async with connected(venue, place_expiry_ms=50) as connector:
-            order = await ended(connector, connector.buy(limit(0.01, 60000)))
-            assert order.state is OrderState.EXPIRED
-            assert order.reason.startswith("actionExpired")
-
-    run(scenario, block_interval_ms=200)
-
-
 def test_an_order_without_a_connection_is_known_not_to_be_sent():
     async def scenario(venue):
         async with connected(venue) as connector:

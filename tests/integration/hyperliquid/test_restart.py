@@ -229,3 +229,19 @@ def test_nonces_go_on_above_the_last_one_used():
             assert stored == [ahead + 1]
 
     run(scenario)
+
+
+def test_an_order_whose_nonce_could_not_be_kept_is_never_sent():
+    async def scenario(venue):
+        def store(nonce):
+            raise OSError("the disk is full")
+
+        async with connected(venue, nonce_store=(0, store)) as connector:
+            order = await ended(connector, connector.buy(limit(0.01, 60000)))
+            assert order.state is OrderState.FAILED
+            assert order.reason.startswith("never_sent")
+            assert "the disk is full" in order.reason
+            assert "signing_failed" in {code for code, _ in connector.heard.errors}
+            assert venue_orders(venue) == []
+
+    run(scenario)

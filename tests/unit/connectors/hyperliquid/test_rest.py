@@ -58,6 +58,20 @@ def test_fills_are_paged_until_a_page_adds_nothing():
     run(answer, scenario)
 
 
+def test_a_whole_page_in_one_millisecond_does_not_end_the_paging():
+    fills = [fill(number, 1000) for number in range(600)] + [fill(number, 1001) for number in range(600, 610)]
+
+    async def answer(path, body):
+        return web.json_response([row for row in fills if row["time"] >= body["startTime"]][:500])
+
+    async def scenario(rest, venue):
+        # What lies beyond the page in that very millisecond cannot be asked for; what comes after it can.
+        found = await rest.fills(1000, 10_000)
+        assert [row.oid for row in found] == [*range(500), *range(600, 610)]
+
+    run(answer, scenario)
+
+
 def test_fills_of_an_account_that_trades_on_are_paged_to_an_end():
     served = []
 
