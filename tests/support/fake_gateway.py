@@ -11,18 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from decimal import Decimal
 
-import numpy as np
+from support.fake_market import RULES, FakeMarket
+from support.fake_order import FakeOrder, event_of
 
-from latentspeed.connectors import TradingRule
 from latentspeed.connectors.client_order_id import new_incarnation, parse_client_order_id
-from latentspeed.connectors.types import ConnectorState, OrderState, OrderType, TradeType
+from latentspeed.connectors.types import ConnectorState, OrderState, OrderType
 from latentspeed.engine import records
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.instruments import rule_to_record
 from latentspeed.engine.ledger import fill_digest
-from latentspeed.engine.records import CommandKind, MarketChange, OrderEventKind
+from latentspeed.engine.records import CommandKind, OrderEventKind
 from latentspeed.engine.segment_layout import engine_layout, segment_name
 from latentspeed.ipc import SegmentState, SegmentWriter, SessionState
 
@@ -35,37 +34,6 @@ SMALL = SharedMemorySettings(
     instruments=8,
     balances=8,
 )
-RULES = {
-    "BTC-USD": TradingRule(
-        "BTC-USD",
-        "BTC",
-        0,
-        Decimal("0.00001"),
-        Decimal("0.1"),
-        5,
-        Decimal("0.00001"),
-        Decimal("10"),
-        50,
-        True,
-        "USD",
-        "BTC",
-    ),
-    "ETH-USD": TradingRule(
-        "ETH-USD",
-        "ETH",
-        1,
-        Decimal("0.0001"),
-        Decimal("0.01"),
-        5,
-        Decimal("0.0001"),
-        Decimal("10"),
-        25,
-        True,
-        "USD",
-        "ETH",
-    ),
-}
-NUMBERS = {pair: number for number, pair in enumerate(RULES)}
 
 
 def unique_engine(label: str) -> str:
@@ -73,37 +41,7 @@ def unique_engine(label: str) -> str:
     return f"test-{label}-{os.getpid()}-{time.monotonic_ns() % 1_000_000_000}"
 
 
-class FakeOrder:
-    """An order as the fake gateway knows it, with the totals that a row carries."""
-
-    def __init__(self, command: records.Command, slot: int, incarnation_row: int) -> None:
-        self.id64 = command.client_order_id
-        self.command = command
-        self.slot = slot
-        self.row = incarnation_row
-        self.rule = list(RULES.values())[command.instrument]
-        self.record = records.Order()
-        units = self.rule.price_units(command.price) if command.price else 0
-        self.record.set(
-            client_order_id=command.client_order_id,
-            command_index=command.command_index,
-            generation=command.generation,
-            instrument=command.instrument,
-            trading_pair=self.rule.trading_pair,
-            trade_type=command.trade_type,
-            order_type=command.order_type,
-            position_action=command.position_action,
-            time_in_force=command.time_in_force,
-            order_price=command.price,
-            order_amount=command.amount,
-            order_price_units=units,
-            order_amount_lots=self.rule.amount_lots(command.amount),
-            state=OrderState.PENDING_CREATE,
-            command_written_mono_ns=command.written_mono_ns,
-        )
-
-
-class FakeGateway:
+class FakeGateway(FakeMarket):
     """The gateway of `engine` and `connector`; a context manager that leaves nothing behind.
 
     `on_command(gateway, session, command)` is called for each command that is read, instead of keeping it in
@@ -412,77 +350,6 @@ class FakeGateway:
     def of_kind(self, kind: CommandKind) -> list[records.Command]:
         """The commands of a kind that were read."""
         return [command for command in self.commands if command.kind == kind]
-
-    # The market
-
-    def quote(self, pair: str, bid: float, ask: float, **fields: float) -> None:
-        """New best prices."""
-        self._publish_cell(
-            "quotes", records.Quote(trading_pair=pair, bid=bid, ask=ask, bid_size=1.0, ask_size=2.0, **fields), pair
-        )
-        self._announce(MarketChange.QUOTE, NUMBERS[pair])
-
-    def book(self, pair: str, bids: list[tuple[float, float]], asks: list[tuple[float, float]]) -> None:
-        """A new book."""
-        record = records.Book(trading_pair=pair, bid_count=len(bids), ask_count=len(asks))
-        np.asarray(record.bids)[: len(bids)] = bids
-        np.asarray(record.asks)[: len(asks)] = asks
-        self._publish_cell("books", record, pair)
-        self._announce(MarketChange.BOOK, NUMBERS[pair])
-
-    def trade(self, pair: str, price: float, amount: float, side: TradeType, trade_id: int) -> None:
-        """Somebody traded."""
-        self._announce(MarketChange.TRADE, NUMBERS[pair], price=price, amount=amount, side=side, trade_id=trade_id)
-
-    def position(self, pair: str, amount: float, **fields: float) -> None:
-        """The account's position."""
-        self._publish_cell("positions", records.Position(trading_pair=pair, amount=amount, **fields), pair)
-        self._announce(MarketChange.POSITION, NUMBERS[pair])
-
-    def balance(self, row: int, asset: str, total: float, available: float) -> None:
-        """The account's balance."""
-        record = records.Balance(asset=asset, total=total, available=available, received_mono_ns=time.monotonic_ns())
-        with self.lock:
-            self.writer.table("balances").write(row, record)
-        self._announce(MarketChange.BALANCE, row)
-
-    def venue(self, state: ConnectorState, is_ready: bool | None = None) -> None:
-        """The connection to the venue."""
-        record = records.Connector(
-            name=self.connector,
-            domain="hyperliquid_perpetual_local",
-            state=state,
-            is_ready=state is ConnectorState.LIVE if is_ready is None else is_ready,
-            instrument_count=len(RULES),
-            extra_param_keys="grouping,note",
-        )
-        with self.lock:
-            self.writer.table("connector").write(0, record)
-        self._announce(MarketChange.STATE, 0)
-
-    def void_market(self) -> None:
-        """What a restarted gateway does first."""
-        with self.lock:
-            for number, pair in enumerate(RULES):
-                self.writer.table("quotes").write(number, records.Quote(trading_pair=pair))
-                self.writer.table("books").write(number, records.Book(trading_pair=pair))
-
-    def _publish_cell(self, table: str, record: object, pair: str) -> None:
-        record.received_mono_ns = record.published_mono_ns = time.monotonic_ns()
-        with self.lock:
-            self.writer.table(table).write(NUMBERS[pair], record)
-
-    def _announce(self, change: MarketChange, number: int, **fields: object) -> None:
-        event = records.MarketEvent(instrument=number, change=change, received_mono_ns=time.monotonic_ns(), **fields)
-        with self.lock:
-            self.writer.ring("market").publish(event)
-
-
-def event_of(record: records.Order, kind: OrderEventKind, trade: dict[str, object] | None = None) -> records.OrderEvent:
-    """The event that tells what a row says."""
-    names = set(records.OrderEvent.dtype.names)
-    fields = {name: value for name, value in record.as_dict().items() if name in names}
-    return records.OrderEvent(**fields, event=kind, **(trade or {}))
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
