@@ -171,6 +171,7 @@ static PyObject *producer_check(ProducerObject *self, PyObject *unused) {
 
 static PyObject *producer_ring(ProducerObject *self, PyObject *unused) {
     (void)unused;
+    LS_REFUSE_DISOWNED(self->block, NULL); /* the descriptor is closed, its number may be another file's */
     ring_doorbell(self->doorbell);
     Py_RETURN_NONE;
 }

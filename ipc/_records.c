@@ -103,9 +103,14 @@ PyTypeObject Layout_Type = {
 };
 
 LayoutObject *ls_layout_of_type(PyObject *record_type) {
-    PyObject *layout =
-        PyType_Check(record_type) ? _PyType_Lookup((PyTypeObject *)record_type, ls_layout_key) : NULL;
-    if (layout != NULL && Py_IS_TYPE(layout, &Layout_Type)) return (LayoutObject *)layout;
+    PyTypeObject *type = PyType_Check(record_type) ? (PyTypeObject *)record_type : NULL;
+    /* the nearest class made here: from a subclass it is a step or two up */
+    for (; type != NULL && type != &Record_Type && type->tp_flags & Py_TPFLAGS_HEAPTYPE;
+         type = type->tp_base) {
+        PyObject *layout = PyDict_GetItemWithError(type->tp_dict, ls_layout_key);
+        if (layout != NULL && Py_IS_TYPE(layout, &Layout_Type)) return (LayoutObject *)layout;
+        if (layout == NULL && PyErr_Occurred()) return NULL;
+    }
     PyErr_Format(PyExc_TypeError, "%R is not a record type: use make_record_type", record_type);
     return NULL;
 }
@@ -283,6 +288,8 @@ static int record_getbuffer(RecordObject *self, Py_buffer *view, int flags) {
 static PyMethodDef record_methods[] = {
     {"set", (PyCFunction)(void (*)(void))record_set, METH_FASTCALL | METH_KEYWORDS,
      "set(**fields): all of them or, when one is refused, none."},
+    {"__copy__", (PyCFunction)record_copy, METH_NOARGS, "copy.copy"},
+    {"__deepcopy__", (PyCFunction)record_copy, METH_O, "copy.deepcopy"},
     {"copy", (PyCFunction)record_copy, METH_NOARGS, "A new record of the same class with the same bytes."},
     {"clear", (PyCFunction)record_clear, METH_NOARGS, "Every byte zero."},
     {"as_dict", (PyCFunction)record_as_dict, METH_NOARGS, "Field names and values, without padding."},

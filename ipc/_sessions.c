@@ -63,9 +63,12 @@ PyObject *ls_read_session(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "On", &mapping, &offset)) return NULL;
     const ls_session *entry = ls_span(mapping, offset, sizeof *entry, 0);
     if (entry == NULL) return NULL;
-    uint64_t word = ls_session_word(entry);
+    uint64_t word;
     ls_claim claim;
-    LS_COPY_OUT((uint64_t *)&claim, (const uint64_t *)&entry->claim, LS_CLAIM_WORDS);
+    int attempts = 16;
+    do { /* the claim of one activation, unless the gateway is very busy with this slot */
+        word = ls_session_read(entry, &claim);
+    } while (ls_session_word(entry) != word && --attempts);
     PyObject *info = claim_tuple(&claim);
     if (info == NULL) return NULL;
     return Py_BuildValue(
@@ -144,8 +147,7 @@ static PyObject *slot_drain(SlotObject *self, PyObject *unused) {
 static PyObject *slot_free(SlotObject *self, PyObject *unused) {
     (void)unused;
     LS_REFUSE_DISOWNED(self->directory, NULL);
-    ls_session_free(self->entry, self->block, self->mask);
-    Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(ls_session_free(self->entry, self->block, self->mask));
 }
 
 static PyObject *slot_cancel_all(SlotObject *self, PyObject *unused) {
@@ -191,7 +193,8 @@ static PyMethodDef slot_methods[] = {
     {"activate", (PyCFunction)slot_activate, METH_VARARGS,
      "activate(generation, incarnation) -> the claim; None unless FREE and claimed."},
     {"drain", (PyCFunction)slot_drain, METH_NOARGS, "Revoke the generation."},
-    {"free", (PyCFunction)slot_free, METH_NOARGS, "Empty the queue and give the slot away."},
+    {"free", (PyCFunction)slot_free, METH_NOARGS,
+     "Empty the queue and give the slot away; returns how many commands were left in it."},
     {"read_cancel_all", (PyCFunction)slot_cancel_all, METH_NOARGS,
      "(level, index before which commands are meant)"},
     {NULL, NULL, 0, NULL},

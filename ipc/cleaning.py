@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import time
 from typing import NamedTuple
 
 from latentspeed.ipc.errors import IpcError, SegmentDamaged, WrongOwner
 from latentspeed.ipc.header import read_identity
-from latentspeed.ipc.liveness import SUPERVISOR_BYTE, WRITER_BYTE, ByteLock, boot_id, is_locked
+from latentspeed.ipc.liveness import SUPERVISOR_BYTE, WRITER_BYTE, ByteLock, LockProbe, boot_id
 from latentspeed.ipc.segment import (
     BELL_SUFFIX,
     PREFIX,
@@ -27,6 +29,8 @@ from latentspeed.ipc.segment import (
     segment_path,
     unlink,
 )
+
+_LONE_BELL_AGE_S = 10.0
 
 
 class CleanResult(NamedTuple):
@@ -51,7 +55,7 @@ def clean(name: str | None = None) -> list[CleanResult]:
 
 def _clean_one(name: str) -> CleanResult:
     try:
-        probe = open_object(name, writable=False)
+        probe = LockProbe(open_object(name, writable=False))
     except WrongOwner as error:
         return CleanResult(name, False, str(error))
     except IpcError:
@@ -59,24 +63,24 @@ def _clean_one(name: str) -> CleanResult:
     try:
         lock = ByteLock(segment_path(name), WRITER_BYTE)
     except FileNotFoundError:
-        os.close(probe)
+        probe.close()
         return CleanResult(name, False, "it is gone already")
     try:
         return _clean_locked(name, lock, probe)
     finally:
         lock.release()
-        os.close(probe)
+        probe.close()
 
 
-def _clean_locked(name: str, lock: ByteLock, probe: int) -> CleanResult:
+def _clean_locked(name: str, lock: ByteLock, probe: LockProbe) -> CleanResult:
     if not lock.try_lock():
         return CleanResult(name, False, "its gateway lives")
-    if os.fstat(probe).st_ino != os.fstat(lock.fd).st_ino or not lock.names_this_object():
+    if not probe.is_object(lock.fd) or not lock.names_this_object():
         return CleanResult(name, False, "it was replaced meanwhile")
-    dead_boot = _boot_of(name, probe) not in (None, boot_id())
-    if not dead_boot and is_locked(probe, SUPERVISOR_BYTE):
+    dead_boot = _boot_of(name, probe.fd) not in (None, boot_id())
+    if not dead_boot and probe.is_locked(SUPERVISOR_BYTE):
         return CleanResult(name, False, "its supervisor lives")
-    if not dead_boot and is_locked(probe, SUPERVISOR_BYTE + 1, 0):
+    if not dead_boot and probe.is_locked(SUPERVISOR_BYTE + 1, 0):
         return CleanResult(name, False, "a session is attached")
     with contextlib.suppress(IpcError):
         retire(name, lock)
@@ -95,7 +99,7 @@ def _boot_of(name: str, fd: int) -> str | None:
 
 
 def _clean_lone_bells() -> list[CleanResult]:
-    """FIFOs whose segment is gone: a gateway was killed between the two unlinks of an older version."""
+    """FIFOs whose segment somebody removed by hand."""
     results = []
     for entry in sorted(os.listdir(SHM_FOLDER)):
         if not entry.startswith(PREFIX) or not entry.endswith(BELL_SUFFIX):
@@ -103,7 +107,10 @@ def _clean_lone_bells() -> list[CleanResult]:
         path = SHM_FOLDER / entry
         name = entry.removeprefix(PREFIX).removesuffix(BELL_SUFFIX)
         with contextlib.suppress(OSError, ValueError):
-            if not segment_exists(name) and path.is_fifo() and path.stat().st_uid == os.geteuid():
+            status = path.lstat()
+            # a fresh one may belong to a segment that is being made at this moment
+            is_old = time.time() - status.st_ctime > _LONE_BELL_AGE_S
+            if stat.S_ISFIFO(status.st_mode) and status.st_uid == os.geteuid() and is_old and not segment_exists(name):
                 path.unlink()
                 results.append(CleanResult(name, True, "a doorbell without a segment"))
     return results

@@ -160,6 +160,10 @@ class ClientSession:
         if self._owns_segment:
             self.segment.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -38,6 +38,9 @@ class SegmentState(IntEnum):
     RETIRED = 4
 
 
+_STATES = tuple(SegmentState)
+
+
 class ClockPair(NamedTuple):
     """Both clocks at one moment: `utc_ns` lies within `error_ns` of when `mono_ns` was read."""
 
@@ -125,7 +128,7 @@ class SegmentHeader:
     @property
     def state(self) -> SegmentState:
         value = self._state.load()
-        return SegmentState(value) if value <= SegmentState.RETIRED else SegmentState.BUILDING
+        return _STATES[value] if value < len(_STATES) else SegmentState.BUILDING
 
     @state.setter
     def state(self, state: SegmentState) -> None:

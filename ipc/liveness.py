@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from latentspeed.ipc import _core
+from latentspeed.ipc.errors import SegmentClosed
 
 WRITER_BYTE = 0
 SUPERVISOR_BYTE = 1
@@ -45,7 +46,12 @@ class ByteLock:
         self.path = path
         self._fd: int | None = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._forks = _core.fork_count()
-        _core.register_lock_fd(self._fd)
+        try:
+            _core.register_lock_fd(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            self._fd = None
+            raise
 
     @property
     def fd(self) -> int:
@@ -92,6 +98,36 @@ def is_locked(probe_fd: int, first: int, length: int = 1) -> bool:
     """Does anyone hold one of these bytes? `probe_fd` must be no lock's own descriptor; length 0 means to the end."""
     query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
     return bool(_FLOCK.unpack(fcntl.fcntl(probe_fd, fcntl.F_OFD_GETLK, query))[0] != fcntl.F_UNLCK)
+
+
+class LockProbe:
+    """Asks who is alive, through a description of its own on which no lock ever lies."""
+
+    def __init__(self, fd: int) -> None:
+        """Takes over the descriptor."""
+        self._fd: int | None = fd
+
+    @property
+    def fd(self) -> int:
+        """The descriptor. Raises SegmentClosed after `close`."""
+        if self._fd is None:
+            raise SegmentClosed
+        return self._fd
+
+    def is_locked(self, first: int, length: int = 1) -> bool:
+        """Does anyone hold one of these bytes? Length 0 means to the end."""
+        return is_locked(self.fd, first, length)
+
+    def is_object(self, fd: int) -> bool:
+        """Does that descriptor lead to the same object?"""
+        mine, other = os.fstat(self.fd), os.fstat(fd)
+        return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
+
+    def close(self) -> None:
+        """Close the descriptor; whoever asks later is refused."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
 
 @cache

@@ -16,6 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || __SIZEOF_POINTER__ != 8
+#error "the format is that of 64-bit little-endian machines"
+#endif
+
 #ifndef LS_LOAD_RLX
 #define LS_LOAD_RLX(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define LS_LOAD_ACQ(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -330,6 +334,16 @@ enum { LS_FREE = 0, LS_CLAIMED = 1, LS_ACTIVE = 2, LS_DRAINING = 3 };
 
 static inline uint64_t ls_session_word(const ls_session *entry) { return LS_LOAD_ACQ(&entry->state); }
 
+/* State word and claim; of one activation if the word is still the same afterwards. */
+static inline uint64_t ls_session_read(const ls_session *entry, ls_claim *private) {
+    uint64_t word = ls_session_word(entry);
+    uint64_t *mine = (uint64_t *)private;
+    const uint64_t *words = (const uint64_t *)&entry->claim;
+    LS_COPY_OUT(mine, words, LS_CLAIM_WORDS);
+    LS_FENCE_ACQ();
+    return word;
+}
+
 /* The client, with the byte locked and FREE seen. Ticket 0 first: a reader never joins two claims into one.
  */
 static inline void ls_claim_write(ls_claim *claim, const ls_claim *private) {
@@ -381,18 +395,20 @@ static inline void ls_session_drain(ls_session *entry) {
     LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_DRAINING, generation));
 }
 
-/* The gateway: empty the queue, forget the claim, FREE. Idempotent up to the last store. */
-static inline void ls_session_free(ls_session *entry, ls_session_block *block, uint64_t mask) {
-    uint64_t depth;
+/* The gateway: empty the queue, forget the claim, FREE. Idempotent up to the last store. Returns how many
+ * commands were left in the queue. */
+static inline uint64_t ls_session_free(ls_session *entry, ls_session_block *block, uint64_t mask) {
+    uint64_t depth, left = 0;
     uint64_t generation = LS_LOAD_RLX(&entry->state) >> 32;
-    if (ls_queue_depth(&entry->head, &block->tail, mask, &depth) == LS_OK)
-        ls_queue_advance(&entry->head, depth);
+    if (ls_queue_depth(&entry->head, &block->tail, mask, &depth) == LS_OK) left = depth;
+    ls_queue_advance(&entry->head, left);
     LS_STORE_RLX(&block->tail, LS_LOAD_RLX(&entry->head));
     LS_STORE_RLX(&block->cancel_all_level, (uint64_t)0);
     LS_STORE_RLX(&block->cancel_all_index, (uint64_t)0);
     LS_STORE_RLX(&block->heartbeat_mono_ns, (uint64_t)0);
     LS_STORE_RLX(&block->claim.ticket, (uint64_t)0);
     LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_FREE, generation));
+    return left;
 }
 
 static inline void ls_session_beat(ls_session_block *block, uint64_t mono_ns) {

@@ -23,7 +23,7 @@ from latentspeed.ipc._core import Bell, Mapping
 from latentspeed.ipc.errors import SegmentDamaged, SegmentNotFound, SharedMemoryFull, WrongOwner
 from latentspeed.ipc.header import SegmentHeader, SegmentState, pack_identity, read_identity
 from latentspeed.ipc.layout import PAGE, SectionKind, SegmentLayout
-from latentspeed.ipc.liveness import SUPERVISOR_BYTE, ByteLock
+from latentspeed.ipc.liveness import SUPERVISOR_BYTE, WRITER_BYTE, ByteLock
 
 SHM_FOLDER = Path("/dev/shm")
 PREFIX = "latentspeed."
@@ -116,13 +116,22 @@ def create_object(name: str, size: int) -> int | None:
         os.fchmod(fd, 0o600)  # whatever the umask left of it
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        os.unlink(segment_path(name))
+        _discard(name, fd)
         os.close(fd)
         if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EFBIG):
             now = os.statvfs(SHM_FOLDER)
             raise SharedMemoryFull(name, size, now.f_bavail * now.f_frsize) from None
         raise
     return int(fd)
+
+
+def _discard(name: str, fd: int) -> None:
+    """Remove an object that could not be made, unless another gateway has taken it or its name meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        lock = ByteLock(segment_path(name), WRITER_BYTE)
+        if os.path.sameopenfile(lock.fd, fd) and lock.try_lock():
+            unlink(name, lock)
+        lock.release()
 
 
 def build(mapping: Mapping, layout: SegmentLayout) -> None:
@@ -178,7 +187,7 @@ def retire(name: str, lock: ByteLock) -> None:
     """
     fd = open_object(name, writable=True)
     try:
-        if not lock.names_this_object() or os.fstat(fd).st_ino != os.fstat(lock.fd).st_ino:
+        if not lock.names_this_object() or not os.path.sameopenfile(fd, lock.fd):
             return
         try:
             page = map_header(name, fd, writable=True)

@@ -29,7 +29,7 @@ from latentspeed.ipc.layout import (
     SegmentLayout,
     describe_version,
 )
-from latentspeed.ipc.liveness import WRITER_BYTE, boot_id, is_locked
+from latentspeed.ipc.liveness import SUPERVISOR_BYTE, WRITER_BYTE, LockProbe, boot_id
 from latentspeed.ipc.segment import check_name, map_header, open_object, segment_path
 from latentspeed.ipc.session_slots import SessionInfo, block_offset, read_session
 
@@ -51,13 +51,12 @@ class SegmentReader:
         """Use `attach`. Takes over the descriptor, which serves for lock probes."""
         self.name = name
         self.layout = layout
-        self._fd = fd
         self.published = Mapping(fd, 0, layout.published_size)
+        self._probe = LockProbe(fd)
         self.memory_locked = self.published.lock_memory()
         self._header = SegmentHeader(self.published)
         self._state_word = _core.Word(self.published, _core.HEADER_STATE)
         self._bells: Mapping | None = None
-        self._closed = False
 
     @classmethod
     def attach(
@@ -143,16 +142,15 @@ class SegmentReader:
 
     def writer_alive(self) -> bool:
         """Does a process hold the writer's lock? A system call; it decides."""
-        return is_locked(self._fd, WRITER_BYTE)
+        return self._probe.is_locked(WRITER_BYTE)
 
     def supervised(self) -> bool:
         """Does a supervisor hold its lock?"""
-        return is_locked(self._fd, 1)
+        return self._probe.is_locked(SUPERVISOR_BYTE)
 
     def is_object(self, fd: int) -> bool:
         """Does this descriptor lead to the very object that is attached?"""
-        mine, other = os.fstat(self._fd), os.fstat(fd)
-        return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
+        return self._probe.is_object(fd)
 
     def check(self) -> None:
         """Raise SegmentRetired when the segment was replaced or removed. Cheap: one load."""
@@ -201,7 +199,7 @@ class SegmentReader:
 
     def session_info(self, slot: int) -> SessionInfo:
         """What the directory says of one slot."""
-        return read_session(self.published, self.layout, slot, self._fd)
+        return read_session(self.published, self.layout, slot, self._probe)
 
     def sessions_info(self) -> list[SessionInfo]:
         """What the directory says of every slot."""
@@ -214,25 +212,27 @@ class SegmentReader:
         known = {table.name: table for table in spec.tables} if spec else {}
         if spec is None or name not in known or not 0 <= slot < spec.slots:
             raise KeyError(f"no table {name!r} in session {slot}; there are {sorted(known)}")
-        block = Mapping(self._fd, block_offset(self.layout, slot), spec.block_size)
+        block = Mapping(self._probe.fd, block_offset(self.layout, slot), spec.block_size)
         return TableReader(block, spec.table_offsets[name], known[name].count, known[name].record_type, name)
 
     def queue_depth(self, slot: int) -> int:
         """Commands that wait in a session's queue, by the client's own word."""
-        block = Mapping(self._fd, block_offset(self.layout, slot), PAGE)
+        block = Mapping(self._probe.fd, block_offset(self.layout, slot), PAGE)
         depth = _core.Word(block, _core.SESSION_TAIL_OFFSET).load() - self.session_info(slot).head
         return max(depth, 0)
 
     def session_heartbeat_mono_ns(self, slot: int) -> int:
         """When a session's client last said that it is alive; 0 before it did."""
-        block = Mapping(self._fd, block_offset(self.layout, slot), PAGE)
+        block = Mapping(self._probe.fd, block_offset(self.layout, slot), PAGE)
         return _core.Word(block, _core.SESSION_HEARTBEAT_OFFSET).load()
 
     def close(self) -> None:
         """Close the descriptor. Memory that tables and readers still use stays mapped until they are gone."""
-        if not self._closed:
-            self._closed = True
-            os.close(self._fd)
+        self._probe.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_probe"):
+            self.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from types import TracebackType
 from typing import Self
@@ -10,10 +11,10 @@ from latentspeed.ipc._core import Bell, Doorbell, Histogram, Mapping, RingWriter
 from latentspeed.ipc.counters import CounterSection, HistogramSection
 from latentspeed.ipc.doorbell import GatewayDoorbell
 from latentspeed.ipc.error_log import ErrorLog
-from latentspeed.ipc.errors import SecondWriter, SegmentDamaged
+from latentspeed.ipc.errors import SecondWriter, SegmentDamaged, SegmentNotFound
 from latentspeed.ipc.header import SegmentHeader, SegmentState, read_identity
 from latentspeed.ipc.layout import SectionKind, SegmentLayout
-from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, boot_id, pid_start_time
+from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, LockProbe, boot_id, pid_start_time
 from latentspeed.ipc.segment import (
     bell_path,
     build,
@@ -24,6 +25,7 @@ from latentspeed.ipc.segment import (
     open_bell,
     open_object,
     retire,
+    segment_exists,
     segment_path,
     unlink,
 )
@@ -49,9 +51,24 @@ class SegmentWriter:
         self.huge_pages = self._mapping.huge_pages
         self.memory_locked = self._mapping.lock_memory()
         self._header = SegmentHeader(self._mapping)
-        self.epoch = 0
-        self._tables: dict[str, TableWriter] = {}
-        self._rings: dict[str, RingWriter] = {}
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._mapping.disown)
+            if not reused:
+                build(self._mapping, layout)
+            if not reused or not bell_path(name).exists():
+                make_bell(name)
+            self.epoch = self._header.take_over()
+            self._header.beat()
+            self._open_sections()
+            if not reused:
+                self._header.seal(layout)
+            self.doorbell = GatewayDoorbell(open_bell(name), Doorbell(self._mapping))
+            undo.callback(self.doorbell.close)
+            self._probe = LockProbe(open_object(name, writable=False))
+            undo.callback(self._probe.close)
+            slots = layout.sessions.slots if layout.sessions else 0
+            self.sessions = [GatewaySession(self._mapping, layout, slot, self._probe) for slot in range(slots)]
+            undo.pop_all()
         self._closed = False
 
     @classmethod
@@ -76,81 +93,58 @@ class SegmentWriter:
     @classmethod
     def _try_open(cls, name: str, layout: SegmentLayout) -> Self | None:
         """One pass of open, lock, compare the object with its name; None when the name changed in between."""
-        fd = create_object(name, layout.total_size) if not segment_path(name).exists() else None
+        fd = None if segment_exists(name) else create_object(name, layout.total_size)
         is_new = fd is not None
         try:
             if fd is None:
-                if not segment_path(name).exists():
-                    return None
                 fd = open_object(name, writable=True)
-            return cls._lock_and_start(name, layout, fd, is_new=is_new)
-        except FileNotFoundError:
-            return None
-        finally:
+            lock = ByteLock(segment_path(name), WRITER_BYTE)
+        except (SegmentNotFound, FileNotFoundError):
             if fd is not None:
                 os.close(fd)
-
-    @classmethod
-    def _lock_and_start(cls, name: str, layout: SegmentLayout, fd: int, *, is_new: bool) -> Self | None:
-        lock = ByteLock(segment_path(name), WRITER_BYTE)
+            return None
         try:
-            if not lock.try_lock():
-                raise SecondWriter(name, _holder(name, fd))
-            if not lock.names_this_object() or os.fstat(fd).st_ino != os.fstat(lock.fd).st_ino:
-                lock.release()
-                return None
-            if not is_new and not _is_reusable(name, layout, fd):
-                retire(name, lock)
-                unlink(name, lock)
-                lock.release()
-                return None
-            writer = cls(name, layout, lock, fd, reused=not is_new)
+            return cls._start(name, layout, lock, fd, is_new=is_new)
         except BaseException:
+            if is_new and lock.try_lock():
+                unlink(name, lock)
             lock.release()
             raise
-        try:
-            writer._start(is_new=is_new)
-        except BaseException:
-            if is_new:
-                unlink(name, lock)
-            writer._abandon()
-            raise
-        return writer
+        finally:
+            os.close(fd)
 
-    def _start(self, *, is_new: bool) -> None:
-        """Rule 24, as far as shared memory goes. A new segment is sealed when all of it is in order."""
-        if is_new:
-            build(self._mapping, self.layout)
-        if is_new or not bell_path(self.name).exists():
-            make_bell(self.name)
-        self.epoch = self._header.take_over()
-        self._header.beat()
-        self._bells = [
-            Bell(self._mapping, self.layout.section(SectionKind.BELLS).offset + index * _bell_size(self.layout))
-            for index in range(len(self.layout.rings))
-        ]
-        for spec, bell in zip(self.layout.rings, self._bells, strict=True):
-            offset = self.layout.section(SectionKind.RING, spec.name).offset
-            ring = RingWriter(self._mapping, offset, spec.capacity, spec.record_type, spec.name, bell, self.epoch)
+    @classmethod
+    def _start(cls, name: str, layout: SegmentLayout, lock: ByteLock, fd: int, *, is_new: bool) -> Self | None:
+        """Rule 24, as far as shared memory goes, under the writer byte."""
+        if not lock.try_lock():
+            raise SecondWriter(name, _holder(name, fd))
+        if lock.names_this_object() and os.path.sameopenfile(fd, lock.fd):
+            if is_new or _is_reusable(name, layout, fd):
+                return cls(name, layout, lock, fd, reused=not is_new)
+            retire(name, lock)
+            unlink(name, lock)
+        lock.release()
+        return None
+
+    def _open_sections(self) -> None:
+        """The gateway's writers. Rings are repaired, and tell their readers of the new epoch."""
+        layout, mapping = self.layout, self._mapping
+        bells = layout.section(SectionKind.BELLS)
+        self._bells = [Bell(mapping, bells.offset + index * bells.record_size) for index in range(len(layout.rings))]
+        self._rings: dict[str, RingWriter] = {}
+        for spec, bell in zip(layout.rings, self._bells, strict=True):
+            offset = layout.section(SectionKind.RING, spec.name).offset
+            ring = RingWriter(mapping, offset, spec.capacity, spec.record_type, spec.name, bell, self.epoch)
             ring.repair()
             ring.publish_epoch()
             self._rings[spec.name] = ring
-        for table in self.layout.tables:
-            offset = self.layout.section(SectionKind.TABLE, table.name).offset
-            self._tables[table.name] = TableWriter(self._mapping, offset, table.count, table.record_type, table.name)
-        self._counters = CounterSection(self._mapping, self.layout)
-        self._histograms = HistogramSection(self._mapping, self.layout)
-        self.error_log = ErrorLog(self._mapping, self.layout)
-        if is_new:
-            self._header.seal(self.layout)
-        self._probe_fd = open_object(self.name, writable=False)
-        try:
-            self.doorbell = GatewayDoorbell(open_bell(self.name), Doorbell(self._mapping))
-            slots = self.layout.sessions.slots if self.layout.sessions else 0
-            self.sessions = [GatewaySession(self._mapping, self.layout, slot, self._probe_fd) for slot in range(slots)]
-        except BaseException:
-            os.close(self._probe_fd)
-            raise
+        self._tables: dict[str, TableWriter] = {}
+        for table in layout.tables:
+            offset = layout.section(SectionKind.TABLE, table.name).offset
+            self._tables[table.name] = TableWriter(mapping, offset, table.count, table.record_type, table.name)
+        self._counters = CounterSection(mapping, layout)
+        self._histograms = HistogramSection(mapping, layout)
+        self.error_log = ErrorLog(mapping, layout)
 
     # ---- state ----
 
@@ -222,7 +216,7 @@ class SegmentWriter:
             self.set_state(SegmentState.STOPPING)
         self._mapping.disown()
         self.doorbell.close()
-        os.close(self._probe_fd)
+        self._probe.close()
         self._lock.release()
 
     def unlink(self) -> None:
@@ -233,9 +227,9 @@ class SegmentWriter:
         unlink(self.name, self._lock)
         self.close()
 
-    def _abandon(self) -> None:
-        self._closed = True
-        self._lock.release()
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -244,10 +238,6 @@ class SegmentWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _bell_size(layout: SegmentLayout) -> int:
-    return layout.section(SectionKind.BELLS).record_size
 
 
 def _holder(name: str, fd: int) -> int:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import CommandConsumer, Mapping, SessionSlot, TableReader
 from latentspeed.ipc.layout import SectionKind, SegmentLayout, SessionsSpec
-from latentspeed.ipc.liveness import is_locked, open_pidfd, session_byte
+from latentspeed.ipc.liveness import LockProbe, open_pidfd, session_byte
 
 
 class SessionState(IntEnum):
@@ -74,7 +74,7 @@ def block_offset(layout: SegmentLayout, slot: int) -> int:
     return layout.section(SectionKind.BLOCKS).offset + sessions_of(layout).block_size * slot
 
 
-def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe_fd: int) -> SessionInfo:
+def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe: LockProbe) -> SessionInfo:
     """A slot's directory entry and lock, as of now."""
     state, generation, incarnation, _ticket, base, head, served, claim = _core.read_session(
         mapping, entry_offset(layout, slot)
@@ -88,21 +88,21 @@ def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe_fd: i
         head,
         served,
         Claim(*claim) if claim[0] else None,
-        is_locked(probe_fd, session_byte(slot)),
+        probe.is_locked(session_byte(slot)),
     )
 
 
 class GatewaySession:
     """The gateway's hold on one slot; exists for every slot, taken or not."""
 
-    def __init__(self, mapping: Mapping, layout: SegmentLayout, slot: int, probe_fd: int) -> None:
-        """`probe_fd` is a descriptor of the segment that no lock lies on; it stays the caller's."""
+    def __init__(self, mapping: Mapping, layout: SegmentLayout, slot: int, probe: LockProbe) -> None:
+        """The probe stays the caller's."""
         spec = sessions_of(layout)
         entry, block = entry_offset(layout, slot), block_offset(layout, slot)
         self.slot = slot
         self._mapping = mapping
         self._layout = layout
-        self._probe_fd = probe_fd
+        self._probe = probe
         self._words = SessionSlot(mapping, entry, mapping, block, spec.queue_capacity)
         self.queue = CommandConsumer(mapping, entry, mapping, block, spec.queue_capacity, spec.command_type, slot)
         self._tables = {
@@ -141,11 +141,11 @@ class GatewaySession:
         return self._info().claim
 
     def _info(self) -> SessionInfo:
-        return read_session(self._mapping, self._layout, self.slot, self._probe_fd)
+        return read_session(self._mapping, self._layout, self.slot, self._probe)
 
     def is_locked(self) -> bool:
         """Does the client's process still hold the slot's byte? This decides whether it lives."""
-        return is_locked(self._probe_fd, session_byte(self.slot))
+        return self._probe.is_locked(session_byte(self.slot))
 
     def has_claim(self) -> bool:
         """Is there someone to activate: FREE, claimed, and the claimer alive?"""
@@ -188,11 +188,15 @@ class GatewaySession:
             raise ValueError(f"session {self.slot} is {self.state.name}; only an ACTIVE one can be drained")
         self._words.drain()
 
-    def free(self) -> None:
-        """Empty the queue and give the slot away. Unread commands are gone: settle them first."""
+    def free(self) -> int:
+        """Empty the queue and give the slot away. Returns how many commands nobody settled.
+
+        Settle what is queued first. A client that lives may still have stored one command after that, pushed in the
+        moment in which it was revoked; that is what the returned number tells.
+        """
         if SessionState(self._words.word & 3) is not SessionState.DRAINING:
             raise ValueError(f"session {self.slot} is {self.state.name}; only a DRAINING one can be freed")
-        self._words.free()
+        return self._words.free()
 
     # ---- what the client writes ----
 

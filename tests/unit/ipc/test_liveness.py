@@ -24,7 +24,7 @@ from latentspeed.ipc import (
     segment_exists,
 )
 from latentspeed.ipc._core import fork_count
-from latentspeed.ipc.liveness import is_locked, open_pidfd
+from latentspeed.ipc.liveness import LockProbe, open_pidfd
 
 
 @pytest.fixture
@@ -36,21 +36,21 @@ def file(tmp_path):
 
 @pytest.fixture
 def probe(file):
-    fd = os.open(file, os.O_RDONLY)
-    yield fd
-    os.close(fd)
+    asker = LockProbe(os.open(file, os.O_RDONLY))
+    yield asker
+    asker.close()
 
 
 def test_rule_27_a_byte_is_held_by_one_description_at_a_time(file, probe):
     first, second = ByteLock(file, 5), ByteLock(file, 5)
     assert first.try_lock()
     assert not second.try_lock()
-    assert is_locked(probe, 5)
-    assert not is_locked(probe, 4)
+    assert probe.is_locked(5)
+    assert not probe.is_locked(4)
     assert ByteLock(file, 6).try_lock()
     first.release()
     first.release()
-    assert not is_locked(probe, 5)
+    assert not probe.is_locked(5)
     assert second.try_lock()
     second.release()
 
@@ -60,12 +60,12 @@ def test_rule_27_closing_another_descriptor_of_the_file_does_not_drop_the_lock(f
     lock = ByteLock(file, 0)
     assert lock.try_lock()
     os.close(os.open(file, os.O_RDWR))
-    assert is_locked(probe, 0)
+    assert probe.is_locked(0)
     lock.release()
 
 
 def test_rule_27_a_probe_asks_about_a_write_lock_and_takes_nothing(file, probe):
-    assert not is_locked(probe, 0)
+    assert not probe.is_locked(0)
     lock = ByteLock(file, 0)
     assert lock.try_lock(), "probing left no lock behind"
     lock.release()
@@ -95,7 +95,7 @@ def test_rule_27_a_lock_descriptor_is_closed_on_exec_and_not_inherited_by_fork(f
     assert os.read(receive, 100) == f"closed refused {fork_count() + 1}".encode()
     os.close(receive)
     os.close(send)
-    assert is_locked(probe, 3)
+    assert probe.is_locked(3)
     lock.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copy_module
 import gc
 import struct
 import weakref
@@ -164,6 +165,7 @@ def test_copy_clear_assign_and_equality():
     copy = record.copy()
     assert copy == record
     assert copy is not record
+    assert copy_module.copy(record) == copy_module.deepcopy(record) == record
     copy.price = 2.0
     assert copy != record
     copy.assign_from(record)

@@ -452,3 +452,46 @@ def test_the_command_of_a_session_is_seen_by_struct_and_numpy(writer, session):
     session.queue.push(Command(kind=3, price=2.5))
     writer.sessions[0].queue.peek(out := Command())
     assert np.frombuffer(out, Command.dtype)["price"][0] == 2.5
+
+
+def test_freeing_tells_how_many_commands_nobody_settled(writer, session):
+    """A client that was revoked in the middle of a push may leave one behind; that is not silent."""
+    gateway = writer.sessions[0]
+    for _ in range(3):
+        session.queue.push(Command())
+    gateway.queue.peek(Command())
+    gateway.queue.advance()
+    gateway.drain()
+    assert gateway.free() == 2
+
+
+def test_what_a_closed_gateway_is_asked_about_others_is_refused(name):
+    writer = SegmentWriter.open(name, LAYOUT)
+    session = writer.sessions[0]
+    writer.close()
+    for call in (session.is_locked, writer.doorbell.begin_drain, writer.doorbell.arm):
+        with pytest.raises(SegmentClosed):
+            call()
+    SegmentWriter.open(name, LAYOUT).unlink()
+
+
+def test_a_forgotten_gateway_stops_writing_when_its_lock_goes(name):
+    """Only its ring is kept: without the lock it would be a second writer."""
+    ring = SegmentWriter.open(name, LAYOUT).ring("events")
+    gc.collect()
+    with pytest.raises(SegmentClosed):
+        ring.publish_epoch()
+    second = SegmentWriter.open(name, LAYOUT)
+    assert second.reused
+    second.unlink()
+
+
+def test_a_forgotten_session_stops_sending_when_its_lock_goes(writer, reader, attach_session):
+    queue = attach_session(reader).queue
+    attach_session.sessions.clear()
+    gc.collect()
+    with pytest.raises(SegmentClosed):
+        queue.push(Command())
+    with pytest.raises(SegmentClosed):
+        queue.ring()
+    assert not writer.sessions[0].is_locked()
