@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
 import sys
 from typing import Any, NamedTuple
 
@@ -107,9 +108,16 @@ def _count(field: FieldDescription) -> int:
     return count
 
 
+def _known_kind(kind: Any) -> str:
+    """The kind itself, before numpy makes what it likes of it."""
+    if kind in _KINDS or re.fullmatch(r"S[1-9][0-9]{0,6}", kind):
+        return str(kind)
+    raise ValueError(f"{kind!r} is no kind of field")
+
+
 def dtype_from_fields(itemsize: int, fields: list[list[Any]]) -> np.dtype[Any]:
     """The dtype that `describe_fields` described; raises ValueError or TypeError when the text is no description."""
-    described = [FieldDescription(str(n), str(k), int(o), tuple(int(x) for x in s)) for n, k, o, s in fields]
+    described = [FieldDescription(str(n), _known_kind(k), int(o), tuple(int(x) for x in s)) for n, k, o, s in fields]
     return np.dtype(
         {
             "names": [field.name for field in described],

@@ -209,11 +209,15 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Stop serving. The object stays, for the next gateway and for who still reads it."""
+        if not self._closed and self._lock.is_ours() and self.state is not SegmentState.RETIRED:
+            self.set_state(SegmentState.STOPPING)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go without a word, as a killed process does: the state stays what it was, nobody is woken."""
         if self._closed:
             return
         self._closed = True
-        if self._lock.is_ours() and self.state is not SegmentState.RETIRED:
-            self.set_state(SegmentState.STOPPING)
         self._mapping.disown()
         self.doorbell.close()
         self._probe.close()

@@ -116,9 +116,7 @@ class FakeGateway(FakeMarket):
         """End as a killed process does: the lock and the descriptors go, the segment stays as it is."""
         self._end_thread()
         with self.lock:
-            self.writer.doorbell.close()
-            os.close(self.writer._probe_fd)
-            self.writer._abandon()
+            self.writer.abandon()
             self._writer = None
 
     def restart(self, state: SegmentState = SegmentState.LIVE) -> None:
