@@ -1,0 +1,93 @@
+"""What the documents say is there: files, commands, options, settings, and the example as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from latentspeed.engine.config import load_config
+from latentspeed.tools.cli import COMMANDS, run_command_line
+from latentspeed.tools.lazy_group import Group
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)+)`")
+TOP_FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [
+        "\n".join(line.removeprefix(indent) for line in text.splitlines()) + "\n"
+        for indent, found, text in BLOCK.findall(page.read_text())
+        if found == language
+    ]
+
+
+def commands(page: Path) -> list[str]:
+    """Every `latentspeed ...` of a page: lines of its code blocks and inline code."""
+    text = page.read_text()
+    lines = [line for block in blocks(page, "") for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    words = [re.sub(r"\s+#.*", "", line).strip() for line in [*lines, *inline]]
+    return [word.removeprefix(".venv/bin/") for word in words if re.match(r"(\.venv/bin/)?latentspeed [a-z]", word)]
+
+
+def command_names() -> dict[str, str]:
+    """Each command of the command line, groups' commands with both words."""
+    names = {}
+    for name, command in COMMANDS.items():
+        if isinstance(command, Group):
+            names |= {f"{name} {below}": name for below in command.commands}
+        names[name] = name
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_in_a_page_exists(page, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    known = sorted(command_names(), key=len, reverse=True)
+    for line in commands(page):
+        words = line.removeprefix("latentspeed ")
+        name = next((name for name in known if words == name or words.startswith(name + " ")), None)
+        assert name is not None, f"{page.name}: no command {line!r}"
+        run_command_line([*name.split(), "--help"])
+        help_text = capfd.readouterr().out
+        for option in re.findall(r"(?<!\S)--[a-z-]+", words):
+            assert option in help_text, f"{page.name}: {line!r} has an option that `{name}` does not know"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page):
+    text = page.read_text()
+    named = {name for name in FILE.findall(text) if name.split("/")[0] in TOP_FOLDERS}
+    linked = {target.split("#")[0] for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", text)}
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [target for target in linked if not (page.parent / target).exists()]
+    assert not missing, f"{page.name} names what is not there: {missing}"
+
+
+def test_the_first_strategy_in_the_readme_is_the_example():
+    assert (ROOT / "examples" / "quoter.py").read_text() in blocks(ROOT / "README.md", "python")
+
+
+def test_the_config_in_the_readme_is_the_example_without_its_comments():
+    example = (ROOT / "examples" / "testnet.toml").read_text()
+    settings = re.sub(r"\A(#[^\n]*\n|\n)+", "", example)
+    assert settings in blocks(ROOT / "README.md", "toml")
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_every_example_config_is_read_without_complaint(config):
+    loaded = load_config(config)
+    assert [strategy.script.name for strategy in loaded.strategies] == ["quoter.py"]
+
+
+def test_every_make_target_that_a_page_names_is_there():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z]+)`", page.read_text()))
+        named |= {word for block in blocks(page, "") for word in re.findall(r"^make ([a-z]+)", block, re.MULTILINE)}
+        assert named <= targets, f"{page.name} names {named - targets}"
