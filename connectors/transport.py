@@ -22,6 +22,10 @@ from latentspeed.connectors.errors import ConnectorError, VenueUnreachable
 log = logging.getLogger(__name__)
 
 
+KEEP_ALIVE_S = 75.0
+"""Longer than the interval of a connector's comparisons, so that one connection stays warm between orders."""
+
+
 class InsecureAddress(ConnectorError):
     """A plain-text address that is not this machine."""
 
@@ -108,12 +112,15 @@ class HttpClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 10.0))
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session, opened on first use in the running loop."""
-        if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=50.0, ttl_dns_cache=300)
+        """The session, opened on first use in the running loop. Raises NotSent once it was closed."""
+        if self._is_closed:
+            raise NotSent(f"{self.base_url}: closed")
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=300)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self._session
 
@@ -142,7 +149,8 @@ class HttpClient:
             raise TransportError(f"{url}: {_describe(error)}") from None
 
     async def close(self) -> None:
-        """Closes the session and its connections."""
+        """Closes the session and its connections, for good."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -267,7 +275,7 @@ class WebSocketLink:
                     max_msg_size=64 * 1024 * 1024,
                     timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
                 )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, NotSent) as error:
             return f"could not be opened: {_describe(error)}"
         self._socket = socket
         self._outgoing = asyncio.Queue()

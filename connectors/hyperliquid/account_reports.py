@@ -12,7 +12,7 @@ import msgspec
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.hyperliquid import messages
-from latentspeed.connectors.hyperliquid.fills import trade_update
+from latentspeed.connectors.hyperliquid.fills import SeenFills, trade_update
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow, OrderStatusRow
 from latentspeed.connectors.hyperliquid.reports import order_update, own_order_id
 from latentspeed.connectors.hyperliquid.streams import Handler
@@ -31,6 +31,7 @@ class AccountReports:
         *,
         account: str,
         engine_instance: int,
+        seen_fills: SeenFills,
         on_new_fill: Callable[[FillRow, TradingRule], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
@@ -41,6 +42,7 @@ class AccountReports:
             market: The rules, by the venue's names.
             account: The address that is read, lower case.
             engine_instance: Tells this engine's orders from others.
+            seen_fills: The fills that were counted or shown before.
             on_new_fill: Called with each fill that was counted or shown for the first time.
             on_problem: Called with a code and a text for what could not be understood.
         """
@@ -54,6 +56,7 @@ class AccountReports:
         self._market = market
         self._account = account
         self._engine_instance = engine_instance
+        self._seen_fills = seen_fills
         self._on_new_fill = on_new_fill
         self._on_problem = on_problem
 
@@ -96,6 +99,8 @@ class AccountReports:
         if rule is None:
             self.other_market_rows += 1
             return False
+        if row in self._seen_fills:
+            return False
         client_order_id = self.own_id(row.cloid)
         try:
             trade = trade_update(row, rule, client_order_id, source)
@@ -108,6 +113,7 @@ class AccountReports:
             is_new = self._tracker.process_trade_update(trade)
         self.newest_fill_ms = max(self.newest_fill_ms, row.time)
         if is_new:
+            self._seen_fills.add(row)
             self._on_new_fill(row, rule)
         return is_new
 

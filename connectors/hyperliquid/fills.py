@@ -65,3 +65,29 @@ def trade_update(row: FillRow, rule: TradingRule, client_order_id: str | None, s
         venue_utc_ns=row.time * 1_000_000,
         source=source,
     )
+
+
+class SeenFills:
+    """Remembers the newest fills that were counted, also those of orders that are forgotten already.
+
+    Fills are asked for again after every gap, from a minute before it. A busy account finishes more orders in a minute
+    than are kept, and the fill of a forgotten order must not count a second time.
+    """
+
+    __slots__ = ("_capacity", "_keys")
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._capacity = capacity
+        self._keys: dict[tuple[str, int], None] = {}
+
+    def add(self, row: FillRow) -> None:
+        """Remembers a fill, and forgets the oldest one beyond the capacity."""
+        self._keys[trade_id(row), row.oid] = None
+        if len(self._keys) > self._capacity:
+            del self._keys[next(iter(self._keys))]
+
+    def __contains__(self, row: FillRow) -> bool:
+        return (trade_id(row), row.oid) in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)

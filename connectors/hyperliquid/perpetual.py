@@ -125,6 +125,7 @@ class HyperliquidPerpetualConnector(HyperliquidSession, PerpetualDerivativeBase)
         return self._run(self._set_leverage(rule, leverage, margin_mode))
 
     async def _set_leverage(self, rule: TradingRule, leverage: int, margin_mode: MarginMode | None) -> int:
+        self._check_open()
         if margin_mode is None:
             position = self._positions.get(rule.trading_pair)
             margin_mode = position.margin_mode if position is not None else MarginMode.CROSS

@@ -25,6 +25,7 @@ from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.agents import check_agent
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed, subscriptions_of
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
@@ -77,10 +78,10 @@ class HyperliquidSession(NetworkConnector):
         self._tracker = ClientOrderTracker(self._events, never_accepted_margin_s=config.expiry_margin_ms / 1000)
         self._signer = L1Signer(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
+        self._seen_fills = SeenFills()
         self._fills_from_ms = 0
         self._is_open = False
         self._live = asyncio.Event()
-        self._is_measuring_skew = False
         self._last_loss = ""
 
     @property
@@ -135,6 +136,7 @@ class HyperliquidSession(NetworkConnector):
             self._market,
             account=self.account_address,
             engine_instance=config.engine_instance,
+            seen_fills=self._seen_fills,
             on_new_fill=self._on_new_fill,
             on_problem=self._events.error,
         )
@@ -237,6 +239,7 @@ class HyperliquidSession(NetworkConnector):
                 await check_agent(self._rest, self._signer.address, self.account_address)
             await self._check_account()
             if not self._fills_from_ms:
+                # A fresh start: what was filled before is history, which nobody here counts.
                 self._fills_from_ms = now_ms()
                 self._tracker.ignore_fills((), self._fills_from_ms * 1_000_000)
             self._resynchroniser.fills_from_ms = self._fills_from_ms
@@ -287,7 +290,13 @@ class HyperliquidSession(NetworkConnector):
             return
 
     async def _resync(self) -> None:
+        self._check_open()
         await self._resynchroniser.run()
+
+    def _check_open(self) -> None:
+        """Raises NotReady before the session was opened and after it was closed."""
+        if not self._is_open:
+            raise NotReady(f"{self.name} is not connected")
 
     def _on_down(self, reason: str) -> None:
         self._last_loss = reason
@@ -340,8 +349,10 @@ class HyperliquidSession(NetworkConnector):
 
         Orders of this engine that the venue has open, and that are not among them, are adopted then.
         """
-        super().recover_orders(orders, known_trade_ids=known_trade_ids, fills_since_utc_ns=fills_since_utc_ns)
-        self._fills_from_ms = fills_since_utc_ns // 1_000_000
+        restored = list(orders)
+        super().recover_orders(restored, known_trade_ids=known_trade_ids, fills_since_utc_ns=fills_since_utc_ns)
+        since_ns = fills_since_utc_ns or min((order.last_update_utc_ns for order in restored), default=0)
+        self._fills_from_ms = since_ns // 1_000_000 or now_ms()
 
     # Sending
 
@@ -369,8 +380,7 @@ class HyperliquidSession(NetworkConnector):
         return await self._rest.exchange(body)
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
-        if not self._is_open:
-            raise NotReady(f"{self.name} is not connected")
+        self._check_open()
         for order in cancels:
             self._outbox.add_cancel(order)
         for order in places:
@@ -387,13 +397,5 @@ class HyperliquidSession(NetworkConnector):
             self._events.error("signer_refused", text)
         elif status == "addressLimit":
             self._events.error("address_limit", text)
-        elif status == "actionExpired" and not self._is_measuring_skew:
-            self._is_measuring_skew = True
-            self._upkeep.ask("clock", self._measure_skew())
-
-    async def _measure_skew(self) -> None:
-        """An order was late on arrival: perhaps the clocks have drifted apart."""
-        try:
-            await self._resynchroniser.measure_skew()
-        finally:
-            self._is_measuring_skew = False
+        elif status == "actionExpired":
+            self._upkeep.measure_clock()

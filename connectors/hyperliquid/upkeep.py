@@ -64,6 +64,7 @@ class Upkeep:
         self._start = start
         self._on_problem = on_problem
         self._is_stale = False
+        self._is_measuring_clock = False
         self._rules_due = time.monotonic() + RULES_EVERY_S
         self._account_due = 0.0
         self._account_timer: asyncio.TimerHandle | None = None
@@ -115,6 +116,18 @@ class Upkeep:
         if now >= self._fills_due:
             self._fills_due = now + self._fills_back_off.next_s()
             self.ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
+
+    def measure_clock(self) -> None:
+        """An order was late on arrival: perhaps the clocks have drifted apart."""
+        if not self._is_measuring_clock:
+            self._is_measuring_clock = True
+            self.ask("clock", self._measure_clock())
+
+    async def _measure_clock(self) -> None:
+        try:
+            await self._resynchroniser.measure_skew()
+        finally:
+            self._is_measuring_clock = False
 
     def on_new_fill(self) -> None:
         """A fill was counted: what the account holds is read soon, once for all fills of a moment."""

@@ -201,6 +201,23 @@ def test_it_can_be_closed_and_opened_again():
     run(scenario)
 
 
+def test_what_needs_a_session_says_so_without_one():
+    async def scenario(venue):
+        connector = new_connector(venue)
+        await connector.initialize()
+        with pytest.raises(NotReady):
+            connector.buy(limit(0.01, 60000))
+        await connector.connect()
+        await connector.disconnect()
+        for pending in (connector.resync(), connector.set_leverage(PAIR, 5)):
+            with pytest.raises(NotReady):
+                await pending
+        assert connector.foreign_orders == []
+        assert connector.request_weight_left is None
+
+    run(scenario)
+
+
 def test_the_main_network_is_never_a_plain_address():
     with pytest.raises(InvalidOption, match="plain text"):
         HyperliquidConfig(base_url="http://192.0.2.1")

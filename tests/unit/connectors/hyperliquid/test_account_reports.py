@@ -13,6 +13,7 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import TradeEventListener
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.messages import AssetMeta
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rule
 from latentspeed.connectors.hyperliquid.statuses import ORDER_STATUSES, order_state
@@ -46,6 +47,7 @@ class Desk(TradeEventListener):
             market,
             account=ACCOUNT,
             engine_instance=INSTANCE,
+            seen_fills=SeenFills(),
             on_new_fill=lambda row, rule: self.new_fills.append(row.tid),
             on_problem=lambda code, text: self.problems.append(code),
         )
@@ -154,6 +156,17 @@ def test_a_snapshot_repeats_nothing_and_misses_nothing(desk):
     desk.fills(*rows, isSnapshot=True)
     assert (order.fill_count, order.filled_lots, order.fee_units) == (3, 600, 3_000_000)
     assert desk.reports.newest_fill_ms == 3
+
+
+def test_the_fill_of_a_forgotten_order_does_not_count_again(desk):
+    order = desk.order()
+    row = desk.fill("BTC", 70, 1, size="0.01", cloid=desk.cloid(order))
+    desk.fills(row)
+    assert order.state is OrderState.FILLED
+    desk.tracker.stop_tracking_order(order.client_order_id)
+    desk.fills(row, isSnapshot=True)
+    assert desk.tracker.held_count == 0
+    assert len(desk.trades) == 1
 
 
 def test_names_keep_their_case_and_other_markets_are_counted(desk):

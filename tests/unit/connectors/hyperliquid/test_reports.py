@@ -8,7 +8,7 @@ import pytest
 
 from latentspeed.connectors.client_order_id import IN_PROCESS_SLOT, format_client_order_id, join
 from latentspeed.connectors.hyperliquid import messages
-from latentspeed.connectors.hyperliquid.fills import signed_lots, trade_id, trade_update
+from latentspeed.connectors.hyperliquid.fills import SeenFills, signed_lots, trade_id, trade_update
 from latentspeed.connectors.hyperliquid.messages import AssetMeta, FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rule
 from latentspeed.connectors.hyperliquid.reports import adopted_order, order_update, own_order_id
@@ -154,6 +154,15 @@ def test_a_size_that_is_no_whole_lot_is_refused():
 def test_fills_without_a_number_of_their_own_are_told_apart():
     ids = {trade_id(fill_row(tid=0, sz=size)) for size in ("0.1", "0.2")} | {trade_id(fill_row(tid=0, time=1))}
     assert len(ids) == 3
+
+
+def test_only_the_newest_fills_are_remembered():
+    seen = SeenFills(capacity=3)
+    for tid in range(1, 6):
+        seen.add(fill_row(tid=tid))
+    assert [fill_row(tid=tid) in seen for tid in range(1, 6)] == [False, False, True, True, True]
+    assert len(seen) == 3
+    assert fill_row(tid=5, oid=1) not in seen
 
 
 def test_every_recorded_perpetual_fill_is_exact(reference):
