@@ -20,7 +20,7 @@ from latentspeed.connectors import (
 )
 from latentspeed.connectors.hyperliquid.statuses import order_state
 
-SECONDS = float(os.environ.get("LATENTSPEED_CHAOS_SECONDS", "4"))
+SECONDS = float(os.environ.get("LATENTSPEED_CHAOS_SECONDS", "3"))
 SEEDS = [int(seed) for seed in os.environ.get("LATENTSPEED_CHAOS_SEEDS", "1 2").split()]
 
 
