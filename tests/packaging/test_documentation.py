@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,41 @@ def test_every_make_target_that_a_page_names_is_there():
         named = set(re.findall(r"`make ([a-z]+)`", page.read_text()))
         named |= {word for block in blocks(page, "") for word in re.findall(r"^make ([a-z]+)", block, re.MULTILINE)}
         assert named <= targets, f"{page.name} names {named - targets}"
+
+
+MINIMAL = """
+[engine]
+name = "x"
+[connectors.c]
+type = "t"
+domain = "d"
+secret_env = "V"
+[[strategies]]
+name = "s"
+module = "m"
+[[process]]
+name = "p"
+command = ["true"]
+"""
+
+
+def test_every_setting_of_a_config_is_documented_with_its_default(tmp_path):
+    (tmp_path / "x.toml").write_text(MINIMAL)
+    config = load_config(tmp_path / "x.toml")
+    connector = config.connectors["c"]
+    sections = [config.engine, connector, connector.shared_memory, config.strategies[0], config.processes[0]]
+    parts = re.split(r"^## .*$", (ROOT / "docs" / "configuration.md").read_text(), flags=re.MULTILINE)[1:]
+    for settings, part in zip(sections, parts, strict=True):
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", part, re.MULTILINE))
+        fields = {field.name for field in dataclasses.fields(settings)} - {"name"}
+        assert set(rows) - {"name"} == fields, type(settings).__name__
+        for name, cell in rows.items():
+            if not cell.startswith("`"):
+                continue
+            default = tomllib.loads(f"x = {cell.strip('`')}")["x"]
+            actual = getattr(settings, name)
+            if isinstance(default, list):
+                default = tuple(default)
+            if isinstance(actual, Path):
+                default = Path(default).expanduser()
+            assert actual == default or (default == {} and name == "shared_memory"), f"{name}: {actual!r}, not {cell}"
