@@ -23,7 +23,7 @@ from latentspeed.engine import records
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.ledger import LedgerGroup, ledger_index
 from latentspeed.engine.segment_layout import engine_layout
-from latentspeed.ipc import ClientSession, SegmentState, SegmentWriter
+from latentspeed.ipc import ClientSession, SegmentLayout, SegmentState, SegmentWriter
 from latentspeed.tools.cli import run_command_line
 from latentspeed.tools.inspector.read import Inspector, NothingToInspect, health
 
@@ -290,6 +290,18 @@ def test_an_object_that_is_no_segment_is_one_line_beside_the_others(engine, writ
     assert unreadable.name == f"{engine}.garbage"
     assert unreadable.error
     assert "\n" not in unreadable.error
+
+
+def test_a_segment_of_another_program_is_one_line_that_says_what_it_lacks(engine, writer):
+    other = SegmentWriter.open(f"{engine}.other", SegmentLayout())
+    try:
+        with Inspector(engine) as inspector:
+            snapshot = inspector.snapshot()
+    finally:
+        other.unlink()
+    assert [segment.name for segment in snapshot.segments] == [writer.name]
+    (unreadable,) = snapshot.unreadable
+    assert (unreadable.name, unreadable.error) == (other.name, "no table 'orders'; there are []")
 
 
 def test_no_damage_inside_a_segment_makes_the_inspector_fail(engine, writer):

@@ -20,6 +20,7 @@ from latentspeed.ipc import (
     CellBusy,
     IpcError,
     Lapped,
+    SegmentNotFound,
     SegmentReader,
     SegmentState,
     SessionInfo,
@@ -80,9 +81,11 @@ class Inspector:
         for name in sorted(names):
             try:
                 segments.append(self._read(name))
+            except SegmentNotFound:
+                self._forget(name)  # It went between the listing and now.
             except (IpcError, KeyError, ValueError, OSError) as error:
                 self._forget(name)
-                unreadable.append(Unreadable(name, " ".join(str(error).split()) or type(error).__name__))
+                unreadable.append(Unreadable(name, _one_line(error)))
         return Snapshot(time.time_ns(), tuple(segments), tuple(unreadable))
 
     def close(self) -> None:
@@ -312,6 +315,12 @@ class SegmentInspector:
         table = self._table(name)
         used: Rows = table[table[key] != b""]
         return used
+
+
+def _one_line(error: Exception) -> str:
+    # A KeyError's text is the repr of what it says.
+    words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(words.split()) or type(error).__name__
 
 
 def health(is_alive: bool, state: SegmentState, heartbeat_age_s: float | None) -> str:
