@@ -8,10 +8,11 @@ export PYTHONSAFEPATH := 1
 
 SOURCES := $(shell find engine ipc connectors tools exports -name '*.py' -o -name '*.pyi' -o -name 'py.typed' | LC_ALL=C sort)
 NATIVE := $(wildcard ipc/*.c ipc/*.h)
+EXPLORATION := $(wildcard tests/exploration/*.c tests/exploration/*.h)
 # The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
 STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test explore lint format bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,16 +33,19 @@ demo: setup ## two strategies trade through one gateway on a local venue; the bo
 test: setup ## all tests
 	$(BIN)/pytest
 
+explore: setup ## every state of the shared-memory protocol's configurations, then every mutant (minutes)
+	PYTHONPATH=tests $(BIN)/python -m exploration.explore
+
 lint: setup ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict -p latentspeed
-	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(EXPLORATION)
 
 format: setup ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
-	$(BIN)/clang-format -i $(NATIVE)
+	$(BIN)/clang-format -i $(NATIVE) $(EXPLORATION)
 
 bench: setup ## thousand orders a second for thirty seconds through the local venue
 	$(BIN)/latentspeed bench orders

@@ -1,0 +1,80 @@
+"""Every ordering that ipc/protocol.h uses, found by reading it, so that each can be weakened alone.
+
+The explorer weakens by line (`--weaken`), so that nothing is compiled anew and no second header exists.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = Path(__file__).parents[2] / "ipc" / "protocol.h"
+# The explorer's numbers for x_access.
+ACCESS = {
+    "LOAD_RLX": 0,
+    "LOAD_ACQ": 1,
+    "STORE_RLX": 2,
+    "STORE_REL": 3,
+    "FENCE_ACQ": 4,
+    "FENCE_REL": 5,
+    "FENCE_FULL": 6,
+}
+# An ordering and what it is weakened to; "" leaves a fence out.
+WEAKER = {
+    "LOAD_ACQ": ("LOAD_RLX",),
+    "STORE_REL": ("STORE_RLX",),
+    "FENCE_ACQ": ("",),
+    "FENCE_REL": ("",),
+    "FENCE_FULL": ("FENCE_REL", "FENCE_ACQ"),
+}
+
+# The structures that have configurations.
+EXPLORED = ("ls_cell", "ls_ring")
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """One use of an ordering in the header; `ordinal` counts the same macro within its function."""
+
+    function: str
+    macro: str
+    ordinal: int
+    line: int
+    weaker: str
+
+    @property
+    def name(self) -> str:
+        """How tables call it; stays the same when lines move."""
+        suffix = f" #{self.ordinal}" if self.ordinal > 1 else ""
+        return f"{self.function}: {self.macro}{suffix} -> {self.weaker or 'nothing'}"
+
+    @property
+    def site(self) -> tuple[int, int]:
+        """Line and access, as the explorer tells which it met."""
+        return self.line, ACCESS[self.macro]
+
+    @property
+    def argument(self) -> str:
+        """For `explorer --weaken`."""
+        to = ACCESS[self.weaker] if self.weaker else -1
+        return f"{self.line}:{ACCESS[self.macro]}:{to}"
+
+
+def orderings(header: Path = HEADER) -> list[Ordering]:
+    """Every ordering that the header uses, in each of its weaker forms, in the order of the file."""
+    found: list[Ordering] = []
+    function, counts = "", {}
+    text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment.group().count("\n"), header.read_text(), flags=re.S)
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"static inline .*?(\w+)\(", line):
+            function, counts = match.group(1), {}
+        if not function.startswith(EXPLORED):
+            continue  # the definitions of the macros themselves
+        on_this_line = re.findall(r"LS_(LOAD_ACQ|STORE_REL|FENCE_ACQ|FENCE_REL|FENCE_FULL)\(", line)
+        if len(on_this_line) != len(set(on_this_line)):
+            raise ValueError(f"line {number} uses one ordering twice; the explorer could not tell them apart: {line}")
+        for macro in on_this_line:
+            counts[macro] = counts.get(macro, 0) + 1
+            found += [Ordering(function, macro, counts[macro], number, weaker) for weaker in WEAKER[macro]]
+    return found
