@@ -43,7 +43,7 @@ static PyObject *histogram_read(HistogramObject *self, PyObject *unused) {
     (void)unused;
     PyObject *buckets = PyDict_New();
     for (long i = 0; buckets != NULL && i < LS_HISTOGRAM_BUCKETS; i++) {
-        uint64_t count = LS_LOAD_RLX(&self->histogram->bucket[i]);
+        uint64_t count = ls_counted(&self->histogram->bucket[i]);
         if (count == 0) continue;
         PyObject *key = PyLong_FromLong(i), *value = PyLong_FromUnsignedLongLong(count);
         if (key == NULL || value == NULL || PyDict_SetItem(buckets, key, value) < 0) Py_CLEAR(buckets);
@@ -51,9 +51,9 @@ static PyObject *histogram_read(HistogramObject *self, PyObject *unused) {
         Py_XDECREF(value);
     }
     if (buckets == NULL) return NULL;
-    return Py_BuildValue("(KKKN)", (unsigned long long)LS_LOAD_RLX(&self->histogram->sum),
-                         (unsigned long long)LS_LOAD_RLX(&self->histogram->min),
-                         (unsigned long long)LS_LOAD_RLX(&self->histogram->max), buckets);
+    return Py_BuildValue("(KKKN)", (unsigned long long)ls_counted(&self->histogram->sum),
+                         (unsigned long long)ls_counted(&self->histogram->min),
+                         (unsigned long long)ls_counted(&self->histogram->max), buckets);
 }
 
 static PyMethodDef histogram_methods[] = {

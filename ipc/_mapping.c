@@ -232,14 +232,14 @@ static int word_may_write(WordObject *self) {
 
 static PyObject *word_load(WordObject *self, PyObject *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(LS_LOAD_ACQ(self->word));
+    return PyLong_FromUnsignedLongLong(ls_word_load(self->word));
 }
 
 static PyObject *word_store(WordObject *self, PyObject *value) {
     if (!word_may_write(self)) return NULL;
     unsigned long long n = PyLong_AsUnsignedLongLong(value);
     if (n == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
-    LS_STORE_REL(self->word, (uint64_t)n);
+    ls_word_store(self->word, n);
     Py_RETURN_NONE;
 }
 

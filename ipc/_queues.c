@@ -85,7 +85,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->stall_ns = stall_ns;
     self->kept_for_cancels = (uint64_t)capacity / 8;
     self->generation = (uint32_t)(ls_session_word(self->queue.entry) >> 32);
-    self->tail = LS_LOAD_RLX(&self->queue.entry->base);
+    self->tail = ls_session_base(self->queue.entry);
     self->seen_head = self->tail;
     return (PyObject *)self;
 }
@@ -198,7 +198,7 @@ static PyObject *producer_cancel_all(ProducerObject *self, PyObject *unused) {
 
 static PyObject *producer_served(ProducerObject *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(LS_LOAD_ACQ(&self->queue.entry->cancel_all_served));
+    return PyLong_FromUnsignedLongLong(ls_cancel_all_served(self->queue.entry));
 }
 
 static PyObject *producer_tail(ProducerObject *self, void *unused) {
@@ -315,7 +315,7 @@ static PyObject *raise_revoked(ConsumerObject *self, const char *why, uint64_t f
                     (unsigned long long)expected);
 }
 
-static uint64_t queue_head(ConsumerObject *self) { return LS_LOAD_RLX(&self->queue.entry->head); }
+static uint64_t queue_head(ConsumerObject *self) { return ls_queue_own_head(&self->queue.entry->head); }
 
 /* 1, 0 when there is none, -1 with SessionRevoked. What the client says about itself is checked in the copy.
  */
@@ -328,7 +328,7 @@ static int peek(ConsumerObject *self, uint64_t offset, PyObject *record) {
     if (result == LS_EMPTY) return 0;
     uint64_t head = queue_head(self);
     if (result == LS_BROKEN) {
-        raise_revoked(self, "tail", LS_LOAD_RLX(&queue->block->tail), head);
+        raise_revoked(self, "tail", ls_queue_claimed_tail(&queue->block->tail), head);
         return -1;
     }
     uint64_t index;
@@ -357,7 +357,7 @@ static PyObject *consumer_peek_at(ConsumerObject *self, PyObject *const *args, P
 static int depth_of(ConsumerObject *self, uint64_t *depth) {
     Queue *queue = &self->queue;
     if (ls_queue_depth(&queue->entry->head, &queue->block->tail, queue->mask, depth) == LS_OK) return 0;
-    raise_revoked(self, "tail", LS_LOAD_RLX(&queue->block->tail), queue_head(self));
+    raise_revoked(self, "tail", ls_queue_claimed_tail(&queue->block->tail), queue_head(self));
     return -1;
 }
 

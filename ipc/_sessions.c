@@ -54,8 +54,8 @@ PyObject *ls_withdraw_claim(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* read_session(directory, entry_offset) -> (state, generation, incarnation, ticket, base, head, served, claim
- * tuple) */
+/* read_session(directory, entry_offset) -> (state, generation, incarnation, base, head, served, claim tuple)
+ */
 PyObject *ls_read_session(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *mapping;
@@ -63,19 +63,14 @@ PyObject *ls_read_session(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "On", &mapping, &offset)) return NULL;
     const ls_session *entry = ls_span(mapping, offset, sizeof *entry, 0);
     if (entry == NULL) return NULL;
-    uint64_t word;
-    ls_claim claim;
-    int attempts = 16;
-    do { /* the claim of one activation, unless the gateway is very busy with this slot */
-        word = ls_session_read(entry, &claim);
-    } while (ls_session_word(entry) != word && --attempts);
-    PyObject *info = claim_tuple(&claim);
-    if (info == NULL) return NULL;
-    return Py_BuildValue(
-        "(IIKKKKKN)", (unsigned int)(uint32_t)word, (unsigned int)(word >> 32),
-        (unsigned long long)LS_LOAD_RLX(&entry->incarnation), (unsigned long long)LS_LOAD_RLX(&entry->ticket),
-        (unsigned long long)LS_LOAD_RLX(&entry->base), (unsigned long long)ls_queue_head(&entry->head),
-        (unsigned long long)LS_LOAD_RLX(&entry->cancel_all_served), info);
+    ls_session copy;
+    ls_session_read(entry, &copy, 64);
+    PyObject *claim = claim_tuple(&copy.claim);
+    if (claim == NULL) return NULL;
+    return Py_BuildValue("(IIKKKKN)", (unsigned int)(uint32_t)copy.state, (unsigned int)(copy.state >> 32),
+                         (unsigned long long)copy.incarnation, (unsigned long long)copy.base,
+                         (unsigned long long)ls_queue_head(&entry->head),
+                         (unsigned long long)ls_cancel_all_served(entry), claim);
 }
 
 /* ---- the gateway ---- */
@@ -173,7 +168,7 @@ static PyObject *slot_claimed(SlotObject *self, void *unused) {
 
 static PyObject *slot_get_served(SlotObject *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(LS_LOAD_RLX(&self->entry->cancel_all_served));
+    return PyLong_FromUnsignedLongLong(ls_cancel_all_served(self->entry));
 }
 
 static int slot_set_served(SlotObject *self, PyObject *value, void *unused) {
@@ -183,7 +178,7 @@ static int slot_set_served(SlotObject *self, PyObject *value, void *unused) {
     LS_REFUSE_DISOWNED(self->directory, -1);
     unsigned long long level = PyLong_AsUnsignedLongLong(value);
     if (level == (unsigned long long)-1 && PyErr_Occurred()) return -1;
-    LS_STORE_REL(&self->entry->cancel_all_served, (uint64_t)level);
+    ls_cancel_all_serve(self->entry, level);
     return 0;
 }
 

@@ -34,12 +34,12 @@ static PyObject *bell_wake(BellObject *self, PyObject *unused) {
 
 static PyObject *bell_armed(BellObject *self, void *unused) {
     (void)unused;
-    return PyBool_FromLong(LS_LOAD_RLX(&self->bell->armed) != 0);
+    return PyBool_FromLong(ls_bell_armed(self->bell));
 }
 
 static PyObject *bell_count(BellObject *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLong(LS_LOAD_RLX(&self->bell->bell));
+    return PyLong_FromUnsignedLong(ls_bell_value(self->bell));
 }
 
 static PyMethodDef bell_methods[] = {
@@ -106,7 +106,7 @@ static PyObject *doorbell_disarm(DoorbellObject *self, PyObject *unused) {
 
 static PyObject *doorbell_armed(DoorbellObject *self, void *unused) {
     (void)unused;
-    return PyBool_FromLong(LS_LOAD_RLX(&self->header->doorbell) & 1);
+    return PyBool_FromLong(ls_doorbell_armed(&self->header->doorbell));
 }
 
 static PyMethodDef doorbell_methods[] = {

@@ -8,7 +8,8 @@
  *   record    a whole number of words, copied word by word with relaxed accesses, then validated
  *   owner     each word has one writing process at a time; owners never share a cache line
  *
- * Order of the file: cell, broadcast ring, command queue, segment, session, gateway doorbell, bell, counters.
+ * Order of the file: word, cell, broadcast ring, command queue, segment, session, gateway doorbell, bell,
+ * counters.
  */
 #ifndef LATENTSPEED_PROTOCOL_H
 #define LATENTSPEED_PROTOCOL_H
@@ -61,6 +62,10 @@
 
 /* What an attempt came to. */
 enum { LS_EMPTY = 0, LS_OK = 1, LS_LAPPED = 2, LS_BUSY = 3, LS_BROKEN = 4 };
+
+/* ---- word: published by its one writer, nothing else hangs on it or everything before it does ---- */
+static inline uint64_t ls_word_load(const uint64_t *word) { return LS_LOAD_ACQ(word); }
+static inline void ls_word_store(uint64_t *word, uint64_t value) { LS_STORE_REL(word, value); }
 
 /* ---- cell: the latest value of one record ----
  *
@@ -195,6 +200,10 @@ static inline void ls_queue_push(uint64_t *tail_word, uint64_t *slots, uint64_t 
 /* Acquire: the consumer has copied every command before head, so those slots may be written again. */
 static inline uint64_t ls_queue_head(const uint64_t *head_word) { return LS_LOAD_ACQ(head_word); }
 
+/* The gateway's own look at its head, and at a tail that it does not believe yet. */
+static inline uint64_t ls_queue_own_head(const uint64_t *head_word) { return LS_LOAD_RLX(head_word); }
+static inline uint64_t ls_queue_claimed_tail(const uint64_t *tail_word) { return LS_LOAD_RLX(tail_word); }
+
 /* Commands waiting, or LS_BROKEN when the client's tail cannot be true. */
 static inline int ls_queue_depth(const uint64_t *head_word, const uint64_t *tail_word, uint64_t mask,
                                  uint64_t *depth) {
@@ -284,7 +293,7 @@ static inline uint64_t ls_segment_state(const ls_header *header) { return LS_LOA
  *
  *   directory entry, gateway-owned                    block, owned by the holder of the session's byte lock
  *   0    state and generation, incarnation, base,     0    claim: ticket, pid and start time, tag, policy,
- *        ticket, cancel-alls served                        name
+ *        cancel-alls served                                name
  *   64   the gateway's copy of the claim              64   heartbeat
  *   128  head of the command queue                    128  cancel-all level and index
  *                                                     256  tail of the command queue
@@ -292,8 +301,8 @@ static inline uint64_t ls_segment_state(const ls_header *header) { return LS_LOA
  *
  *   FREE --claim (client, under the byte lock)--> claimed --activate--> ACTIVE --drain--> DRAINING --free-->
  *
- * A claim is a ticket, a random number. The gateway answers with ACTIVE and that ticket, so a claimer can
- * tell an answer to itself from an answer to a claimer that died before it.
+ * A claim has a ticket, a random number. The gateway answers with ACTIVE and its copy of the claim, so a
+ * claimer can tell an answer to itself from an answer to a claimer that died before it.
  */
 typedef struct {
     uint64_t ticket; /* 0 = no claim */
@@ -310,9 +319,8 @@ typedef struct {
     uint64_t state; /* LS_SESSION_WORD */
     uint64_t incarnation;
     uint64_t base; /* head at activation: the first command index of this generation */
-    uint64_t ticket;
     uint64_t cancel_all_served;
-    uint64_t pad0[3];
+    uint64_t pad0[4];
     ls_claim claim;
     uint64_t head;
     uint64_t pad1[15];
@@ -334,14 +342,26 @@ enum { LS_FREE = 0, LS_CLAIMED = 1, LS_ACTIVE = 2, LS_DRAINING = 3 };
 
 static inline uint64_t ls_session_word(const ls_session *entry) { return LS_LOAD_ACQ(&entry->state); }
 
-/* State word and claim; of one activation if the word is still the same afterwards. */
-static inline uint64_t ls_session_read(const ls_session *entry, ls_claim *private) {
-    uint64_t word = ls_session_word(entry);
-    uint64_t *mine = (uint64_t *)private;
+static inline uint64_t ls_session_base(const ls_session *entry) { return LS_LOAD_RLX(&entry->base); }
+
+/* All of an entry but its cursors, of one activation; LS_BUSY when the gateway changed it on every attempt,
+ * and then the claim may be a mixture. */
+static inline int ls_session_read(const ls_session *entry, ls_session *private, uint32_t attempts) {
+    uint64_t *claim = (uint64_t *)&private->claim;
     const uint64_t *words = (const uint64_t *)&entry->claim;
-    LS_COPY_OUT(mine, words, LS_CLAIM_WORDS);
-    LS_FENCE_ACQ();
-    return word;
+    while (attempts--) {
+       private
+        ->state = LS_LOAD_ACQ(&entry->state);
+       private
+        ->incarnation = LS_LOAD_RLX(&entry->incarnation);
+       private
+        ->base = LS_LOAD_RLX(&entry->base);
+        LS_COPY_OUT(claim, words, LS_CLAIM_WORDS);
+        LS_FENCE_ACQ();
+        if (LS_LOAD_RLX(&entry->state) == private->state) return LS_OK;
+        LS_CPU_RELAX();
+    }
+    return LS_BUSY;
 }
 
 /* The client, with the byte locked and FREE seen. Ticket 0 first: a reader never joins two claims into one.
@@ -385,7 +405,6 @@ static inline void ls_session_activate(ls_session *entry, ls_session_block *bloc
     LS_COPY_IN(copy, claim, LS_CLAIM_WORDS);
     LS_STORE_RLX(&entry->incarnation, incarnation);
     LS_STORE_RLX(&entry->base, base);
-    LS_STORE_RLX(&entry->ticket, private->ticket);
     LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_ACTIVE, generation));
 }
 
@@ -434,6 +453,14 @@ static inline uint64_t ls_cancel_all_level(const ls_session_block *block, uint64
     return level;
 }
 
+static inline uint64_t ls_cancel_all_served(const ls_session *entry) {
+    return LS_LOAD_ACQ(&entry->cancel_all_served);
+}
+
+static inline void ls_cancel_all_serve(ls_session *entry, uint64_t level) {
+    LS_STORE_REL(&entry->cancel_all_served, level);
+}
+
 /* ---- gateway doorbell: many producers, one consumer that sleeps in its event loop ----
  *
  *   one word, gateway-owned:  63 .. 1  how often it was armed   |   0  armed
@@ -449,6 +476,8 @@ static inline void ls_doorbell_arm(uint64_t *word) {
 static inline void ls_doorbell_disarm(uint64_t *word) {
     LS_STORE_RLX(word, LS_LOAD_RLX(word) & ~(uint64_t)1);
 }
+
+static inline int ls_doorbell_armed(const uint64_t *word) { return (int)(LS_LOAD_RLX(word) & 1); }
 
 /* After the push: must the caller write its byte? *last_rung is private to the producer. */
 static inline int ls_doorbell_must_ring(const uint64_t *word, uint64_t *last_rung) {
@@ -484,6 +513,9 @@ static inline uint32_t ls_bell_arm(ls_bell *bell) {
 
 static inline void ls_bell_count(ls_bell *bell) { LS_STORE_REL(&bell->bell, LS_LOAD_RLX(&bell->bell) + 1); }
 
+static inline uint32_t ls_bell_value(const ls_bell *bell) { return LS_LOAD_RLX(&bell->bell); }
+static inline int ls_bell_armed(const ls_bell *bell) { return LS_LOAD_RLX(&bell->armed) != 0; }
+
 /* The writer, after its commit: 1 when someone may sleep, and then the caller wakes all sleepers. */
 static inline int ls_bell_must_wake(ls_bell *bell) {
     LS_FENCE_FULL();
@@ -494,6 +526,7 @@ static inline int ls_bell_must_wake(ls_bell *bell) {
 }
 
 /* ---- counters: one writer, readers that want no more than a recent value ---- */
+static inline uint64_t ls_counted(const uint64_t *word) { return LS_LOAD_RLX(word); }
 static inline void ls_count(uint64_t *word, uint64_t n) { LS_STORE_RLX(word, LS_LOAD_RLX(word) + n); }
 
 /* Log-bucketed histogram of non-negative values: 16 linear buckets per power of two, so within 6.25 %. */

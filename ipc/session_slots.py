@@ -76,9 +76,7 @@ def block_offset(layout: SegmentLayout, slot: int) -> int:
 
 def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe: LockProbe) -> SessionInfo:
     """A slot's directory entry and lock, as of now."""
-    state, generation, incarnation, _ticket, base, head, served, claim = _core.read_session(
-        mapping, entry_offset(layout, slot)
-    )
+    state, generation, incarnation, base, head, served, claim = _core.read_session(mapping, entry_offset(layout, slot))
     return SessionInfo(
         slot,
         SessionState(state & 3),
