@@ -43,6 +43,8 @@ def show(report: OrderBenchReport, console: Console) -> None:
         f"{refused} refused, {counts.lost} lost",
         soft_wrap=True,
     )
+    for reason, count in counts.reasons.items():
+        console.print(f"  {count} {reason}", markup=False)
     console.print("fills: " + ", ".join(f"{name} {count}" for name, count in report.fills.items()))
     table = Table("microseconds", "orders", "p50", "p99", "p99.9", "max", box=None)
     for name, summary in (*report.stages.items(), *report.strategy.items()):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latentspeed.connectors import ConnectorError, OrderParams, OrderType, TimeInForce
+from latentspeed.connectors import ConnectorError, OrderParams, OrderState, OrderType, TimeInForce
 from latentspeed.engine.run import run
 from latentspeed.engine.strategy import OrderNotice, Strategy
 from latentspeed.ipc import IpcError
@@ -98,6 +98,7 @@ class OrderLoad(Strategy):
         self.sent = 0
         self.unfinished = 0
         self.refused: dict[str, int] = {}
+        self.reasons: dict[str, int] = {}
         self.start_mono_ns = 0
         self.end_mono_ns = 0
         self.bid = self.ask = 0.0
@@ -128,6 +129,10 @@ class OrderLoad(Strategy):
         if order.is_done and not row["seen_final_mono_ns"]:
             row["seen_final_mono_ns"] = monotonic_ns()
             self.unfinished -= 1
+            if order.state in (OrderState.EXPIRED, OrderState.FAILED):
+                # What stands before the colon is the kind; the rest may name this order's own prices.
+                reason = f"{order.state.name} {order.reason.partition(':')[0]}"
+                self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if order.is_done:
             row["final_state"] = order.state
 
@@ -222,6 +227,8 @@ class OrderLoad(Strategy):
             end_mono_ns=self.end_mono_ns,
             refusals=np.array(list(self.refused), dtype=str),
             refusal_counts=np.array(list(self.refused.values()), dtype=np.int64),
+            reasons=np.array(list(self.reasons), dtype=str),
+            reason_counts=np.array(list(self.reasons.values()), dtype=np.int64),
             kept_blocks_per_order=self.kept_blocks_per_order or 0.0,
             traced_bytes=np.array(self.traced, dtype=np.int64),
             collections=_collections() - self.collections_before,

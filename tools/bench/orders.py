@@ -48,7 +48,11 @@ LOST_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class OrderCounts:
-    """What became of the orders; `refused` were never sent, `lost` must be 0."""
+    """What became of the orders.
+
+    `refused` counts exceptions of `buy` and `sell`, whose orders were never sent; `reasons` why sent ones expired or
+    failed; `lost` must be 0.
+    """
 
     sent: int
     acknowledged: int
@@ -57,6 +61,7 @@ class OrderCounts:
     expired: int
     failed: int
     refused: Mapping[str, int]
+    reasons: Mapping[str, int]
     lost: int
 
 
@@ -253,6 +258,7 @@ def _report(
             expired=ends[OrderState.EXPIRED],
             failed=ends[OrderState.FAILED],
             refused=dict(zip(summary["refusals"], summary["refusal_counts"], strict=True)),
+            reasons=dict(zip(summary["reasons"], summary["reason_counts"], strict=True)),
             lost=len(lost),
         ),
         fills={"strategy": int(sent["fills"].sum()), "gateway": gateway.fills, "venue": fills_at_venue},
