@@ -153,12 +153,18 @@ def map_header(name: str, fd: int, *, writable: bool = False) -> Mapping:
 
 
 def make_bell(name: str) -> None:
-    """The FIFO for a new segment; what an earlier segment of that name left is replaced."""
+    """The FIFO for a new segment; what an earlier segment of that name left is replaced.
+
+    Raises WrongOwner when another user's file has the name.
+    """
     path = bell_path(name)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    os.mkfifo(path, 0o600)
-    path.chmod(0o600)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        os.mkfifo(path, 0o600)
+        path.chmod(0o600)
+    except (PermissionError, FileExistsError, IsADirectoryError) as error:
+        raise WrongOwner(path, f"it cannot be replaced: {error}") from None
 
 
 def open_bell(name: str) -> int:
@@ -212,7 +218,7 @@ def unlink(name: str, lock: ByteLock) -> bool:
     """Remove the name and the FIFO. The caller holds the writer byte; False when the name leads elsewhere by now."""
     if not lock.names_this_object():
         return False
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, PermissionError, IsADirectoryError):  # or it was never ours
         bell_path(name).unlink()
     posix_ipc.unlink_shared_memory(object_name(name))
     return True

@@ -429,6 +429,21 @@ def test_a_name_that_cannot_be_one_is_refused(bad):
             call()
 
 
+def test_rule_4_a_doorbell_that_cannot_be_ours_is_refused_and_nothing_is_left(name):
+    bell = path_of(name) + ".bell"
+    os.mkdir(bell)
+    with pytest.raises(WrongOwner, match="cannot be replaced"):
+        SegmentWriter.open(name, LAYOUT)
+    assert not segment_exists(name)
+    os.rmdir(bell)
+    SegmentWriter.open(name, LAYOUT).close()
+    os.chmod(bell, 0o622)
+    with pytest.raises(WrongOwner, match="0600 is wanted"):
+        SegmentWriter.open(name, LAYOUT)
+    os.chmod(bell, 0o600)
+    SegmentWriter.open(name, LAYOUT).unlink()
+
+
 # ---- read-only is read-only ----
 
 
