@@ -101,11 +101,14 @@ class OrderReports:
             self._suspects.add(event.client_order_id)
 
     def resync(self) -> None:
-        """Take in every own order's row and what it tells of missed fills: after a lap, with the reader at the tail."""
-        for progress in list(self._progress.values()):
-            if self._block.holds(progress.order):
-                self._take_row(progress)
+        """Take in every own order's row and what it tells of missed fills: after a lap, with the reader at the tail.
+
+        An order in no row yet stays suspect: it may have been refused without one, and the event that said so be lost.
+        """
         self._suspects.clear()
+        for id64, progress in list(self._progress.items()):
+            if self._block.holds(progress.order) and not self._take_row(progress):
+                self._suspects.add(id64)
 
     def suspect_all(self) -> None:
         """A new gateway has come: compare every order with its row once the events are read."""

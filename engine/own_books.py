@@ -40,6 +40,14 @@ class OwnBooks:
         totals.add_fills(fills, side, lots, value, fee_units, digest)
         self._changed.add(instrument)
 
+    def adopt(self, instrument: int, missed: BookTotals) -> None:
+        """Add fills that nothing but the gateway's own count tells of; nothing is committed yet."""
+        totals = self._totals.get(instrument)
+        if totals is None:
+            totals = self._totals[instrument] = BookTotals()
+        totals.add(missed)
+        self._changed.add(instrument)
+
     def touch(self, instrument: int) -> None:
         """A fill's event was read that is in the totals already: the next commit moves the row's cursor past it."""
         if instrument in self._totals:

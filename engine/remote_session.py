@@ -29,6 +29,7 @@ from latentspeed.engine.order_block import OrderBlock
 from latentspeed.engine.order_reports import OrderReports
 from latentspeed.engine.own_books import OwnBooks
 from latentspeed.engine.records import CommandKind, OrderEvent, OrderEventKind, ReaderStatus
+from latentspeed.engine.session_audit import SessionAudit
 from latentspeed.ipc import IpcError, Lapped, RecordKind, SegmentState
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class RemoteSession:
         self.writer = CommandWriter(session, link.claimed.tag, self.block.id_of_no_order, lock)
         self.books = OwnBooks(session.table("book"), session.generation)
         self.reports = OrderReports(tracker, reader.table("orders"), self.block, self.books)
+        self._audit = SessionAudit(reader.table("ledger"), session.slot, sizes, self.books)
         self.feed = MarketFeed(self._market_ring, view, events, self._take_waiting_orders, on_rules_changed)
         self._reader_table = session.table("reader")
         self._reader_status = ReaderStatus(generation=session.generation)
@@ -268,6 +270,8 @@ class RemoteSession:
         self.reports.resync()
         self._commit_from = self._ring.tail
         self._commit(self._ring.cursor)
+        self._audit.is_due = True
+        self.writer.fail_read(VenueUnreachable("the answer may have been overwritten: the outcome is not known"))
         self._dispatcher.error("events_lapped", f"{lost} order events were overwritten before they were read")
 
     def _watch(self, now: int) -> None:
@@ -315,8 +319,23 @@ class RemoteSession:
         if self.reports.has_suspects:
             self.reports.settle_suspects(self.writer.read_index)
             self._commit(self._ring.cursor)
+        if self._audit.is_due:
+            self._adopt_missed()
         while self._resyncs:
             self._resyncs.pop().set_result(None)
+
+    def _adopt_missed(self) -> None:
+        """Fills that no event and no row tells of any more: the books take them in, and the strategy is told."""
+        for instrument, missed in self._audit.missed(self._ring.cursor):
+            self.books.adopt(instrument, missed)
+            self._commit(self._ring.cursor)
+            pair = self.view.pair(instrument)
+            self._dispatcher.error(
+                "fills_missed",
+                f"{missed.fill_count} late fills of orders that had ended: bought {missed.bought_lots} lots, sold "
+                f"{missed.sold_lots}; they are in the session's position",
+                trading_pair=pair,
+            )
 
     def subscribe(self, instrument: int) -> None:
         """Ask the gateway for an instrument's data and tell its changes."""

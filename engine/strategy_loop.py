@@ -25,7 +25,7 @@ from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.strategy import Strategy
 from latentspeed.engine.strategy_events import StrategyEvents
 from latentspeed.engine.timers import Timer, Timers
-from latentspeed.ipc import BackOff, BusySpin, GatewayDown, IpcError, Park, RingReader, SegmentNotFound
+from latentspeed.ipc import BackOff, BusySpin, GatewayDown, IpcError, NoFreeSession, Park, RingReader, SegmentNotFound
 
 if TYPE_CHECKING:
     from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
@@ -184,8 +184,13 @@ class StrategyLoop:
         )
         deadline = monotonic() + options.start_timeout_s
         try:
-            self._retry_until(deadline, lambda: connector.connect().result(), (GatewayDown, SegmentNotFound))
-            self._retry_until(deadline, lambda: connector.wait_live(ATTACH_SLICE_S), (GatewayNotReady,))
+            # Sessions of processes that died stay taken until a gateway is there to settle them.
+            passing = (GatewayDown, SegmentNotFound, NoFreeSession)
+            self._retry_until(deadline, lambda: connector.connect().result(), passing)
+            try:
+                self._retry_until(deadline, lambda: connector.wait_live(ATTACH_SLICE_S), (GatewayNotReady,))
+            except GatewayNotReady as error:
+                raise GatewayDown(f"{options.engine}.{name}", options.start_timeout_s, str(error)) from None
         except BaseException:
             connector.disconnect()
             raise

@@ -6,13 +6,16 @@ import threading
 import time
 
 import pytest
-from support.fake_gateway import FakeGateway, answering, unique_engine, wait_until
+from support.fake_gateway import SMALL, FakeGateway, answering, unique_engine, wait_until
 
 from latentspeed.connectors import ConnectorState, OrderParams, OrderState, OrderType, PositionAction, TradeType
+from latentspeed.engine import strategy_loop
 from latentspeed.engine.order_rows import OrderRows
 from latentspeed.engine.records import BookRow, OrderEventKind
+from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.strategy import Strategy
 from latentspeed.engine.strategy_loop import StrategyLoop, StrategyOptions
+from latentspeed.ipc import SegmentState
 
 LIMIT = OrderParams("BTC-USD", 0.001, 60_000.0, OrderType.LIMIT)
 MARKET = OrderParams("BTC-USD", 0.001, None, OrderType.MARKET)
@@ -317,6 +320,40 @@ def test_a_gateways_restart_is_lived_through_by_catching_order_refused(answering
     assert run_strategy(gateway, strategy, act=act) == 0
     assert strategy.states[0] is ConnectorState.DISCONNECTED
     assert strategy.states[-1] is ConnectorState.LIVE
+
+
+def test_a_start_waits_for_the_sessions_that_dead_strategies_left_to_be_settled(answering_gateway, attach, monkeypatch):
+    gateway = answering_gateway
+    gateway.settles_deaths = False
+    others = [attach(gateway) for _ in range(SMALL.sessions)]
+    for other in others:
+        other.disconnect().result(5)
+
+    class Started(Base):
+        def begin(self):
+            self.stop("started")
+
+    attempts = []
+    connect = RemoteConnector.connect
+    monkeypatch.setattr(RemoteConnector, "connect", lambda self: attempts.append(self) or connect(self))
+    monkeypatch.setattr(strategy_loop, "ATTACH_SLICE_S", 0.05)
+    strategy = Started()
+
+    def act():
+        wait_until(lambda: len(attempts) > 2, "it did not try again")
+        gateway.settles_deaths = True
+
+    assert run_strategy(gateway, strategy, act=act) == 0
+
+
+def test_a_start_without_a_live_gateway_fails_in_one_line(answering_gateway, caplog):
+    answering_gateway.go(SegmentState.RECOVERING)
+    with caplog.at_level(logging.ERROR, logger="latentspeed.strategy"):
+        assert run_strategy(answering_gateway, Base(), start_timeout_s=0.2) == 1
+    [record] = caplog.records
+    assert "GatewayDown" in record.message
+    assert "RECOVERING" in record.message
+    assert record.exc_info is None
 
 
 def test_a_retired_segment_ends_the_strategy_with_an_error(answering_gateway, caplog):
