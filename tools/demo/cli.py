@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -18,16 +19,21 @@ from latentspeed.engine.instruments import rule_from_record
 from latentspeed.engine.records import Instrument, Position
 from latentspeed.engine.segment_layout import sizes_of
 from latentspeed.ipc import SegmentReader, segment_names
+from latentspeed.tools.demo.chaos import STRATEGIES, TAKER_PERIOD_S, ChaosPlan, make_plan
 from latentspeed.tools.demo.engine_under_test import (
+    EngineShape,
     Kill,
+    child_pids,
     new_account,
     start_engine,
     start_venue,
     venue_address,
     write_config,
 )
-from latentspeed.tools.demo.report import Report, compare_all, read_strategy_books
+from latentspeed.tools.demo.report import Report, compare_all
+from latentspeed.tools.demo.strategy_books import read_strategy_books
 from latentspeed.tools.demo.trading import Trading
+from latentspeed.tools.demo.trouble_maker import TroubleMaker
 from latentspeed.tools.demo.venue_book import venue_fills, venue_position_lots
 
 PAIR = "BTC-USD"
@@ -41,6 +47,8 @@ def demo(
     speed: Annotated[float, typer.Option(help="How fast the tape is played.")] = 1.0,
     kill: Annotated[list[str] | None, typer.Option(help="A process to kill -9, as in gateway@10.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic market.")] = 7,
+    chaos: Annotated[int | None, typer.Option(help="Kill, stop and break at random, by this seed.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Work in this folder and leave it, with every log.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file, too.")] = None,
 ) -> None:
     """Two strategies trade through one gateway on a local venue; the report proves that nothing was lost."""
@@ -49,8 +57,11 @@ def demo(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--kill") from None
     console = Console()
+    plan = None if chaos is None else make_plan(chaos, seconds)
     with tempfile.TemporaryDirectory(prefix="latentspeed-demo-") as name:
-        report = run_demo(Path(name), seconds, tape, speed, seed, kills, console)
+        folder = Path(name) if keep is None else keep
+        folder.mkdir(parents=True, exist_ok=True)
+        report = run_demo(folder, seconds, tape, speed, seed, kills, console, plan)
     if json is not None:
         json.write_bytes(report.to_json())
     show(report, console)
@@ -59,14 +70,26 @@ def demo(
 
 
 def run_demo(
-    folder: Path, seconds: float, tape: Path | None, speed: float, seed: int, kills: list[Kill], console: Console
+    folder: Path,
+    seconds: float,
+    tape: Path | None,
+    speed: float,
+    seed: int,
+    kills: list[Kill],
+    console: Console,
+    plan: ChaosPlan | None = None,
 ) -> Report:
     """Run venue, engine and strategies in `folder` and compare the books. Raises DemoFailed when a part fails."""
     engine_name = f"demo-{os.getpid()}"
+    shape = EngineShape()
+    if plan is not None:
+        shape = EngineShape(STRATEGIES, "on-failure", "park", plan.order_transport, plan.shared_memory)
+        console.print(f"chaos {plan.seed}: orders by {plan.order_transport}, blocks of {plan.block_ms} ms")
     key, account = new_account()
     started_utc_ms = time.time_ns() // 1_000_000 - 1000
-    with start_venue(folder, tape, speed, seed) as venue:
-        base_url = venue_address(venue)["url"]
+    with start_venue(folder, tape, speed, seed, plan.block_ms if plan is not None else 0) as venue:
+        address = venue_address(venue)
+        base_url = address["url"]
         # The strategies share this clock, so that both stop at the same moment whenever they were started.
         stop_at = time.monotonic() + seconds + 4.0
         environment = {
@@ -75,16 +98,32 @@ def run_demo(
             "LATENTSPEED_DEMO_FOLDER": str(folder),
             "LATENTSPEED_DEMO_STOP_AT": str(stop_at),
         }
-        config = write_config(folder, engine_name, base_url, account, PAIR, environment, "park")
+        if plan is not None:
+            environment["LATENTSPEED_DEMO_TAKER_PERIOD"] = str(TAKER_PERIOD_S)
+        config = write_config(folder, engine_name, base_url, account, PAIR, environment, shape)
         with start_engine(folder, config, key) as engine:
-            run = Trading(folder, engine_name, engine, console, stop_at)
-            report = run.trade(seconds, kills)
+            run = Trading(folder, engine_name, engine, shape.strategies, console, stop_at)
+            trouble = None
+            if plan is not None:
+                pids = functools.partial(child_pids, folder, engine_name)
+                trouble = TroubleMaker(plan.troubles, pids, address["control_url"], console.print)
+            report = run.trade(seconds, kills, trouble)
             _compare(run, folder, base_url, account, started_utc_ms, report)
             code = engine.stop()
             if code != 0:
                 report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
+    report.differences += _tracebacks(folder)
     report.differences += [f"left in /dev/shm: {name}" for name in segment_names() if name.startswith(engine_name)]
     return report
+
+
+def _tracebacks(folder: Path) -> list[str]:
+    """No process may have ended, or gone on, with an exception that nobody meant."""
+    return [
+        f"a traceback in {path.relative_to(folder)}"
+        for path in sorted(folder.rglob("*.log"))
+        if "Traceback (most recent call last)" in path.read_text(errors="replace")
+    ]
 
 
 def _compare(run: Trading, folder: Path, base_url: str, account: str, started_utc_ms: int, report: Report) -> None:
@@ -96,7 +135,7 @@ def _compare(run: Trading, folder: Path, base_url: str, account: str, started_ut
     fills = venue_fills(base_url, account, started_utc_ms, rules)
     books = read_strategy_books(folder)
     comparison, positions = compare_all(
-        run.recorder, books, fills, venue_lots, run.segment, sizes_of(run.segment), number[PAIR], rule
+        run.recorder, run.departures, books, fills, venue_lots, run.segment, sizes_of(run.segment), number[PAIR], rule
     )
     orders = run.recorder.orders
     report.orders = {

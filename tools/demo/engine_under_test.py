@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
-from latentspeed.engine.runtime_file import read_runtime
+from latentspeed.engine.runtime_file import ChildRuntime, read_runtime
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
@@ -104,9 +104,9 @@ def command_line(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "latentspeed.tools.cli", *arguments]
 
 
-def start_venue(folder: Path, tape: Path | None, speed: float, seed: int) -> ChildProcess:
-    """Start the local venue on a free port; `venue_address` tells where it listens."""
-    options = ["--port", "0", "--seed", str(seed)]
+def start_venue(folder: Path, tape: Path | None, speed: float, seed: int, block_ms: int = 0) -> ChildProcess:
+    """Start the local venue on free ports; `venue_address` tells where it listens."""
+    options = ["--port", "0", "--control-port", "0", "--seed", str(seed), "--block-ms", str(block_ms)]
     if tape is not None:
         options += ["--tape", str(tape), "--speed", str(speed)]
     return ChildProcess("venue", command_line("venue", "hyperliquid", *options), folder / "venue.log")
@@ -127,21 +127,36 @@ def venue_address(venue: ChildProcess) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class EngineShape:
+    """What differs between one demo's engine and another's.
+
+    A strategy runs the demo's module of its name, up to a `-`: `maker-2` is another maker.
+    """
+
+    strategies: tuple[str, ...] = ("maker", "taker")
+    restart: str = "never"
+    idle: str = "park"
+    order_transport: str = "http"
+    shared_memory: Mapping[str, int] = field(default_factory=dict)
+
+
 def write_config(
-    folder: Path, engine: str, venue_url: str, account: str, pair: str, environment: dict[str, str], idle: str
+    folder: Path, engine: str, venue_url: str, account: str, pair: str, environment: dict[str, str], shape: EngineShape
 ) -> Path:
-    """Write the engine's configuration: one connector, a maker and a taker."""
+    """Write the engine's configuration: one connector and the strategies."""
     strategies = "\n".join(
         f"""
 [[strategies]]
 name = "{name}"
-module = "latentspeed.tools.demo.{name}"
-idle = "{idle}"
-restart = "never"
+module = "latentspeed.tools.demo.{name.partition("-")[0]}"
+idle = "{shape.idle}"
+restart = "{shape.restart}"
 env = {{ {", ".join(f'{key} = "{value}"' for key, value in environment.items())} }}
 """
-        for name in ("maker", "taker")
+        for name in shape.strategies
     )
+    sizes = "\n".join(f"{name} = {size}" for name, size in shape.shared_memory.items())
     path = folder / "engine.toml"
     path.write_text(
         f"""[engine]
@@ -157,6 +172,10 @@ secret_env = "{SECRET_VARIABLE}"
 
 [connectors.hyperliquid.options]
 base_url = "{venue_url}"
+order_transport = "{shape.order_transport}"
+
+[connectors.hyperliquid.shared_memory]
+{sizes}
 {strategies}"""
     )
     return path
@@ -176,13 +195,14 @@ def start_engine(folder: Path, config: Path, key: str) -> ChildProcess:
     return ChildProcess("engine", command_line("run", str(config)), folder / "engine.log", environment)
 
 
-def child_pids(folder: Path, engine: str) -> dict[str, int]:
-    """The pids of the engine's running children: the gateway by that word, strategies by name."""
+def children_of(folder: Path, engine: str) -> dict[str, ChildRuntime]:
+    """The engine's children as its supervisor describes them: the gateway by that word, strategies by name."""
     runtime = read_runtime(folder / "state" / engine)
     if runtime is None:
         return {}
-    return {
-        "gateway" if child.kind == "gateway" else child.name: child.pid
-        for child in runtime.children
-        if child.pid is not None
-    }
+    return {"gateway" if child.kind == "gateway" else child.name: child for child in runtime.children}
+
+
+def child_pids(folder: Path, engine: str) -> dict[str, int]:
+    """The pids of the engine's running children."""
+    return {name: child.pid for name, child in children_of(folder, engine).items() if child.pid is not None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,18 +20,10 @@ from latentspeed.tools.demo.books import (
     compare_totals,
     totals_of,
 )
+from latentspeed.tools.demo.departures import Departures
 from latentspeed.tools.demo.recorder import RecordedFill, Recorder
+from latentspeed.tools.demo.strategy_books import StrategyBook, committed_fills
 from latentspeed.tools.latency import LatencySummary
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyBook:
-    """One strategy process's own book: what it wrote, and as which session it wrote it."""
-
-    name: str
-    slot: int
-    generation: int
-    fills: tuple[BookFill, ...]
 
 
 @dataclass(slots=True)
@@ -46,6 +37,7 @@ class Report:
     fills: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     kills: list[dict[str, object]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     gateway_epochs: int = 0
     differences: list[str] = field(default_factory=list)
 
@@ -59,21 +51,9 @@ class Report:
         return orjson.dumps({"agree": self.agree, **asdict(self)}, option=orjson.OPT_INDENT_2)
 
 
-def read_strategy_books(folder: Path) -> list[StrategyBook]:
-    """The books that strategy processes wrote; a last line cut off by a kill is left out."""
-    books = []
-    for path in sorted(folder.glob("*.fills.jsonl")):
-        lines = path.read_bytes().split(b"\n")
-        if not lines[0]:
-            continue
-        head = orjson.loads(lines[0])
-        fills = tuple(_book_line(line) for line in lines[1:-1])
-        books.append(StrategyBook(path.name.rsplit("-", 1)[0], head["slot"], head["generation"], fills))
-    return books
-
-
 def compare_all(
     recorder: Recorder,
+    departures: Departures,
     strategies: Iterable[StrategyBook],
     venue: list[BookFill],
     venue_lots: int,
@@ -90,13 +70,24 @@ def compare_all(
     books = list(strategies)
     ledger = _Ledger(segment, sizes, number)
     own = [fill for fill in recorder.fills if fill.client_order_id]
-    commits = {book.generation: ledger.committed(book.slot, book.generation) for book in books}
-    # A strategy writes a fill down before it commits it, so a killed one may have written one more than it committed.
+    published: dict[int, list[BookFill]] = {}
+    for fill in own:
+        published.setdefault(fill.client_order_id, []).append(fill.fill)
+    commits = {book.generation: departures.commit_of(book.generation) for book in books}
+    differences: list[str] = []
     committed = {
-        f"{book.name}#{book.generation}": list(book.fills[: commits[book.generation].fill_count]) for book in books
+        f"{book.name}#{book.generation}": committed_fills(
+            book, commits[book.generation].totals.fill_count, published, differences
+        )
+        for book in books
     }
+    for name, book in zip(committed, books, strict=True):
+        expected = {rule.trading_pair: commits[book.generation].totals}
+        found = totals_of(committed[name]) or {rule.trading_pair: BookTotals()}
+        compare_totals(f"the book of {name} against its commit", expected, found, differences)
     orphaned = _orphans(own, {generation: commit.through_cursor for generation, commit in commits.items()})
     result = compare_books(venue, [fill.fill for fill in recorder.fills], committed, orphaned)
+    result.differences += differences
     if recorder.lost:
         result.differences.append(f"the recorder was lapped and missed {recorder.lost} events")
     _compare_ledger(ledger, own, committed, orphaned, rule.trading_pair, result)
@@ -105,14 +96,6 @@ def compare_all(
     net = sum(fill.amount_lots if fill.side == 1 else -fill.amount_lots for fill in venue)
     result.differences += compare_positions(opening, net, positions, rule.trading_pair)
     return result, {"opening": opening, **positions}
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """How many fills a session had committed to its own book, and the event-ring cursor behind the last of them."""
-
-    fill_count: int
-    through_cursor: int
 
 
 class _Ledger:
@@ -129,11 +112,6 @@ class _Ledger:
         index = ledger_index(group, slot, self._number, self._sizes.sessions, self._sizes.instruments)
         self._table.read(index, self._row)
         return self._row
-
-    def committed(self, slot: int, generation: int) -> Commit:
-        """How far a session's own book had been committed when it ended; no two of the demo share a slot."""
-        row = self.row(LedgerGroup.DEPARTED, slot)
-        return Commit(row.fill_count, row.through_cursor) if row.generation == generation else Commit(0, 0)
 
     def sum(self, group: LedgerGroup) -> BookTotals:
         """A group's rows of every slot added up."""
@@ -170,7 +148,3 @@ def _positions(segment: SegmentReader, number: int, venue_lots: int) -> dict[str
     row = Position()
     segment.table("positions").read(number, row)
     return {"opening": row.opening_lots, "venue": venue_lots, "gateway": row.amount_lots}
-
-
-def _book_line(line: bytes) -> BookFill:
-    return BookFill(**orjson.loads(line))

@@ -14,6 +14,7 @@ import orjson
 
 from latentspeed import OrderParams, OrderRefused, OrderType, PositionAction, Strategy, TimeInForce, TradeType
 from latentspeed.connectors import PerpetualDerivativeBase, Quote, TradeUpdate
+from latentspeed.engine.order_reports import CatchUpTrade
 from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.ipc import CommandQueueFull
 
@@ -50,6 +51,7 @@ class DemoStrategy(Strategy):
             price_units=fill.price_units,
             amount_lots=fill.amount_lots,
             fee_units=fill.fee_units,
+            **({"fill_count": fill.fill_count} if isinstance(fill, CatchUpTrade) else {}),
         )
 
     def on_stop(self) -> None:

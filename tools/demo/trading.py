@@ -9,52 +9,69 @@ from pathlib import Path
 
 from rich.console import Console
 
-from latentspeed.engine.segment_layout import attach_segment
+from latentspeed.engine.managed_child import ChildState
+from latentspeed.engine.segment_layout import attach_segment, sizes_of
 from latentspeed.ipc import SegmentReader, SegmentState, SessionState, segment_names
+from latentspeed.tools.demo.departures import Departures
 from latentspeed.tools.demo.engine_under_test import (
     START_DEADLINE_S,
     ChildProcess,
     DemoFailed,
     Kill,
     child_pids,
+    children_of,
     wait_until,
 )
 from latentspeed.tools.demo.recorder import Recorder
 from latentspeed.tools.demo.report import Report
+from latentspeed.tools.demo.trouble_maker import TroubleMaker
 
 FINISH_DEADLINE_S = 30.0
 RESTART_DEADLINE_S = 20.0
-STRATEGIES = ("maker", "taker")
+OVER = (ChildState.ENDED, ChildState.FAILED)
 
 
 class Trading:
     """Follows an engine's strategies until they have ended.
 
-    Parameters: `folder` and `engine_name` where the engine runs; `engine` its supervisor; `stop_at` the monotonic time
-    at which the strategies stop.
+    Parameters: `folder` and `engine_name` where the engine runs; `engine` its supervisor; `strategies` their names;
+    `stop_at` the monotonic time at which the strategies stop.
     """
 
-    def __init__(self, folder: Path, engine_name: str, engine: ChildProcess, console: Console, stop_at: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        engine_name: str,
+        engine: ChildProcess,
+        strategies: tuple[str, ...],
+        console: Console,
+        stop_at: float,
+    ) -> None:
         self._folder = folder
         self._engine_name = engine_name
         self._engine = engine
+        self._strategies = strategies
         self._console = console
         self._stop_at = stop_at
         self.segment: SegmentReader = wait_until(self._attach, "the gateway's segment", START_DEADLINE_S)
         self.recorder = Recorder(self.segment)
+        # The demo's pair is the connector's only one, and so the first.
+        self.departures = Departures(self.segment, sizes_of(self.segment), 0)
 
-    def trade(self, seconds: float, kills: list[Kill]) -> Report:
-        """Follow the trading, carry out the kills, and wait until the strategies have ended."""
+    def trade(self, seconds: float, kills: list[Kill], trouble: TroubleMaker | None = None) -> Report:
+        """Follow the trading, carry out the kills, make trouble, and wait until the strategies have ended."""
         report = Report(seconds=seconds)
-        wait_until(self._both_trade, "orders of both strategies", START_DEADLINE_S)
+        wait_until(self._all_trade, "orders of every strategy", START_DEADLINE_S)
         begin = shown = time.monotonic()
         waiting = sorted(kills, key=lambda kill: kill.at_s)
         while self._running():
             self._engine.check()
-            self.recorder.poll()
+            self._poll()
             now = time.monotonic()
             if waiting and now - begin >= waiting[0].at_s:
                 self._carry_out(waiting.pop(0), report)
+            if trouble is not None:
+                trouble.poll(now - begin, is_over=now > self._stop_at)
             if now - shown >= 2.0:
                 shown = now
                 self._show_progress(now - begin)
@@ -63,6 +80,9 @@ class Trading:
             time.sleep(0.01)
         report.differences += [f"{kill.name}@{kill.at_s:g} came after the end of trading" for kill in waiting]
         self._quiesce()
+        if trouble is not None:
+            report.troubles = trouble.made
+            report.differences += self._unexplained_ends(trouble)
         return report
 
     def _attach(self) -> SegmentReader | None:
@@ -71,13 +91,26 @@ class Trading:
             return None
         return attach_segment(self._engine_name, "hyperliquid", timeout_s=START_DEADLINE_S)
 
-    def _both_trade(self) -> bool:
-        self._engine.check()
+    def _poll(self) -> None:
         self.recorder.poll()
-        return len(set(self.recorder.orders.open.values())) == len(STRATEGIES)
+        self.departures.poll()
+
+    def _all_trade(self) -> bool:
+        self._engine.check()
+        self._poll()
+        return len(set(self.recorder.orders.open.values())) == len(self._strategies)
 
     def _running(self) -> set[str]:
-        return set(STRATEGIES) & set(child_pids(self._folder, self._engine_name))
+        children = children_of(self._folder, self._engine_name)
+        return {name for name in self._strategies if name in children and children[name].state not in OVER}
+
+    def _unexplained_ends(self, trouble: TroubleMaker) -> list[str]:
+        """Every process must have ended exactly as often as it was killed."""
+        return [
+            f"{name} was killed {trouble.ended[name]} times and started again {child.restarts} times ({child.state})"
+            for name, child in children_of(self._folder, self._engine_name).items()
+            if child.restarts != trouble.ended[name] or child.state == ChildState.FAILED
+        ]
 
     def _generations(self) -> dict[str, int]:
         """The generation of each live session, by the strategy's name."""
@@ -107,7 +140,7 @@ class Trading:
         os.kill(pid, signal.SIGKILL)
 
         def is_back() -> bool:
-            self.recorder.poll()
+            self._poll()
             return self.segment.epoch > epoch and self.segment.state is SegmentState.LIVE
 
         wait_until(is_back, "the gateway's restart", RESTART_DEADLINE_S)
@@ -123,7 +156,7 @@ class Trading:
         os.kill(pid, signal.SIGKILL)
 
         def is_settled() -> bool:
-            self.recorder.poll()
+            self._poll()
             open_orders.update(self.recorder.orders.open_of(generation))
             return self._generations().get(name) != generation and not self.recorder.orders.open_of(generation)
 
@@ -137,7 +170,7 @@ class Trading:
         """Every strategy has ended: wait until the gateway has settled their sessions and no order is open."""
 
         def is_settled() -> bool:
-            self.recorder.poll()
+            self._poll()
             is_free = all(info.state is SessionState.FREE for info in self.segment.sessions_info())
             return is_free and not self.recorder.orders.open
 

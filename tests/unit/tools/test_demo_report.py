@@ -15,8 +15,10 @@ from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.records import BookRow, Instrument, OrderEvent, OrderEventKind, Position
 from latentspeed.engine.segment_layout import engine_layout
 from latentspeed.ipc import SegmentReader, SegmentWriter
+from latentspeed.tools.demo.departures import Departures
 from latentspeed.tools.demo.recorder import Recorder, book_fill
-from latentspeed.tools.demo.report import StrategyBook, compare_all
+from latentspeed.tools.demo.report import compare_all
+from latentspeed.tools.demo.strategy_books import StrategyBook
 
 SIZES = SharedMemorySettings(
     sessions=2, orders_per_session=16, queue_capacity=16, event_ring=256, market_ring=16, instruments=2, balances=2
@@ -64,6 +66,8 @@ class Books:
         self.segment = SegmentReader.attach(self.writer.name, None)
         self.recorder = Recorder(self.segment)
         self.recorder.poll()
+        self.departures = Departures(self.segment, SIZES, 0)
+        self.departures.poll()
         self.venue = [fill for fills in self.fills.values() for fill in fills]
 
     def publish(self, number, generation):
@@ -94,7 +98,7 @@ class Books:
             StrategyBook("taker", 1, 2, tuple(self.fills[2])),
         ]
         lots = 5 + self.net if venue_lots is None else venue_lots
-        return compare_all(self.recorder, strategies, self.venue, lots, self.segment, SIZES, 0, RULE)
+        return compare_all(self.recorder, self.departures, strategies, self.venue, lots, self.segment, SIZES, 0, RULE)
 
     def close(self):
         self.segment.close()
