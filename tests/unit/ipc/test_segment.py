@@ -18,6 +18,7 @@ from latentspeed.ipc import (
     ClientSession,
     LayoutMismatch,
     OtherBoot,
+    Park,
     RingSpec,
     SecondWriter,
     SegmentClosed,
@@ -492,6 +493,57 @@ ctypes.memset(address, 1, 1)
     assert child.communicate(timeout=20)[0] == "ready\n"
     assert child.returncode == signal
     assert writer.state is SegmentState.LIVE
+
+
+def test_rule_5_gateway_and_client_never_write_to_one_cache_line(writer, reader, session, name):
+    """Watched: the whole segment, before and after whatever each of them does with an active session."""
+    gateway, out = writer.sessions[0], Command()
+    park = Park([reader.ring("events").reader()], spin_us=0)
+    clients = [
+        lambda: session.queue.push(Command(kind=1)),
+        session.beat,
+        session.request_cancel_all,
+        lambda: session.table("book").write(0, quote(1)),
+        lambda: park.wait(0.001),
+    ]
+    gateways = [
+        lambda: (gateway.queue.peek(out), gateway.queue.advance()),
+        lambda: setattr(gateway, "cancel_all_served", 1),
+        lambda: writer.table("quotes").write(0, quote(1)),
+        lambda: writer.ring("trades").publish(event(1)),
+        lambda: writer.counter("orders").add(),
+        lambda: writer.histogram("latency").record(5),
+        lambda: writer.error_log.record("E", "text"),
+        lambda: (writer.doorbell.begin_drain(), writer.doorbell.arm()),
+        lambda: setattr(writer, "last_nonce", 5),
+        writer.beat,
+        writer.wake_all,
+        lambda: writer.set_state(SegmentState.STOPPING),
+        gateway.drain,
+    ]
+    with Raw(name) as raw:
+        client_lines, gateway_lines = lines_written(raw, clients), lines_written(raw, gateways)
+        assert len(client_lines) >= 6
+        assert len(gateway_lines) >= 14
+        assert not client_lines & gateway_lines
+        published = LAYOUT.published_size // 64
+        assert all(line >= published for line in client_lines)
+        # the one word that both write, in a line of its own: readers arm, the writer clears
+        flag = (raw.bells + 64) // 64
+        assert flag in client_lines
+        writer.ring("events").publish(event(1))
+        assert raw.bytes(64 * flag, 64) == bytes(64)
+
+
+def lines_written(raw, operations):
+    """The cache lines that change while these run."""
+    lines = set()
+    for operation in operations:
+        before = np.frombuffer(raw.bytes(0, LAYOUT.total_size), "u1").reshape(-1, 64)
+        operation()
+        after = np.frombuffer(raw.bytes(0, LAYOUT.total_size), "u1").reshape(-1, 64)
+        lines |= set(np.nonzero((before != after).any(axis=1))[0].tolist())
+    return lines
 
 
 def test_a_reader_keeps_its_memory_as_long_as_anything_uses_it(name):
