@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 
@@ -22,8 +21,9 @@ def name():
     unique = fresh_name()
     yield unique
     for suffix in ("", ".bell"):
+        path = Path(f"/dev/shm/latentspeed.{unique}{suffix}")
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"/dev/shm/latentspeed.{unique}{suffix}")
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.fixture
