@@ -109,10 +109,9 @@ class CommandWriter:
             result.set_exception(VenueRejected(event.reason or "refused by the gateway"))
         return True
 
-    def fail_read(self, error: BaseException) -> None:
-        """Fail what waits for commands that a gateway had read and, having died, will never answer."""
-        head = self._queue.head
-        for index in [index for index in self._waiters if index < head]:
+    def fail_below(self, end: int, error: BaseException) -> None:
+        """Fail what waits for commands before `end`: the gateway had read them, and nobody will answer."""
+        for index in [index for index in self._waiters if index < end]:
             self._waiters.pop(index)[0].set_exception(error)
 
     def fail_all(self, error: BaseException) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 WATCH_NS = 100_000_000
 SWEEP_NS = 1_000_000_000
 CANCEL_RETRY_NS = 1_000_000_000
+# For so long the answer to a command may come after a lap, if it was not among what was overwritten.
+ANSWER_GRACE_NS = 5_000_000_000
 # What a gateway answers to a cancel that came too late: no failure, the order's own end is on its way.
 ALREADY_FINISHED = "already_finished"
 
@@ -91,7 +93,10 @@ class RemoteSession:
         self._commit_from = 0
         self._are_books_held = False
         self._is_restart_open = False
+        self._are_answers_lost = False
+        self._overwritten_answers: tuple[int, int] | None = None
         self._next_watch_mono_ns = 0
+        self._next_look_mono_ns = 0
         self._next_sweep_mono_ns = 0
         self.laps = 0
         self.lost = 0
@@ -136,23 +141,30 @@ class RemoteSession:
         return done + self.feed.tell(self._link.is_taking_orders)
 
     def read_ahead(self) -> None:
-        """Resolve command results and keep everything else for the next poll: for one who waits inside a callback."""
+        """Resolve command results and keep everything else for the next poll: for one who waits inside a callback.
+
+        Raises SegmentRetired, SessionFenced, ForkedSession: nobody will answer this session any more.
+        """
         self._link.session.beat()
         while True:
             try:
                 kind = self._ring.read(self._event)
             except Lapped as lapped:
                 self._lapped += lapped.lost
+                self._note_overwritten_answers()
                 continue
             if kind == 0:
-                return
+                break
             if kind == RecordKind.EPOCH:
-                self._is_restart_open = True
+                self._note_restart()
             elif self.block.is_own(self._event.client_order_id):
                 if self._event.event == OrderEventKind.COMMAND_RESULT:
                     self._take_result(self._event)
                 else:
                     self._read_ahead.append((self._ring.cursor, self._event.copy()))
+        now = monotonic_ns()
+        if now >= self._next_look_mono_ns:
+            self._look(now)
 
     def hold_books(self) -> None:
         """Commit nothing more and tell nothing of the market: a callback has raised, its fill was not taken in."""
@@ -209,7 +221,7 @@ class RemoteSession:
                 break
             taken += 1
             if kind == RecordKind.EPOCH:
-                self._is_restart_open = True
+                self._note_restart()
             else:
                 self._take(self._event, self._ring.cursor)
         return taken
@@ -271,21 +283,49 @@ class RemoteSession:
         self._commit_from = self._ring.tail
         self._commit(self._ring.cursor)
         self._audit.is_due = True
-        self.writer.fail_read(VenueUnreachable("the answer may have been overwritten: the outcome is not known"))
+        self._note_overwritten_answers()
         self._dispatcher.error("events_lapped", f"{lost} order events were overwritten before they were read")
+
+    def _note_restart(self) -> None:
+        self._is_restart_open = self._are_answers_lost = True
+
+    def _note_overwritten_answers(self) -> None:
+        if self._overwritten_answers is None:
+            self._overwritten_answers = monotonic_ns() + ANSWER_GRACE_NS, self.writer.read_index
+
+    def _look(self, now: int) -> ConnectorState:
+        """Is this session still ours, is the gateway alive, is it another one; gives up answers that will not come."""
+        self._next_look_mono_ns = now + WATCH_NS
+        link = self._link
+        link.check()
+        state = link.observe()
+        if link.reader.epoch != link.epoch:
+            link.epoch = link.reader.epoch
+            self._note_restart()
+        if self._are_answers_lost and self._is_gateway_live and not self._ring.available:
+            self._are_answers_lost = False
+            error = VenueUnreachable("the gateway was restarted before it answered: the outcome is not known")
+            self.writer.fail_below(self.writer.read_index, error)
+        if self._overwritten_answers is not None and now >= self._overwritten_answers[0]:
+            _, end = self._overwritten_answers
+            self._overwritten_answers = None
+            error = VenueUnreachable(
+                "the gateway's answer was overwritten before it was read: the outcome is not known"
+            )
+            self.writer.fail_below(end, error)
+        return state
+
+    @property
+    def _is_gateway_live(self) -> bool:
+        return self._link.reader.state == SegmentState.LIVE and self._link.is_writer_alive
 
     def _watch(self, now: int) -> None:
         self._next_watch_mono_ns = now + WATCH_NS
         self.feed.has_state_change = False
-        self._link.check()
-        state = self._link.observe()
-        if self._link.reader.epoch != self._link.epoch:
-            self._link.epoch = self._link.reader.epoch
-            self._is_restart_open = True
-        self._on_state(state)
+        self._on_state(self._look(now))
         self._write_status(now)
         self._commit(self._ring.cursor)
-        if self._link.reader.state == SegmentState.LIVE and self._link.is_writer_alive and self.are_orders_read:
+        if self._is_gateway_live and self.are_orders_read:
             self._settle()
         if now >= self._next_sweep_mono_ns:
             self._next_sweep_mono_ns = now + SWEEP_NS
@@ -307,9 +347,6 @@ class RemoteSession:
         if self._is_restart_open:
             self._is_restart_open = False
             self.reports.suspect_all()
-            self.writer.fail_read(
-                VenueUnreachable("the gateway was restarted before it answered: the outcome is not known")
-            )
             for order in self._tracker.active_orders:
                 order.cancel_in_flight = False
             for instrument in self.feed.subscribed:

@@ -25,7 +25,17 @@ from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.strategy import Strategy
 from latentspeed.engine.strategy_events import StrategyEvents
 from latentspeed.engine.timers import Timer, Timers
-from latentspeed.ipc import BackOff, BusySpin, GatewayDown, IpcError, NoFreeSession, Park, RingReader, SegmentNotFound
+from latentspeed.ipc import (
+    BackOff,
+    BusySpin,
+    GatewayDown,
+    IpcError,
+    NoFreeSession,
+    Park,
+    RingReader,
+    SegmentNotFound,
+    SegmentRetired,
+)
 
 if TYPE_CHECKING:
     from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
@@ -184,13 +194,7 @@ class StrategyLoop:
         )
         deadline = monotonic() + options.start_timeout_s
         try:
-            # Sessions of processes that died stay taken until a gateway is there to settle them.
-            passing = (GatewayDown, SegmentNotFound, NoFreeSession)
-            self._retry_until(deadline, lambda: connector.connect().result(), passing)
-            try:
-                self._retry_until(deadline, lambda: connector.wait_live(ATTACH_SLICE_S), (GatewayNotReady,))
-            except GatewayNotReady as error:
-                raise GatewayDown(f"{options.engine}.{name}", options.start_timeout_s, str(error)) from None
+            self._reach(connector, deadline)
         except BaseException:
             connector.disconnect()
             raise
@@ -199,6 +203,21 @@ class StrategyLoop:
         events.attach()
         self._connectors[name], self._events[name] = connector, events
         return connector
+
+    def _reach(self, connector: RemoteConnector, deadline: float) -> None:
+        """Claim a session and wait for the gateway to be live; raises the last thing that was in the way."""
+        # Sessions of processes that died stay taken until a gateway is there to settle them.
+        passing = (GatewayDown, GatewayNotReady, NoFreeSession, SegmentNotFound, SegmentRetired)
+
+        def attempt() -> None:
+            connector.connect().result()
+            connector.wait_live(ATTACH_SLICE_S)
+
+        try:
+            self._retry_until(deadline, attempt, passing)
+        except GatewayNotReady as error:
+            options = self._options
+            raise GatewayDown(f"{options.engine}.{connector.name}", options.start_timeout_s, str(error)) from None
 
     def _retry_until(self, deadline: float, call: Callable[[], object], errors: tuple[type[Exception], ...]) -> None:
         while True:

@@ -5,6 +5,7 @@ from support.fake_gateway import SMALL, answering, wait_until
 from support.polling import poll_all, poll_until
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType, VenueUnreachable
+from latentspeed.engine import remote_session
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, fill_digest, ledger_index
 from latentspeed.engine.records import BookRow, CommandKind, OrderEvent, OrderEventKind
 from latentspeed.ipc import SessionState
@@ -113,11 +114,11 @@ def test_a_place_refused_without_a_row_ends_though_the_answer_was_overwritten(re
     assert remote.get_order(order_id).reason == "never_sent"
 
 
-def test_a_result_that_was_overwritten_is_not_waited_for_for_ever(remote, gateway):
+def test_a_result_that_was_overwritten_is_not_waited_for_for_ever(remote, gateway, monkeypatch):
+    monkeypatch.setattr(remote_session, "ANSWER_GRACE_NS", 0)
     pending = remote.set_leverage("BTC-USD", 5)
     wait_until(lambda: gateway.of_kind(CommandKind.SET_LEVERAGE), "the command was never read")
     gateway.result(gateway.of_kind(CommandKind.SET_LEVERAGE)[0])
     lap(gateway)
-    poll_until(remote, lambda: pending.done())
     with pytest.raises(VenueUnreachable, match="not known"):
-        pending.result(0)
+        pending.result(5)

@@ -17,9 +17,10 @@ from latentspeed.connectors import (
     OrderState,
     OrderType,
     TradeType,
+    VenueUnreachable,
 )
 from latentspeed.engine import order_block, remote_lifecycle
-from latentspeed.engine.records import OrderEvent, OrderEventKind, ReaderStatus
+from latentspeed.engine.records import CommandKind, OrderEvent, OrderEventKind, ReaderStatus
 from latentspeed.engine.refusals import GatewayNotReady, OrderIdsExhausted
 from latentspeed.ipc import ForkedSession, IpcError, SegmentRetired, SegmentState, SessionFenced
 
@@ -320,3 +321,27 @@ def test_a_lap_noticed_while_waiting_for_a_result_is_settled_without_losing_a_fi
     assert len(remote.recorder.events) == heard, "no listener is called while a result is waited for"
     poll_until(remote, lambda: remote.get_order(order_id).fill_count == 1)
     assert remote.session_totals("BTC-USD").fill_count == 1
+
+
+def test_who_waits_for_a_gateway_that_was_seen_dead_sees_its_successor(remote, gateway):
+    gateway.die()
+    poll_until(remote, lambda: not remote.is_gateway_alive)
+    gateway.start()
+    remote.wait_live(5)
+    assert remote.buy(LIMIT)
+
+
+def test_a_result_that_a_killed_gateway_owes_is_not_waited_for_for_ever(remote, gateway):
+    pending = remote.set_leverage("BTC-USD", 5)
+    wait_until(lambda: gateway.of_kind(CommandKind.SET_LEVERAGE), "the command was never read")
+    gateway.restart()
+    with pytest.raises(VenueUnreachable, match="not known"):
+        pending.result(5)
+
+
+def test_a_result_is_not_waited_for_once_the_segment_was_retired(remote, gateway):
+    pending = remote.set_leverage("BTC-USD", 5)
+    wait_until(lambda: gateway.of_kind(CommandKind.SET_LEVERAGE), "the command was never read")
+    gateway.retire()
+    with pytest.raises(SegmentRetired):
+        pending.result(5)
