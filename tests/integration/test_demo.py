@@ -1,24 +1,9 @@
 """The demo is the product's claim: killed gateways and strategies lose no order and no fill."""
 
-import json
 import subprocess
-import sys
 
 import pytest
-
-COMMAND = [sys.executable, "-P", "-m", "latentspeed.tools.cli", "demo"]
-
-
-def run_demo(tmp_path, *options, timeout_s=100):
-    path = tmp_path / "report.json"
-    done = subprocess.run(
-        [*COMMAND, *options, "--json", str(path)], capture_output=True, text=True, timeout=timeout_s, check=False
-    )
-    assert path.exists(), f"no report: {done.stdout}\n{done.stderr}"
-    report = json.loads(path.read_text())
-    assert report["differences"] == [], done.stdout
-    assert done.returncode == 0, done.stderr
-    return report
+from support.demo_run import COMMAND, run_demo
 
 
 def assert_traded(report):
