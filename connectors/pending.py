@@ -127,7 +127,9 @@ class Pending(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self._future.done():
             # The shield keeps a cancelled await from cancelling what others wait for.
-            yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+            outcome = asyncio.wrap_future(self._future)
+            outcome.add_done_callback(_note_failure)
+            yield from asyncio.shield(outcome).__await__()
         self._is_seen = True
         return self._future.result()
 
@@ -144,6 +146,12 @@ class Pending(Generic[T]):
             return "Pending(unresolved)"
         error = self._future.exception()
         return f"Pending({self._future.result()!r})" if error is None else f"Pending(failed: {error!r})"
+
+
+def _note_failure(outcome: asyncio.Future[Any]) -> None:
+    """A failure that comes after whoever awaited it was cancelled is told by `__del__`, and not by the loop too."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

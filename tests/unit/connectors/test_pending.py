@@ -187,3 +187,20 @@ def test_callbacks_are_called_once_the_outcome_is_there():
     pending.set_result(4)
     pending.add_done_callback(lambda done: heard.append(done.result()))
     assert heard == [4, 4]
+
+
+def test_a_failure_after_its_awaiter_was_cancelled_is_no_error_of_the_loop():
+    async def run():
+        told, pending = [], Pending()
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await pending
+        pending.set_exception(ValueError("late"))
+        assert isinstance(pending.exception(), ValueError)
+        await asyncio.sleep(0.01)
+        del pending
+        gc.collect()
+        return told
+
+    assert asyncio.run(run()) == []
