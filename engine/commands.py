@@ -3,51 +3,55 @@
 A place goes: copy, PENDING_CREATE in the order table, head advances, then the connector signs (PENDING_SUBMIT in the
 table) and writes the socket. So a gateway killed at any point leaves either a command still in the queue, or an order
 in the table whose fate its successor settles, and never signs a command twice.
+
+Cancels do not wait behind places: those of a queue that is longer than one budget are looked for and carried out before
+their turn comes, and a place whose cancel was seen first is never sent. Whatever a strategy writes, nothing is raised.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from time import monotonic_ns
 from typing import TYPE_CHECKING
-
-import orjson
 
 from latentspeed.connectors import (
     ConnectorError,
     MarginMode,
-    OrderParams,
-    OrderRefused,
-    OrderType,
     Pending,
-    PositionAction,
-    TimeInForce,
     TradeType,
     format_client_order_id,
 )
-from latentspeed.connectors.client_order_id import split
 from latentspeed.engine.instruments import Instruments
-from latentspeed.engine.order_rows import OrderContext, OrderRows
+from latentspeed.engine.live_session import LiveSession
+from latentspeed.engine.order_rows import OrderRows
+from latentspeed.engine.place_command import (
+    PLACE_LIFETIME_NS,
+    CommandRefused,
+    is_fresh_id,
+    new_context,
+    order_params,
+)
 from latentspeed.engine.publisher import OrderPublisher
 from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind
 from latentspeed.ipc import SessionRevoked
 
 if TYPE_CHECKING:
     from latentspeed.connectors import PerpetualDerivativeBase
-    from latentspeed.ipc import GatewaySession
 
 DRAIN_BUDGET = 64
+LOOK_AHEAD_BUDGET = 1024
+NEVER_SENT = "never_sent"
+REFUSALS = (CommandRefused, ConnectorError, ValueError, ArithmeticError)
 
-
-class CommandRefused(Exception):
-    """A command that cannot be carried out; the text is its disposition's reason."""
+log = logging.getLogger(__name__)
 
 
 class CommandProcessor:
     """Drains the queues of live sessions into the connector.
 
     Parameters: `connector` carries the commands out; `rows`, `publisher` and `instruments` are the gateway's;
-    `accepts_places` tells whether the gateway is live; `revoke(session, reason)` ends a session that broke the rules.
+    `why_no_places` says why no place can be taken now, or an empty string; `revoke(live, reason)` ends a session that
+    broke the rules; `on_problem(code, text)` is told of a command that failed in an unforeseen way.
     """
 
     def __init__(
@@ -56,85 +60,205 @@ class CommandProcessor:
         rows: OrderRows,
         publisher: OrderPublisher,
         instruments: Instruments,
-        accepts_places: Callable[[], str],
-        revoke: Callable[[GatewaySession, str], None],
+        why_no_places: Callable[[], str],
+        revoke: Callable[[LiveSession, str], None],
+        on_problem: Callable[[str, str], None],
     ) -> None:
         self._connector = connector
         self._rows = rows
         self._publisher = publisher
         self._instruments = instruments
-        self._accepts_places = accepts_places
+        self._why_no_places = why_no_places
         self._revoke = revoke
+        self._on_problem = on_problem
         self._command = Command()
+        self._ahead = Command()
         self.places = 0
         self.cancels = 0
         self.refusals = 0
 
-    def drain(self, session: GatewaySession, budget: int = DRAIN_BUDGET) -> int:
+    def drain(self, live: LiveSession, budget: int = DRAIN_BUDGET) -> int:
         """Carry out up to `budget` commands of a session; returns how many were read."""
-        command = self._command
+        command, queue = self._command, live.queue
         done = 0
         try:
-            self._cancel_all_if_asked(session)
-            while done < budget and session.queue.peek(command):
-                self._dispose(session, command)
+            self._serve_cancel_all(live)
+            while done < budget and queue.peek(command):
+                self._dispose(live, command)
                 done += 1
-                self._cancel_all_if_asked(session)
+            if done == budget:
+                self._look_ahead(live)
+            if live.cancel_all_begun != live.cancel_all_served:
+                self._serve_cancel_all(live)
         except SessionRevoked as error:
-            self._revoke(session, str(error))
+            self._revoke(live, str(error))
         return done
 
-    def dispose_unread(self, session: GatewaySession, reason: str) -> None:
-        """Give every unread command of a dead session its disposition; cancels are carried out, places fail."""
+    def has_work(self, live: LiveSession) -> bool:
+        """True where a session's queue holds a command or a new cancel-all, or cannot be trusted any more."""
+        try:
+            return bool(live.queue.depth) or live.session.read_cancel_all()[0] != live.cancel_all_served
+        except SessionRevoked:
+            return True
+
+    def dispose_unread(self, live: LiveSession, reason: str) -> None:
+        """Give every command that waits its disposition: cancels are carried out, everything else fails."""
         command = self._command
         try:
-            while session.queue.peek(command):
-                if command.kind == CommandKind.CANCEL:
-                    self._cancel(session, command)
-                elif command.kind == CommandKind.PLACE:
-                    if not self._is_recorded(command):
-                        self._refuse_place(session, command, reason)
-                else:
-                    self._publisher.publish_result(command, session.generation, ok=False, reason=reason)
-                session.queue.advance()
+            while live.queue.peek(command):
+                self._dispose(live, command, reason)
         except SessionRevoked:
             return  # its cursors are not to be trusted; what it wrote behind them was never a command
 
-    def cancel_orders_of(self, session: GatewaySession) -> None:
-        """Cancel every live order that a session placed."""
+    def cancel_orders_of(self, live: LiveSession) -> bool:
+        """Cancel every live order that a session placed; True once that stands in every order's row."""
         mine = [
-            order.client_order_id
+            order
             for order in self._connector.get_open_orders()
             if (context := self._rows.context(order.id64)) is not None
-            and context.slot == session.slot
-            and context.generation == session.generation
+            and context.slot == live.slot
+            and context.generation == live.generation
         ]
-        self._connector.cancel_all(mine)
+        self._connector.cancel_all([order.client_order_id for order in mine])
+        return all(order.cancel_requested or order.is_done for order in mine)
 
-    def _dispose(self, session: GatewaySession, command: Command) -> None:
-        if command.generation != session.generation:
-            self._publisher.publish_result(command, command.generation, ok=False, reason="stale_generation")
-            session.queue.advance()
-        elif command.kind == CommandKind.PLACE:
-            self._place(session, command)
-        else:
-            self._carry_out(session, command)
-            session.queue.advance()
-
-    def _carry_out(self, session: GatewaySession, command: Command) -> None:
+    def _dispose(self, live: LiveSession, command: Command, unread: str = "") -> None:
+        """Dispose of the command at head; with `unread` only cancels are carried out. Raises SessionRevoked only."""
         try:
-            if command.kind == CommandKind.CANCEL:
-                self._cancel(session, command)
-            elif command.kind == CommandKind.SET_LEVERAGE:
-                self._set_leverage(session, command)
-            elif command.kind == CommandKind.SUBSCRIBE:
-                self._subscribe(command)
-                self._publisher.publish_result(command, session.generation, ok=True)
+            if command.generation != live.generation:
+                raise CommandRefused("stale_generation")
+            if command.kind == CommandKind.PLACE:
+                self._place(live, command, unread)
+            elif command.kind == CommandKind.CANCEL:
+                self._cancel(live, command)
+            elif unread:
+                raise CommandRefused(unread)
             else:
-                raise CommandRefused(f"command kind {command.kind} is not known")
-        except (CommandRefused, ConnectorError, ValueError) as error:
+                self._carry_out(live, command)
+        except REFUSALS as error:
+            self._refuse(live, command, str(error))
+        except Exception as error:
+            self._report_failure(command, error)
+            self._refuse(live, command, f"internal error: {type(error).__name__}")
+        if live.queue.head == command.command_index:
+            live.queue.advance()
+
+    def _carry_out(self, live: LiveSession, command: Command) -> None:
+        if command.kind == CommandKind.SET_LEVERAGE:
+            self._set_leverage(live, command)
+        elif command.kind == CommandKind.SUBSCRIBE:
+            self._subscribe(command)
+            self._publisher.publish_result(command, live.generation, live.no_order_id, ok=True)
+        else:
+            raise CommandRefused(f"command kind {command.kind} is not known")
+
+    def _refuse(self, live: LiveSession, command: Command, reason: str) -> None:
+        """Dispose of a command that is not carried out; a place whose id is fresh becomes an order that FAILED."""
+        if command.kind != CommandKind.CANCEL:  # one that comes too late is nothing out of the ordinary
             self.refusals += 1
-            self._publisher.publish_result(command, session.generation, ok=False, reason=str(error))
+        if command.kind == CommandKind.PLACE and command.generation == live.generation:
+            if is_fresh_id(live, self._rows, command.client_order_id):
+                self._publisher.publish_refusal(command, new_context(live, self._rows, command), reason)
+                return
+            # An id of somebody else, or of an order that was: no event may look like that order's own.
+            self._publisher.publish_result(command, live.generation, live.no_order_id, ok=False, reason=reason)
+            return
+        order_id = command.client_order_id if live.made(command.client_order_id) else live.no_order_id
+        self._publisher.publish_result(command, live.generation, order_id, ok=False, reason=reason)
+
+    def _report_failure(self, command: Command, error: Exception) -> None:
+        log.error("a command of kind %d failed", command.kind, exc_info=error)
+        self._on_problem("command_failed", f"kind {command.kind}: {error!r}")
+
+    # Places
+
+    def _place(self, live: LiveSession, command: Command, unread: str) -> None:
+        if unread and self._rows.is_recorded(command.client_order_id, command.command_index):
+            return  # an earlier gateway has read it: its order's row is its disposition
+        if reason := unread or self._why_no_places():
+            raise CommandRefused(reason)
+        context = new_context(live, self._rows, command)
+        if context.row < 0:
+            raise CommandRefused(f"the order row of {format_client_order_id(context.client_order_id)} is in use")
+        if context.client_order_id in live.cancelled_ahead or command.command_index < live.cancel_all_below:
+            self._publisher.publish_annihilation(command, context, NEVER_SENT)
+            return
+        expire_mono_ns = command.expire_mono_ns or context.read_mono_ns + PLACE_LIFETIME_NS
+        if context.read_mono_ns >= expire_mono_ns:
+            self._publisher.publish_expiry(command, context, NEVER_SENT)
+            return
+        order = self._connector.create_order(
+            TradeType(command.trade_type),
+            order_params(command, self._pair(command)),
+            client_order_id=format_client_order_id(context.client_order_id),
+            strategy_tag=live.tag,
+            expire_mono_ns=expire_mono_ns,
+        )
+        self._rows.take(context)
+        self._publisher.publish_row(order, context)
+        live.queue.advance()
+        try:
+            self._connector.submit_order(order)
+            self.places += 1
+        except Exception as error:
+            self.refusals += 1
+            if not isinstance(error, ConnectorError):
+                self._report_failure(command, error)
+            self._publisher.publish_refusal(command, context, str(error) or type(error).__name__)
+
+    # Cancels
+
+    def _cancel(self, live: LiveSession, command: Command) -> None:
+        self.cancels += 1
+        order_id = command.client_order_id
+        live.cancelled_ahead.discard(order_id)
+        context = self._rows.context(order_id)
+        if context is None or context.slot != live.slot:
+            is_used = live.made(order_id) and not is_fresh_id(live, self._rows, order_id)
+            raise CommandRefused("already_finished" if is_used else "unknown_order")
+        if not self._connector.cancel(format_client_order_id(order_id)):
+            raise CommandRefused("already_finished")
+        self._publisher.publish_result(command, live.generation, order_id, ok=True)
+
+    def _look_ahead(self, live: LiveSession) -> None:
+        """Carry out the cancels of a queue that is too long for one turn; each gets its disposition in its turn."""
+        command, queue = self._ahead, live.queue
+        head = queue.head
+        index = max(live.scanned, head)
+        last = index + LOOK_AHEAD_BUDGET
+        while index < last and queue.peek_at(index - head, command):
+            index += 1
+            if command.kind == CommandKind.CANCEL and command.generation == live.generation:
+                self._cancel_ahead(live, command.client_order_id)
+        live.scanned = index
+
+    def _cancel_ahead(self, live: LiveSession, order_id: int) -> None:
+        context = self._rows.context(order_id)
+        if context is not None and context.slot == live.slot:
+            try:
+                self._connector.cancel(format_client_order_id(order_id))
+            except Exception as error:  # its turn in the queue comes, and tells
+                self._on_problem("cancel_failed", repr(error))
+        elif live.made(order_id) and is_fresh_id(live, self._rows, order_id):
+            live.cancelled_ahead.add(order_id)
+
+    def _serve_cancel_all(self, live: LiveSession) -> None:
+        """Cancel-all is a level that the session raises, for the commands before it; each level is served once.
+
+        Orders are cancelled at once; the level is served when the places before it were read, and not sent.
+        """
+        level, below = live.session.read_cancel_all()
+        if level == live.cancel_all_served:
+            return
+        if level != live.cancel_all_begun:
+            live.cancel_all_begun = level
+            live.cancel_all_below = min(below, live.queue.tail)
+            self.cancel_orders_of(live)
+        if live.queue.head >= live.cancel_all_below:
+            live.session.cancel_all_served = level
+            live.cancel_all_served = level
+
+    # Everything else
 
     def _subscribe(self, command: Command) -> None:
         pair = self._pair(command)
@@ -143,132 +267,19 @@ class CommandProcessor:
         if rule is not None:
             self._instruments.subscribed(command.instrument, rule)
 
-    def _cancel(self, session: GatewaySession, command: Command) -> None:
-        self.cancels += 1
-        context = self._rows.context(command.client_order_id)
-        if context is None or context.slot != session.slot:
-            self._publisher.publish_result(command, session.generation, ok=False, reason="unknown_order")
-            return
-        accepted = self._connector.cancel(format_client_order_id(command.client_order_id))
-        self._publisher.publish_result(
-            command, session.generation, ok=accepted, reason="" if accepted else "already_finished"
-        )
-
-    def _set_leverage(self, session: GatewaySession, command: Command) -> None:
+    def _set_leverage(self, live: LiveSession, command: Command) -> None:
         keeps_mode = command.margin_mode == KEEP_MARGIN_MODE
         mode = None if keeps_mode else MarginMode(command.margin_mode)
         done = command.copy()
-        generation = session.generation
+        generation, no_order_id = live.generation, live.no_order_id
         pending = self._connector.set_leverage(self._pair(command), command.leverage, mode)
 
         def publish(settled: Pending[int]) -> None:
             error = settled.exception()
-            self._publisher.publish_result(done, generation, ok=error is None, reason=str(error or ""))
+            reason = "" if error is None else str(error) or type(error).__name__
+            self._publisher.publish_result(done, generation, no_order_id, ok=error is None, reason=reason)
 
         pending.add_done_callback(publish)
-
-    def _place(self, session: GatewaySession, command: Command) -> None:
-        not_accepting = self._accepts_places()
-        if not_accepting:
-            self._refuse_place(session, command, not_accepting)
-            session.queue.advance()
-            return
-        context: OrderContext | None = None
-        try:
-            context = self._new_context(session, command)
-            if command.expire_mono_ns and monotonic_ns() >= command.expire_mono_ns:
-                self._publisher.publish_expiry(command, context, "never_sent")
-                session.queue.advance()
-                return
-            order = self._connector.create_order(
-                TradeType(command.trade_type),
-                self._params(command),
-                client_order_id=format_client_order_id(command.client_order_id),
-                strategy_tag=session.claim.tag if session.claim is not None else 0,
-                expire_mono_ns=command.expire_mono_ns,
-            )
-        except (CommandRefused, OrderRefused, ValueError) as error:
-            self._refuse_place(session, command, str(error), context)
-            session.queue.advance()
-            return
-        self._rows.take(context)
-        self._publisher.publish_row(order, context)
-        session.queue.advance()
-        try:
-            self._connector.submit_order(order)
-            self.places += 1
-        except ConnectorError as error:
-            self._refuse_place(session, command, str(error), context)
-
-    def _new_context(self, session: GatewaySession, command: Command) -> OrderContext:
-        """Check the id and its row; the id came from another process and is believed only this far."""
-        incarnation, slot, _ = split(command.client_order_id)
-        if slot != session.slot or incarnation != session.incarnation:
-            raise CommandRefused(f"client order id {command.client_order_id} is not of this session")
-        row = self._rows.row_of(command.client_order_id)
-        occupant = self._rows.occupant(row)
-        if occupant:
-            raise CommandRefused(f"order row {row} still holds {format_client_order_id(occupant)}")
-        return OrderContext(
-            client_order_id=command.client_order_id,
-            slot=session.slot,
-            row=row,
-            generation=session.generation,
-            instrument=command.instrument,
-            command_index=command.command_index,
-            written_mono_ns=command.written_mono_ns,
-            read_mono_ns=monotonic_ns(),
-        )
-
-    def _params(self, command: Command) -> OrderParams:
-        order_type = OrderType(command.order_type)
-        extra = orjson.loads(command.extra_params) if command.extra_params else None
-        if extra is not None and not isinstance(extra, dict):
-            raise CommandRefused("extra_params is not a JSON object")
-        return OrderParams(
-            trading_pair=self._pair(command),
-            amount=command.amount,
-            price=None if order_type is OrderType.MARKET else command.price,
-            order_type=order_type,
-            position_action=PositionAction(command.position_action),
-            leverage=command.leverage or None,
-            trigger_price=command.trigger_price or None,
-            time_in_force=TimeInForce(command.time_in_force),
-            extra_params=extra,
-        )
-
-    def _refuse_place(
-        self, session: GatewaySession, command: Command, reason: str, context: OrderContext | None = None
-    ) -> None:
-        """Dispose of a place as FAILED; its row is written only where it may be taken."""
-        self.refusals += 1
-        if self._rows.slot_of(command.client_order_id) != session.slot:
-            # An id of somebody else must not look like that order's own event.
-            self._publisher.publish_result(command, session.generation, ok=False, reason=reason)
-            return
-        if context is None:
-            row = self._rows.row_of(command.client_order_id)
-            context = OrderContext(
-                client_order_id=command.client_order_id,
-                slot=session.slot,
-                row=-1 if self._rows.occupant(row) else row,
-                generation=session.generation,
-                instrument=command.instrument,
-                command_index=command.command_index,
-                written_mono_ns=command.written_mono_ns,
-                read_mono_ns=monotonic_ns(),
-            )
-        self._publisher.publish_refusal(command, context, reason)
-
-    def _cancel_all_if_asked(self, session: GatewaySession) -> None:
-        """Cancel-all is a level that the session raises, for the commands before it; each level is served once."""
-        if session.cancel_all_pending() and session.queue.head >= session.cancel_all_index:
-            level = session.cancel_all_level
-            self.cancel_orders_of(session)
-            session.cancel_all_served = level
-
-    def _is_recorded(self, command: Command) -> bool:
-        return self._rows.is_recorded(command.client_order_id, command.command_index)
 
     def _pair(self, command: Command) -> str:
         pair = self._instruments.pair(command.instrument)

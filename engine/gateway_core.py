@@ -1,5 +1,9 @@
 """What a gateway is made of, wired together: rows, books, publishers, sessions and commands on one segment.
 
+    take_over   what an earlier gateway left is emptied of market data, and its last fills are counted
+    recover     with the trading rules known: orders are restored, queues and dead sessions settled
+    opened      with the venue compared: what nobody owns is cancelled, and places are taken
+
 No event loop is needed here, so that each part can be driven step by step in a test.
 """
 
@@ -12,10 +16,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
-from latentspeed.connectors.client_order_id import split
-from latentspeed.engine.commands import CommandProcessor
+from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
+from latentspeed.engine.error_text import kind_of
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import LedgerKeeper
+from latentspeed.engine.live_session import LiveSession
 from latentspeed.engine.market_publisher import MarketPublisher
 from latentspeed.engine.order_rows import OrderRows
 from latentspeed.engine.publisher import OrderPublisher
@@ -23,12 +28,13 @@ from latentspeed.engine.records import Connector
 from latentspeed.engine.recovery import Recovery
 from latentspeed.engine.sessions import SessionManager
 from latentspeed.engine.stages import StageClock
-from latentspeed.ipc import SessionState
+from latentspeed.ipc import SegmentState
 
 if TYPE_CHECKING:
     from latentspeed.connectors import PerpetualDerivativeBase
     from latentspeed.engine.config import ConnectorSettings
-    from latentspeed.ipc import GatewaySession, SegmentWriter
+    from latentspeed.ipc import SegmentWriter
+    from latentspeed.ipc._core import Word
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +43,8 @@ class GatewayCore(ErrorEventListener):
     """The gateway without its loop.
 
     Parameters: `connector` not yet connected; `writer` the open segment; `settings` the connector's; `on_failure` ends
-    the process when an order cannot be published.
+    the process when an order cannot be published; `kept_tags` are the strategies whose orders stay when nobody owns
+    them any more, None for all.
     """
 
     def __init__(
@@ -46,14 +53,18 @@ class GatewayCore(ErrorEventListener):
         writer: SegmentWriter,
         settings: ConnectorSettings,
         on_failure: Callable[[Exception], None],
+        kept_tags: frozenset[int] | None = frozenset(),
     ) -> None:
         sizes = settings.shared_memory
         self._connector = connector
         self._writer = writer
         self._settings = settings
+        self._kept_tags = kept_tags
         self._row = Connector()
         self._connector_table = writer.table("connector")
         self._connector_table.read(0, self._row)
+        self._has_taken_over = False
+        self.is_recovered = False
         self.is_opened = False
         self.is_stopping = False
         self.instruments = Instruments(writer.table("instruments"), sizes.instruments)
@@ -72,13 +83,30 @@ class GatewayCore(ErrorEventListener):
             writer.epoch,
         )
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)
+        self.market.on_state_changed = self.update_state
+        self.market.on_problem = self.note_problem
         self.commands = CommandProcessor(
-            connector, self.rows, self.publisher, self.instruments, self._why_no_places, self._revoke
+            connector,
+            self.rows,
+            self.publisher,
+            self.instruments,
+            self._why_no_places,
+            self._revoke,
+            self.note_problem,
         )
         self.sessions = SessionManager(
-            writer, self.keeper, self.commands.dispose_unread, self.commands.cancel_orders_of
+            writer, self.keeper, self.commands.dispose_unread, self.commands.cancel_orders_of, self.note_problem
         )
         self._recovery = Recovery(connector, writer, self.rows, self.publisher, self.keeper, self.instruments)
+        self._counters: list[tuple[Word, Callable[[], int]]] = [
+            (writer.counter("commands.places"), lambda: self.commands.places),
+            (writer.counter("commands.cancels"), lambda: self.commands.cancels),
+            (writer.counter("commands.refusals"), lambda: self.commands.refusals),
+            (writer.counter("events.published"), lambda: self.publisher.events),
+            (writer.counter("fills.published"), lambda: self.publisher.fills),
+            (writer.counter("sessions.deaths"), lambda: self.sessions.deaths),
+            (writer.counter("python.allocated_blocks"), sys.getallocatedblocks),
+        ]
         connector.set_order_event_listener(self.publisher)
         connector.set_trade_event_listener(self.publisher)
         connector.set_error_event_listener(self)
@@ -89,67 +117,109 @@ class GatewayCore(ErrorEventListener):
         """How many trading pairs are published."""
         return len(self.instruments)
 
+    # From the start until the gateway is live
+
+    def take_over(self) -> None:
+        """What needs no venue: old prices are no longer shown, and the last fills of an earlier gateway are counted."""
+        self._has_taken_over = True
+        if self._writer.reused:
+            self.market.void_market_data()
+            self.sessions.resume()
+            self._recovery.replay_books(self._row.book_cursor)
+            self._save_book_cursor(self._writer.ring("events").tail)
+        self._write_row()
+
     def publish_instruments(self) -> None:
-        """Publish the connector's trading rules; called once they are known and whenever they change."""
+        """Publish the connector's trading rules, once they are known; the market publisher tells of later changes."""
         rules = self._connector.get_all_trading_rules()
         self.instruments.publish(rules, frozenset(self._settings.trading_pairs))
         self.market.use_rules(rules)
 
     def recover(self) -> None:
-        """Take over what an earlier gateway of this segment left, before the venue is asked anything."""
+        """Settle what an earlier gateway of this segment left, before the venue is asked about any order."""
+        if not self._has_taken_over:
+            self.take_over()
         if self._writer.reused:
-            self.market.void_market_data()
-            self._recovery.replay_books(self._row.book_cursor)
-            self._save_book_cursor(self._writer.ring("events").tail)
             self._recovery.restore_orders(self._row.started_utc_ns)
-        self._write_row()
+            self._recovery.settle_queues(self.commands, self.sessions.live)
+            self.sessions.settle_after_restart()
+        self.is_recovered = True
 
     def opened(self) -> None:
-        """The connector has connected and resynced for the first time under this gateway: settle the sessions."""
+        """The connector has connected and resynced for the first time under this gateway: places are taken now."""
         if self._writer.reused:
-            self._recovery.settle_queues(self.commands)
-            self.sessions.settle_after_restart()
+            self.market.flatten_absent(self._connector.get_position)
         if not self._row.started_utc_ns:
             self._row.started_utc_ns = time.time_ns()
             self.market.record_opening_positions()
         self._row.connected_count += 1
+        self._cancel_ownerless()
         self.is_opened = True
+        self.update_state()
 
-    def drain_all(self) -> int:
-        """One budget of every live session's queue; returns how many commands were read."""
-        return sum(self.commands.drain(session) for session in self.sessions.active())
+    def _cancel_ownerless(self) -> None:
+        """Orders of this engine that the venue has and no row tells of: their strategies ended with another segment."""
+        kept = self._kept_tags
+        if kept is None:
+            return
+        left = []
+        for order in self._connector.get_open_orders():
+            context = self.rows.context(order.id64)
+            if (context is None or not context.generation) and order.strategy_tag not in kept:
+                left.append(order.client_order_id)
+        if left:
+            log.warning("cancelling %d open orders of strategies that are gone with an earlier segment", len(left))
+            self._connector.cancel_all(left)
+
+    # While it serves
+
+    def drain_all(self) -> bool:
+        """One budget of every live session's queue; True where one of them may hold more."""
+        is_more = False
+        for live in self.sessions.live:
+            is_more |= self.commands.drain(live) >= DRAIN_BUDGET
+        return is_more
 
     def has_work(self) -> bool:
         """True where a live session's queue holds a command or a new cancel-all."""
-        return any(session.queue.depth or session.cancel_all_pending() for session in self.sessions.active())
+        return any(map(self.commands.has_work, self.sessions.live))
+
+    def update_state(self) -> None:
+        """Show in header and row whether places are taken: the header is what every strategy asks before each order."""
+        self._write_row()
+        if self.is_stopping:
+            return
+        is_live = self.is_opened and self._connector.connection_state is ConnectorState.LIVE
+        wanted = SegmentState.LIVE if is_live else SegmentState.RECOVERING
+        if self._writer.state is not wanted:
+            self._writer.set_state(wanted)
 
     def beat(self) -> None:
-        """Heartbeat, counters and the connector's row."""
-        counter = self._writer.counter
-        counter("commands.places").set(self.commands.places)
-        counter("commands.cancels").set(self.commands.cancels)
-        counter("commands.refusals").set(self.commands.refusals)
-        counter("events.published").set(self.publisher.events)
-        counter("fills.published").set(self.publisher.fills)
-        counter("sessions.deaths").set(self.sessions.deaths)
-        counter("python.allocated_blocks").set(sys.getallocatedblocks())
-        self._write_row()
+        """Heartbeat, state and counters. Sessions are looked at by `sessions.poll`."""
         self._writer.beat()
+        self.update_state()
+        for counter, figure in self._counters:
+            counter.set(figure())
 
     def on_error(self, error: ConnectorErrorEvent) -> None:
-        """A failure that ended nothing: a line in the segment's error log."""
-        log.warning("%s: %s", error.code, error.message)
+        """A failure that ended nothing, logged by the connector: a line in the segment's error log."""
         if error.code == "cancel_rejected" and error.client_order_id:
             self.publisher.publish_cancel_refused(error.client_order_id, error.message)
-        self._writer.error_log.record(error.code, error.message)
+        self.note_problem(error.code, error.message)
+
+    def note_problem(self, code: str, text: str) -> None:
+        """Count a problem in the segment's error log, with others of its kind."""
+        self._writer.error_log.record(code, kind_of(text))
+
+    def unfinished_orders(self) -> int:
+        """How many orders may be open at the venue, by what the connector or else the segment knows."""
+        if self.is_recovered:
+            return len(self._connector.get_open_orders())
+        return self.rows.count_unfinished() if self._writer.reused else 0
 
     def _generation_of(self, client_order_id: int) -> int:
-        slot = self.rows.slot_of(client_order_id)
-        if slot < 0:
-            return 0
-        session = self._writer.sessions[slot]
-        is_live = session.state == SessionState.ACTIVE and session.incarnation == split(client_order_id)[0]
-        return session.generation if is_live else 0
+        live = self.sessions.of_order(client_order_id)
+        return live.generation if live is not None else 0
 
     def _save_book_cursor(self, cursor: int) -> None:
         self._row.book_cursor = cursor
@@ -172,9 +242,9 @@ class GatewayCore(ErrorEventListener):
         """Why a place cannot be taken now, or an empty string."""
         if self.is_stopping:
             return "gateway_stopping"
-        if not self.is_opened or self._connector.connection_state != ConnectorState.LIVE:
+        if not self.is_opened or self._connector.connection_state is not ConnectorState.LIVE:
             return "gateway_not_ready"
         return ""
 
-    def _revoke(self, session: GatewaySession, reason: str) -> None:
-        self.sessions.revoke(session, reason)
+    def _revoke(self, live: LiveSession, reason: str) -> None:
+        self.sessions.revoke(live, reason)

@@ -44,29 +44,43 @@ class Instruments:
         """The number of a pair. Raises KeyError for a pair that was never published."""
         return self._numbers[trading_pair]
 
+    def find(self, trading_pair: str) -> int:
+        """The number of a pair, or -1 for one that was never published."""
+        return self._numbers.get(trading_pair, -1)
+
     def publish(self, rules: Iterable[TradingRule], subscribed: frozenset[str]) -> None:
-        """Write a row for each rule; new pairs get the next numbers.
+        """Write a row for each rule; new pairs get the next numbers, and pairs without a rule are no longer active.
 
         Raises InstrumentTableFull, naming the setting to raise, when there is no room; nothing is written then.
         """
         wanted = list(rules)
         self._subscribed |= subscribed
-        new = [rule for rule in wanted if rule.trading_pair not in self._numbers]
-        if len(self._pairs) + len(new) > self._capacity:
-            raise InstrumentTableFull(
-                f"{len(self._pairs) + len(new)} trading pairs do not fit shared_memory.instruments = {self._capacity}"
-            )
+        self._check_room(wanted)
+        for pair in self._numbers.keys() - {rule.trading_pair for rule in wanted}:
+            self._deactivate(self._numbers[pair])
         for rule in wanted:
             self._write(rule)
 
     def publish_one(self, rule: TradingRule) -> None:
         """Write the row of a rule that is new or has changed. Raises InstrumentTableFull."""
-        self.publish([rule], frozenset())
+        self._check_room([rule])
+        self._write(rule)
 
     def subscribed(self, number: int, rule: TradingRule) -> None:
         """Mark a pair as subscribed."""
         self._subscribed |= {self._pairs[number]}
         self._write(rule)
+
+    def _check_room(self, rules: list[TradingRule]) -> None:
+        needed = len(self._pairs) + sum(rule.trading_pair not in self._numbers for rule in rules)
+        if needed > self._capacity:
+            raise InstrumentTableFull(f"{needed} trading pairs do not fit shared_memory.instruments = {self._capacity}")
+
+    def _deactivate(self, number: int) -> None:
+        record = self._record
+        if self._table.read(number, record) and record.is_active:
+            record.is_active = False
+            self._table.write(number, record)
 
     def _write(self, rule: TradingRule) -> None:
         number = self._numbers.get(rule.trading_pair)

@@ -22,6 +22,7 @@ from latentspeed.connectors.types import TradeType
 from latentspeed.engine.records import BookRow
 
 _WORD = 1 << 64
+_HALF = 1 << 63
 
 
 class LedgerGroup(IntEnum):
@@ -87,11 +88,21 @@ class BookTotals:
         self.fee_units += other.fee_units
         self.digest = (self.digest + other.digest) % _WORD
 
+    def copy(self) -> BookTotals:
+        """The same figures in a book of their own."""
+        return BookTotals(*astuple(self))
+
     def less(self, other: BookTotals) -> BookTotals:
         """This book without what another has counted of it."""
         rest = BookTotals(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
         rest.digest %= _WORD
         return rest
+
+    @property
+    def fits(self) -> bool:
+        """True where every figure fits its field in a record; a book of another process may say anything."""
+        signed = (self.bought_lots, self.sold_lots, self.bought_value, self.sold_value, self.fee_units)
+        return 0 <= self.fill_count < _WORD and all(-_HALF <= figure < _HALF for figure in signed)
 
     @property
     def net_lots(self) -> int:

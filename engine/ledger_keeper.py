@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, fill_digest, ledger_index
 from latentspeed.engine.records import BookRow, OrderEvent, OrderEventKind
-from latentspeed.ipc import RingWriter, TableReader, TableWriter
+from latentspeed.ipc import CellBusy, RingWriter, TableReader, TableWriter
 
 FILL_KINDS = (OrderEventKind.PARTIALLY_FILLED, OrderEventKind.FILLED)
 
@@ -82,76 +82,70 @@ class LedgerKeeper:
                     self.count(self._event, cursor, slot_of(self._event.client_order_id))
         return read
 
-    def settle_death(self, slot: int, generation: int, committed: TableReader) -> None:
+    def settle_death(self, slot: int, generation: int, committed: TableReader) -> list[str]:
         """Fold a dead session's own book into DEPARTED, and what it never committed into ORPHANED.
 
-        `committed` reads the session block's `book` table. May be killed anywhere and run again: each row carries the
-        generation that was last folded into it.
+        `committed` reads the session block's `book` table, which another process wrote: a row that cannot be read or
+        added up counts as never committed, and is named in what is returned. May be killed anywhere and run again: each
+        row carries the generation that was last folded into it.
         """
         self._live_generation[slot] = 0
-        cursors: dict[int, int] = {}
-        unread: dict[int, BookTotals] = {}
+        damaged = []
         for instrument in range(self._instruments):
-            row = self._record
-            has_book = committed.read(instrument, row) and row.generation == generation
-            book = BookTotals.from_row(row) if has_book else BookTotals()
-            committed_cursor = row.through_cursor if has_book else 0
+            book, cursor, problem = self._read_committed(committed, slot, instrument, generation)
+            if problem:
+                damaged.append(f"book of instrument {instrument}: {problem}")
+            if not book.is_empty:
+                self._fold(LedgerGroup.DEPARTED, slot, instrument, generation, book, cursor)
             counted = self._row(self._index(LedgerGroup.SESSION, slot, instrument)).totals
-            if has_book and not book.is_empty:
-                self._fold_departed(slot, instrument, generation, book, committed_cursor)
             if counted.fill_count != book.fill_count:
-                cursors[instrument] = committed_cursor
-                unread[instrument] = counted.less(book)
-        if cursors:
-            self._fold_orphaned(slot, generation, cursors, unread)
+                # What the gateway counted for it and it did not: it never read those fills, or died while it did.
+                self._fold(LedgerGroup.ORPHANED, slot, instrument, generation, counted.less(book))
+        return damaged
+
+    def _read_committed(
+        self, committed: TableReader, slot: int, instrument: int, generation: int
+    ) -> tuple[BookTotals, int, str]:
+        """A session's own book, how far in the ring it goes, and what is wrong with it."""
+        row = self._record
+        try:
+            if not committed.read(instrument, row) or row.generation != generation:
+                return BookTotals(), 0, ""
+        except CellBusy as error:
+            return BookTotals(), 0, str(error)
+        book, cursor = BookTotals.from_row(row), int(row.through_cursor)
+        counted = self._row(self._index(LedgerGroup.SESSION, slot, instrument)).totals
+        if book.fill_count > counted.fill_count:
+            return BookTotals(), 0, f"it has {book.fill_count} fills where {counted.fill_count} were published"
+        for group, part in ((LedgerGroup.DEPARTED, book), (LedgerGroup.ORPHANED, counted.less(book))):
+            total = self._row(self._index(group, slot, instrument)).totals.copy()
+            total.add(part)
+            if not total.fits:
+                return BookTotals(), 0, "its figures are out of range"
+        return book, cursor, ""
 
     def totals(self, group: LedgerGroup, slot: int, instrument: int) -> BookTotals:
         """A row's totals, for reports and tests."""
         return self._row(self._index(group, slot, instrument)).totals
 
-    def _fold_departed(
-        self, slot: int, instrument: int, generation: int, book: BookTotals, committed_cursor: int
+    def _fold(
+        self,
+        group: LedgerGroup,
+        slot: int,
+        instrument: int,
+        generation: int,
+        book: BookTotals,
+        cursor: int = -1,
     ) -> None:
-        index = self._index(LedgerGroup.DEPARTED, slot, instrument)
+        """Add a book of a dead session to a row, once; `cursor` is how far in the ring the book goes."""
+        index = self._index(group, slot, instrument)
         row = self._row(index)
         if row.generation != generation:
             row.totals.add(book)
             row.generation = generation
-            row.through_cursor = committed_cursor
+            if cursor >= 0:
+                row.through_cursor = cursor
             self._write(index, instrument)
-
-    def _fold_orphaned(
-        self, slot: int, generation: int, cursors: dict[int, int], unread: dict[int, BookTotals]
-    ) -> None:
-        """Count the ring's fills of the dead session that lie behind its last commit, instrument by instrument.
-
-        Where the ring has overwritten some of them, `unread` counts: the session's fills as the gateway counted them,
-        less what the session had committed.
-        """
-        tail = self._ring.tail
-        missed = {instrument: BookTotals() for instrument in cursors}
-        event = self._event
-        for cursor in range(max(min(cursors.values()), tail - self._ring.capacity, 0), tail):
-            if not self._ring.read_at(cursor, event) or event.event not in FILL_KINDS:
-                continue
-            if event.generation == generation and cursor >= cursors.get(event.instrument, tail):
-                missed[event.instrument].add_fill(
-                    event.trade_type,
-                    event.price_units,
-                    event.amount_lots,
-                    event.fee_units,
-                    fill_digest(
-                        event.trade_id, event.trade_type, event.price_units, event.amount_lots, event.fee_units
-                    ),
-                )
-        is_lapped = min(cursors.values()) < tail - self._ring.capacity
-        for instrument, book in (unread if is_lapped else missed).items():
-            index = self._index(LedgerGroup.ORPHANED, slot, instrument)
-            row = self._row(index)
-            if row.generation != generation:
-                row.totals.add(book)
-                row.generation = generation
-                self._write(index, instrument)
 
     def _count_in(self, index: int, instrument: int, event: OrderEvent, cursor: int, digest: int) -> None:
         row = self._row(index)

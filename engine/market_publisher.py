@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from hashlib import blake2b
 from time import monotonic_ns
 
@@ -10,6 +12,7 @@ import numpy as np
 from latentspeed.connectors import (
     Balance,
     ConnectorState,
+    MarginMode,
     MarketDataListener,
     MarketTrade,
     OrderBook,
@@ -18,13 +21,11 @@ from latentspeed.connectors import (
     TradingRule,
 )
 from latentspeed.engine import records
-from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.instruments import Instruments, InstrumentTableFull
 from latentspeed.engine.records import BOOK_DEPTH, MarketChange
 from latentspeed.ipc import SegmentWriter
 
-
-class BalanceTableFull(Exception):
-    """The account holds more assets than the segment has room for."""
+log = logging.getLogger(__name__)
 
 
 def trade_number(trade_id: str) -> int:
@@ -34,10 +35,16 @@ def trade_number(trade_id: str) -> int:
     return int.from_bytes(blake2b(trade_id.encode(), digest_size=8).digest(), "little")
 
 
+def _nothing(*_: object) -> None:
+    """What is told to nobody."""
+
+
 class MarketPublisher(MarketDataListener):
     """Publishes quotes, books, trades, positions, balances and the connection's state.
 
     Parameters: `writer` the segment; `instruments` the numbers of the pairs; `balances` how many assets fit.
+    `on_state_changed()` is called when the connection's state has changed, before that is announced;
+    `on_problem(code, text)` is told of what cannot be published.
     """
 
     def __init__(self, writer: SegmentWriter, instruments: Instruments, balances: int) -> None:
@@ -58,8 +65,11 @@ class MarketPublisher(MarketDataListener):
         self._assets: dict[str, int] = {}
         self._rules: dict[str, TradingRule] = {}
         self._opening_lots: dict[int, int] = {}
+        self._unpublished: set[str] = set()
         self.connection_state = ConnectorState.DISCONNECTED
         self.last_message_mono_ns = 0
+        self.on_state_changed: Callable[[], None] = _nothing
+        self.on_problem: Callable[[str, str], None] = _nothing
         self._load_existing()
 
     def use_rules(self, rules: list[TradingRule]) -> None:
@@ -68,7 +78,13 @@ class MarketPublisher(MarketDataListener):
 
     def on_trading_rule(self, rule: TradingRule) -> None:
         """A market was listed or its rule changed: its row is written, a new pair gets the next number."""
-        self._instruments.publish_one(rule)
+        if not self._rules:
+            return  # the connector's first rules are published together, by `Instruments.publish`
+        try:
+            self._instruments.publish_one(rule)
+        except InstrumentTableFull as error:
+            self._tell_once(rule.trading_pair, "instruments_full", str(error))
+            return
         self._rules[rule.trading_pair] = rule
         self._announce(self._instruments.number(rule.trading_pair), MarketChange.INSTRUMENT, 0, monotonic_ns())
 
@@ -80,6 +96,14 @@ class MarketPublisher(MarketDataListener):
                 self._opening_lots[number] = record.amount_lots
                 record.opening_lots = record.amount_lots
                 self._positions.write(number, record)
+
+    def flatten_absent(self, position_of: Callable[[str], Position | None]) -> None:
+        """After a restart: show as flat what an earlier gateway published and the venue no longer has."""
+        record = self._position
+        for number in range(len(self._instruments)):
+            pair = self._instruments.pair(number)
+            if self._positions.read(number, record) and record.amount and position_of(pair) is None:
+                self.on_position(Position(pair, leverage=record.leverage, margin_mode=MarginMode(record.margin_mode)))
 
     def void_market_data(self) -> None:
         """Empty every quote and book: a restarted gateway must not show what may be long gone."""
@@ -98,7 +122,9 @@ class MarketPublisher(MarketDataListener):
 
     def on_quote(self, quote: Quote) -> None:
         """A new best bid or ask, or new reference prices."""
-        number = self._instruments.number(quote.trading_pair)
+        number = self._instruments.find(quote.trading_pair)
+        if number < 0:
+            return  # told once, when it was listed
         record = self._quote
         record.trading_pair = quote.trading_pair
         record.bid = quote.bid
@@ -121,7 +147,9 @@ class MarketPublisher(MarketDataListener):
 
     def on_book(self, book: OrderBook) -> None:
         """A new snapshot of the best levels."""
-        number = self._instruments.number(book.trading_pair)
+        number = self._instruments.find(book.trading_pair)
+        if number < 0:
+            return  # told once, when it was listed
         record = self._book
         record.trading_pair = book.trading_pair
         bids = min(book.bid_count, BOOK_DEPTH)
@@ -138,21 +166,21 @@ class MarketPublisher(MarketDataListener):
 
     def on_market_trade(self, trade: MarketTrade) -> None:
         """A public trade; `side` is the aggressor's."""
+        number = self._instruments.find(trade.trading_pair)
+        if number < 0:
+            return
         event = self._event
         event.side = trade.side
         event.price = trade.price
         event.amount = trade.amount
         event.trade_id = trade_number(trade.trade_id)
-        self._announce(
-            self._instruments.number(trade.trading_pair),
-            MarketChange.TRADE,
-            trade.venue_utc_ns,
-            trade.received_mono_ns,
-        )
+        self._announce(number, MarketChange.TRADE, trade.venue_utc_ns, trade.received_mono_ns)
 
     def on_position(self, position: Position) -> None:
         """The account's position in a pair changed; flat positions are published as zero, not left out."""
-        number = self._instruments.number(position.trading_pair)
+        number = self._instruments.find(position.trading_pair)
+        if number < 0:
+            return  # told once, when it was listed
         record = self._position
         record.trading_pair = position.trading_pair
         record.amount = position.amount
@@ -164,9 +192,11 @@ class MarketPublisher(MarketDataListener):
         record.margin_used = position.margin_used
         record.leverage = position.leverage
         record.margin_mode = position.margin_mode
-        record.received_mono_ns = record.published_mono_ns = monotonic_ns()
+        record.venue_utc_ns = position.venue_utc_ns
+        record.published_mono_ns = monotonic_ns()
+        record.received_mono_ns = position.received_mono_ns or record.published_mono_ns
         self._positions.write(number, record)
-        self._announce(number, MarketChange.POSITION, 0, record.received_mono_ns)
+        self._announce(number, MarketChange.POSITION, record.venue_utc_ns, record.received_mono_ns)
 
     def on_balance(self, balance: Balance) -> None:
         """The account's amount of an asset changed."""
@@ -174,21 +204,24 @@ class MarketPublisher(MarketDataListener):
         if row is None:
             row = len(self._assets)
             if row >= self._balance_capacity:
-                raise BalanceTableFull(
-                    f"asset {balance.asset} does not fit shared_memory.balances = {self._balance_capacity}"
-                )
+                text = f"asset {balance.asset} does not fit shared_memory.balances = {self._balance_capacity}"
+                self._tell_once(balance.asset, "balances_full", text)
+                return
             self._assets[balance.asset] = row
         record = self._balance
         record.asset = balance.asset
         record.total = balance.total
         record.available = balance.available
-        record.received_mono_ns = record.published_mono_ns = monotonic_ns()
+        record.venue_utc_ns = balance.venue_utc_ns
+        record.published_mono_ns = monotonic_ns()
+        record.received_mono_ns = balance.received_mono_ns or record.published_mono_ns
         self._balances.write(row, record)
-        self._announce(row, MarketChange.BALANCE, 0, record.received_mono_ns)
+        self._announce(row, MarketChange.BALANCE, record.venue_utc_ns, record.received_mono_ns)
 
     def on_connection_state(self, state: ConnectorState) -> None:
         """The venue connection went up, down or stale."""
         self.connection_state = state
+        self.on_state_changed()
         self._announce(0, MarketChange.STATE, 0, monotonic_ns())
 
     def _announce(self, number: int, change: MarketChange, venue_utc_ns: int, received_mono_ns: int) -> None:
@@ -204,6 +237,12 @@ class MarketPublisher(MarketDataListener):
         event.published_mono_ns = monotonic_ns()
         self.last_message_mono_ns = received_mono_ns
         self._market.publish(event)
+
+    def _tell_once(self, name: str, code: str, text: str) -> None:
+        if name not in self._unpublished:
+            self._unpublished.add(name)
+            log.error("%s", text)
+            self.on_problem(code, text)
 
     def _lots(self, position: Position) -> int:
         rule = self._rules.get(position.trading_pair)

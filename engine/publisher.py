@@ -22,18 +22,40 @@ from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger import fill_digest
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.order_rows import OrderContext, OrderRows
-from latentspeed.engine.records import Command, CommandKind, Order, OrderEvent, OrderEventKind
+from latentspeed.engine.records import (
+    ORDER_IDENTITY_FIELDS,
+    ORDER_PROGRESS_FIELDS,
+    ORDER_TERMS_FIELDS,
+    Command,
+    CommandKind,
+    Order,
+    OrderEvent,
+    OrderEventKind,
+    padded_dtype,
+)
 from latentspeed.engine.stages import StageClock
 from latentspeed.ipc import RingWriter
 
 REASON_BYTES = 64
+ASSET_LENGTH = 12
+_COMMAND_KINDS = frozenset(map(int, CommandKind))
 
 log = logging.getLogger(__name__)
 
 
 def clip(reason: str) -> bytes:
-    """A reason as it fits its field; a character cut in half reads back as an escape, never as an error."""
-    return reason.encode(errors="surrogateescape")[:REASON_BYTES]
+    """A reason as it fits its field, whatever is in it; a character cut in half reads back as an escape."""
+    if not reason:
+        return b""
+    return reason.replace("\0", " ").encode("utf-8", "surrogatepass")[:REASON_BYTES]
+
+
+def _body_of(record: Order | OrderEvent, size: int) -> memoryview:
+    """The bytes of an order's own fields: a row begins with them, an event has the ring's leading words before."""
+    fields = record.dtype.fields
+    assert fields is not None
+    start = fields["client_order_id"][1]
+    return memoryview(record).cast("B")[start : start + size]
 
 
 class OrderPublisher(OrderEventListener, TradeEventListener):
@@ -68,6 +90,10 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._epoch = epoch
         self._row = Order()
         self._event = OrderEvent()
+        # A row and an event have an order's fields in common: filled once, copied as bytes.
+        size = padded_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS], multiple=4).itemsize
+        self._row_body = _body_of(self._row, size)
+        self._event_body = _body_of(self._event, size)
         self.fills = 0
         self.events = 0
 
@@ -113,7 +139,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
 
     def publish_row(self, order: InFlightOrder, context: OrderContext) -> None:
         """Publish an order's row alone: PENDING_CREATE, before the command leaves the queue."""
-        self._fill_record(self._row, order, context)
+        self._fill_row(order, context)
         self._rows.write(context.row, self._row)
 
     def publish_refusal(self, command: Command, context: OrderContext, reason: str) -> None:
@@ -124,19 +150,27 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         """Dispose of a place that was read too late: its row and an event say EXPIRED and why."""
         self._dispose(command, context, OrderState.EXPIRED, OrderEventKind.EXPIRED, reason)
 
-    def publish_result(self, command: Command, generation: int, *, ok: bool, reason: str = "") -> None:
-        """Dispose of a command that is not a place."""
+    def publish_annihilation(self, command: Command, context: OrderContext, reason: str) -> None:
+        """Dispose of a place whose cancel came first: its row and an event say CANCELLED and why."""
+        self._dispose(command, context, OrderState.CANCELLED, OrderEventKind.CANCELLED, reason)
+
+    def publish_result(
+        self, command: Command, generation: int, client_order_id: int, *, ok: bool, reason: str = ""
+    ) -> None:
+        """Dispose of a command that makes no order; `client_order_id` tells whose the result is, not the command."""
         event = self._event
         event.clear()
-        event.client_order_id = command.client_order_id
-        event.command_index = command.command_index
-        event.generation = generation
-        event.instrument = command.instrument
-        event.command_written_mono_ns = command.written_mono_ns
-        event.event = OrderEventKind.COMMAND_RESULT
-        event.command_kind = command.kind if command.kind in CommandKind._value2member_map_ else CommandKind.UNKNOWN
-        event.command_ok = ok
-        event.reason = clip(reason)
+        event.set(
+            client_order_id=client_order_id,
+            command_index=command.command_index,
+            generation=generation,
+            instrument=command.instrument,
+            command_written_mono_ns=command.written_mono_ns,
+            event=OrderEventKind.COMMAND_RESULT,
+            command_kind=command.kind if command.kind in _COMMAND_KINDS else CommandKind.UNKNOWN,
+            command_ok=ok,
+            reason=clip(reason),
+        )
         self._send(event)
 
     def publish_cancel_refused(self, client_order_id: str, reason: str) -> None:
@@ -157,30 +191,36 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
     def _dispose(
         self, command: Command, context: OrderContext, state: OrderState, kind: OrderEventKind, reason: str
     ) -> None:
-        for record in (self._row, self._event):
-            record.clear()
-            record.client_order_id = context.client_order_id
-            record.command_index = context.command_index
-            record.generation = context.generation
-            record.instrument = context.instrument
-            record.trading_pair = self._instruments.pair(context.instrument)
-            record.trade_type = command.trade_type
-            record.order_type = command.order_type
-            record.position_action = command.position_action
-            record.time_in_force = command.time_in_force
-            record.order_price = command.price
-            record.order_amount = command.amount
-            record.trigger_price = command.trigger_price
-            record.state = state
-            record.revision = 1
-            record.epoch = self._epoch
-            record.reason = clip(reason)
-            record.command_written_mono_ns = context.written_mono_ns
-            record.command_read_mono_ns = context.read_mono_ns
+        row = self._row
+        row.clear()
+        row.set(
+            client_order_id=context.client_order_id,
+            command_index=context.command_index,
+            generation=context.generation,
+            instrument=context.instrument,
+            trading_pair=self._instruments.pair(context.instrument),
+            trade_type=command.trade_type,
+            order_type=command.order_type,
+            position_action=command.position_action,
+            time_in_force=command.time_in_force,
+            leverage=command.leverage,
+            order_price=command.price,
+            order_amount=command.amount,
+            trigger_price=command.trigger_price,
+            state=state,
+            revision=1,
+            epoch=self._epoch,
+            reason=clip(reason),
+            command_written_mono_ns=context.written_mono_ns,
+            command_read_mono_ns=context.read_mono_ns,
+            published_mono_ns=monotonic_ns(),
+            published_utc_ns=time_ns(),
+        )
         if context.row >= 0:
-            self._row.published_mono_ns = monotonic_ns()
-            self._row.published_utc_ns = time_ns()
-            self._rows.write(context.row, self._row)
+            self._rows.take(context)
+            self._rows.write(context.row, row)
+        self._event.clear()
+        self._event_body[:] = self._row_body
         self._event.event = kind
         self._send(self._event)
 
@@ -199,15 +239,16 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         if trade is not None:
             digest = self._fill_trade(event, trade)
             context.fill_digest = (context.fill_digest + digest) % (1 << 64)
+        self._fill_row(order, context)
         if context.row >= 0:
-            self.publish_row(order, context)
-        self._fill_record(event, order, context)
+            self._rows.write(context.row, self._row)
+        self._event_body[:] = self._row_body
         event.event = kind
-        if trade is not None:
-            event.venue_utc_ns = trade.venue_utc_ns
-        cursor = self._send(event)
-        if trade is not None:
-            self._count(event, cursor, context.slot)
+        if trade is None:
+            self._send(event)
+            return
+        event.venue_utc_ns = trade.venue_utc_ns
+        self._count(event, self._send(event), context.slot)
 
     def _publish_foreign_fill(self, trade: TradeUpdate) -> None:
         event = self._event
@@ -230,13 +271,18 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.event_index = self._ring.tail
         event.published_mono_ns = monotonic_ns()
         self.events += 1
-        return self._ring.publish(event)
+        try:
+            return self._ring.publish(event)
+        except Exception as error:
+            self._on_failure(error)
+            raise
 
     def _foreign_context(self, order: InFlightOrder) -> OrderContext:
-        """The context of an order whose row another has taken since, or that an earlier segment's session placed."""
+        """The context of an order that an earlier segment's session placed, or that is no longer remembered."""
         row = self._rows.row_of(order.id64)
-        if row >= 0 and self._rows.occupant(row) not in (0, order.id64):
-            row = -1
+        holder, is_unfinished = self._rows.holder(row)
+        if holder > order.id64 or (is_unfinished and holder != order.id64):
+            row = -1  # another's by now
         context = OrderContext(
             client_order_id=order.id64,
             slot=self._rows.slot_of(order.id64),
@@ -244,8 +290,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             generation=self._generation_of(order.id64),
             instrument=self._instruments.number(order.trading_pair),
         )
-        if row >= 0:
-            self._rows.take(context)
+        self._rows.take(context)
         return context
 
     def _fill_trade(self, event: OrderEvent, trade: TradeUpdate) -> int:
@@ -256,12 +301,12 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.amount_lots = trade.amount_lots
         event.fee_units = trade.fee_units
         event.trade_id = trade.trade_id
-        event.fee_asset = trade.fee_asset
+        event.fee_asset = trade.fee_asset[:ASSET_LENGTH]
         event.is_taker = trade.is_taker
         return fill_digest(trade.trade_id, trade.trade_type, trade.price_units, trade.amount_lots, trade.fee_units)
 
-    def _fill_record(self, record: Order | OrderEvent, order: InFlightOrder, context: OrderContext) -> None:
-        record.set(
+    def _fill_row(self, order: InFlightOrder, context: OrderContext) -> None:
+        self._row.set(
             client_order_id=order.id64,
             command_index=context.command_index,
             generation=context.generation,
@@ -291,7 +336,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             fill_digest=context.fill_digest,
             average_price=order.average_price or 0.0,
             total_fee_units=order.fee_units,
-            total_fee_asset=order.fee_asset,
+            total_fee_asset=order.fee_asset[:ASSET_LENGTH],
             nonce=order.nonce,
             venue_expiry_utc_ms=order.venue_expiry_ms,
             reason=clip(order.reason),

@@ -9,7 +9,8 @@
     a queued command         then
     already in the table     skipped: its order is settled by the row
     a place                  FAILED never_sent: it was meant for a market that is seconds old
-    anything else            carried out
+    a cancel                 carried out
+    anything else            refused: who asked for it asks the new gateway
 
 The event ring says which fills were published, so none is counted twice: a gateway killed between a fill's row and its
 event has told nobody of the fill, and the order is restored without it. Every step may be killed and run again.
@@ -18,6 +19,7 @@ event has told nobody of the fill, and the order is restored without it. Every s
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import (
@@ -32,10 +34,10 @@ from latentspeed.connectors import (
 from latentspeed.engine.commands import CommandProcessor
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import FILL_KINDS, LedgerKeeper
+from latentspeed.engine.live_session import LiveSession
 from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.publisher import OrderPublisher
 from latentspeed.engine.records import Order, OrderEvent, OrderEventKind
-from latentspeed.ipc import SessionState
 
 if TYPE_CHECKING:
     from latentspeed.connectors import PerpetualDerivativeBase
@@ -70,9 +72,6 @@ class Recovery:
 
     def replay_books(self, book_cursor: int) -> None:
         """Count the fill that an earlier gateway may have published and not counted."""
-        for session in self._writer.sessions:
-            if session.state == SessionState.ACTIVE:
-                self._keeper.resume_session(session.slot, session.generation)
         self._keeper.replay(book_cursor, self._rows.slot_of)
 
     def restore_orders(self, started_utc_ns: int) -> int:
@@ -99,11 +98,10 @@ class Recovery:
         self._connector.recover_orders(restored, known_trade_ids=known, fills_since_utc_ns=since)
         return len(restored)
 
-    def settle_queues(self, commands: CommandProcessor) -> None:
+    def settle_queues(self, commands: CommandProcessor, sessions: Iterable[LiveSession]) -> None:
         """Dispose of every command that was queued before this gateway's epoch, session by session."""
-        for session in self._writer.sessions:
-            if session.state == SessionState.ACTIVE:
-                commands.dispose_unread(session, "never_sent")
+        for live in sessions:
+            commands.dispose_unread(live, "never_sent")
 
     def _restore(self, row: Order, trade_ids: set[str]) -> InFlightOrder | None:
         rule = self._connector.get_trading_rule(row.trading_pair)

@@ -1,9 +1,10 @@
 """The attached strategies from the gateway's side: admitted, watched, and settled when they die.
 
-    FREE -> (client claims under its byte lock) -> ACTIVE -> (dead or closed) -> DRAINING -> FREE
+    FREE -> (client claims under its byte lock) -> ACTIVE -> (dead, closed or revoked) -> DRAINING -> FREE
 
 A death is proved by the kernel lock; a fired pidfd only says when to look. Settling a death disposes of every unread
-command, applies the cancel policy, folds the session's books, and only then frees the slot.
+command, applies the cancel policy and folds the session's books. The slot is free only once every order's row says that
+its cancel was asked for: a gateway killed before that leaves the slot DRAINING, and its successor settles it again.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import new_incarnation
 from latentspeed.engine.ledger_keeper import LedgerKeeper
+from latentspeed.engine.live_session import LiveSession
 from latentspeed.ipc import SessionState
 
 if TYPE_CHECKING:
@@ -25,94 +26,91 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Watch:
-    """The descriptor in the event loop that tells of a session's death early."""
-
-    pidfd: int
-
-
-def name_of(session: GatewaySession) -> str:
-    """The strategy's name as it gave it when it claimed the slot."""
-    claim = session.claim
-    return claim.name if claim is not None else "?"
-
-
 class SessionManager:
     """Admits, watches and settles sessions.
 
-    Parameters: `writer` the segment; `keeper` the books; `dispose_unread(session, reason)` disposes of what a dead
-    session left in its queue; `cancel_orders_of(session)` applies its cancel policy.
+    Parameters: `writer` the segment; `keeper` the books; `dispose_unread(live, reason)` disposes of what a dead session
+    left in its queue; `cancel_orders_of(live)` applies its cancel policy and tells whether that stands in every row;
+    `on_problem(code, text)` is told of what a session did that it must not.
     """
 
     def __init__(
         self,
         writer: SegmentWriter,
         keeper: LedgerKeeper,
-        dispose_unread: Callable[[GatewaySession, str], None],
-        cancel_orders_of: Callable[[GatewaySession], None],
+        dispose_unread: Callable[[LiveSession, str], None],
+        cancel_orders_of: Callable[[LiveSession], bool],
+        on_problem: Callable[[str, str], None],
     ) -> None:
         self._writer = writer
         self._keeper = keeper
         self._dispose_unread = dispose_unread
         self._cancel_orders_of = cancel_orders_of
-        self._watches: dict[int, _Watch] = {}
+        self._on_problem = on_problem
+        self._settling: dict[int, LiveSession] = {}
+        self._pidfds: dict[int, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.live: tuple[LiveSession, ...] = ()
+        """The sessions whose commands are read."""
+        self.admits = True
+        """Whether claims are answered; not while the gateway stops."""
         self.deaths = 0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Watch the sessions that lived through the gateway's restart."""
+        """Watch the sessions that lived through the gateway's restart, and from now on every new one."""
         self._loop = loop
-        for session in self.active():
-            self._watch(session)
+        for live in self.live:
+            self._watch(live)
 
     def stop(self) -> None:
-        """Take every watcher out of the loop."""
-        for slot in list(self._watches):
+        """Take every watcher out of the loop and admit nobody any more."""
+        self.admits = False
+        for slot in list(self._pidfds):
             self._unwatch(slot)
+        self._loop = None
 
-    def active(self) -> list[GatewaySession]:
-        """The sessions whose commands are read."""
-        return [session for session in self._writer.sessions if session.state == SessionState.ACTIVE]
-
-    def settle_after_restart(self) -> None:
-        """Before the gateway is live: go on with sessions that live, settle those that died meanwhile."""
+    def resume(self) -> None:
+        """Go on with the sessions that an earlier gateway admitted; before any fill is counted."""
         for session in self._writer.sessions:
             if session.state == SessionState.ACTIVE:
                 self._keeper.resume_session(session.slot, session.generation)
+                self.live = (*self.live, LiveSession.of(session))
+
+    def settle_after_restart(self) -> None:
+        """Settle the sessions that died meanwhile, and those whose settling was cut short."""
         for session in self._writer.sessions:
-            is_dead_active = session.state == SessionState.ACTIVE and not session.is_locked()
-            if is_dead_active or session.state == SessionState.DRAINING:
-                self.settle_death(session)
+            if session.state == SessionState.DRAINING:
+                self._settling[session.slot] = LiveSession.of(session)
+        self.poll()
+
+    def of_order(self, client_order_id: int) -> LiveSession | None:
+        """The live session that made an id."""
+        return next((live for live in self.live if live.made(client_order_id)), None)
 
     def poll(self) -> None:
-        """Admit claims and find deaths; called every 100 ms and whenever the doorbell rings."""
+        """Admit claims and find deaths; called every 100 ms, and when the doorbell rang for no command."""
+        self.admit()
+        for live in self.live:
+            if not live.session.is_locked():
+                self._settle(live, "is gone")
+        for live in list(self._settling.values()):
+            self._go_on_settling(live)
+
+    def admit(self) -> None:
+        """Answer the claims that are waiting; cheap enough for every ring of the doorbell."""
+        if not self.admits:
+            return
+        taken = {live.slot for live in self.live} | self._settling.keys()
         for session in self._writer.sessions:
-            if session.state == SessionState.ACTIVE:
-                if not session.is_locked():
-                    self.settle_death(session)
-            elif session.has_claim():
+            if session.slot not in taken and session.has_claim():
                 self._admit(session)
 
-    def settle_death(self, session: GatewaySession) -> None:
-        """Settle a session that is gone: unread commands, cancel policy, books, slot."""
-        log.info("session %d (%s) is gone; settling", session.slot, name_of(session))
-        self._unwatch(session.slot)
-        if session.state == SessionState.ACTIVE:
-            session.drain()
-        self._dispose_unread(session, "session_died")
-        claim = session.claim
-        if claim is None or claim.cancel_on_death:
-            self._cancel_orders_of(session)
-        self._keeper.settle_death(session.slot, session.generation, session.table("book"))
-        session.free()
-        self.deaths += 1
-
-    def revoke(self, session: GatewaySession, reason: str) -> None:
+    def revoke(self, live: LiveSession, reason: str) -> None:
         """End a session that broke the rules: its generation is void, its orders go by its policy."""
-        log.error("session %d (%s) is revoked: %s", session.slot, name_of(session), reason)
-        self._writer.error_log.record("session_revoked", f"slot {session.slot}: {reason}")
-        self.settle_death(session)
+        self._on_problem("session_revoked", f"slot {live.slot}: {reason}")
+        if live in self.live:
+            self._settle(live, f"is revoked: {reason}")
+            self._go_on_settling(live)
 
     def _admit(self, session: GatewaySession) -> None:
         incarnation = new_incarnation(self._writer.last_incarnation)
@@ -120,25 +118,64 @@ class SessionManager:
         # Unique among all slots, so that a generation alone tells whose an event is.
         generation = max(other.generation for other in self._writer.sessions) + 1
         self._keeper.start_session(session.slot, generation)
-        session.activate(generation, incarnation)
-        log.info("session %d (%s) admitted as generation %d", session.slot, name_of(session), generation)
-        self._watch(session)
+        if session.activate(generation, incarnation) is None:
+            return  # the claim was withdrawn in this moment
+        live = LiveSession.of(session)
+        self.live = (*self.live, live)
+        log.info("%s is admitted", live)
+        self._watch(live)
 
-    def _watch(self, session: GatewaySession) -> None:
+    def _settle(self, live: LiveSession, what: str) -> None:
+        """Take a session out of service; from here on its generation is void."""
+        log.info("%s %s; settling", live, what)
+        self._unwatch(live.slot)
+        live.session.drain()
+        self.live = tuple(other for other in self.live if other is not live)
+        self._settling[live.slot] = live
+        self.deaths += 1
+
+    def _go_on_settling(self, live: LiveSession) -> None:
+        """Unread commands, cancel policy, books, slot; what fails is tried again at the next poll."""
+        try:
+            self._dispose_unread(live, "session_died")
+            is_done = not live.cancel_on_death or self._cancel_orders_of(live)
+            if not live.is_folded:
+                damaged = self._keeper.settle_death(live.slot, live.generation, live.session.table("book"))
+                self._tell_damage(live, damaged)
+                live.is_folded = True
+            if not is_done:
+                return
+            unsettled = live.session.free()
+        except Exception as error:
+            if not live.has_failed:
+                live.has_failed = True
+                log.exception("%s cannot be settled yet", live)
+                self._on_problem("session_not_settled", f"slot {live.slot}: {error!r}")
+            return
+        del self._settling[live.slot]
+        if unsettled:
+            self._on_problem("commands_dropped", f"slot {live.slot}: {unsettled} written after it was revoked")
+
+    def _tell_damage(self, live: LiveSession, damaged: Iterable[str]) -> None:
+        for text in damaged:
+            log.warning("%s: %s", live, text)
+            self._on_problem("session_book_damaged", f"slot {live.slot}: {text}")
+
+    def _watch(self, live: LiveSession) -> None:
         if self._loop is None:
             return
-        pidfd = session.open_pidfd()
+        pidfd = live.session.open_pidfd()
         if pidfd is None:
             return  # already gone, or not ours to watch: the next poll asks the lock
-        self._watches[session.slot] = _Watch(pidfd)
-        self._loop.add_reader(pidfd, self._on_pidfd, session)
+        self._pidfds[live.slot] = pidfd
+        self._loop.add_reader(pidfd, self._on_pidfd, live.slot)
 
-    def _on_pidfd(self, session: GatewaySession) -> None:
-        self._unwatch(session.slot)
+    def _on_pidfd(self, slot: int) -> None:
+        self._unwatch(slot)
         self.poll()
 
     def _unwatch(self, slot: int) -> None:
-        watch = self._watches.pop(slot, None)
-        if watch is not None and self._loop is not None:
-            self._loop.remove_reader(watch.pidfd)
-            os.close(watch.pidfd)
+        pidfd = self._pidfds.pop(slot, None)
+        if pidfd is not None and self._loop is not None:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)

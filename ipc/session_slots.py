@@ -203,6 +203,10 @@ class GatewaySession:
         """When the client last said that it is alive; 0 before the first time. Its own word."""
         return self._words.heartbeat_mono_ns
 
+    def read_cancel_all(self) -> tuple[int, int]:
+        """Level and index of the last request, read in the order that never gives an older index with a newer level."""
+        return self._words.read_cancel_all()
+
     @property
     def cancel_all_level(self) -> int:
         """How often the client asked to cancel everything."""

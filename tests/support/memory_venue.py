@@ -135,6 +135,7 @@ class MemoryConnector(PerpetualDerivativeBase):
         self._rule(trading_pair)
 
     def set_leverage(self, trading_pair, leverage, margin_mode=None):
+        self._check_leverage(trading_pair, leverage)
         self.update_leverage(trading_pair, leverage)
         return Pending.resolved(leverage)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,7 +22,7 @@ from latentspeed.connectors import (
 from latentspeed.engine import records
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.instruments import Instruments
-from latentspeed.engine.market_publisher import BalanceTableFull, MarketPublisher, trade_number
+from latentspeed.engine.market_publisher import MarketPublisher, trade_number
 from latentspeed.engine.records import MarketChange
 from latentspeed.engine.segment_layout import engine_layout
 from latentspeed.ipc import RecordKind, SegmentReader, SegmentWriter
@@ -140,13 +141,64 @@ def test_a_flat_position_is_published_as_zero(published):
     assert (cell.amount, cell.amount_lots) == (0.0, 0)
 
 
-def test_each_asset_has_a_row_and_one_too_many_is_refused_with_the_setting_to_raise(published):
-    for asset, total in (("USDC", 100.0), ("HYPE", 2.0), ("USDC", 90.0)):
+def test_each_asset_has_a_row_and_one_too_many_is_told_once_with_the_setting_to_raise(published):
+    told = []
+    published.publisher.on_problem = lambda code, text: told.append((code, text))
+    for asset, total in (("USDC", 100.0), ("HYPE", 2.0), ("USDC", 90.0), ("BTC", 1.0), ("BTC", 2.0)):
         published.publisher.on_balance(Balance(asset, total, total))
     assert published.cell("balances", records.Balance()).total == 90.0
     assert published.publisher.balance_count == 2
-    with pytest.raises(BalanceTableFull, match=r"BTC.*shared_memory\.balances = 2"):
-        published.publisher.on_balance(Balance("BTC", 1.0, 1.0))
+    assert told == [("balances_full", "asset BTC does not fit shared_memory.balances = 2")]
+
+
+def test_positions_and_balances_carry_the_venues_time(published):
+    published.publisher.on_position(Position("BTC-USD", 0.25, 60_000.0, venue_utc_ns=11, received_mono_ns=12))
+    published.publisher.on_balance(Balance("USDC", 100.0, 100.0, venue_utc_ns=13, received_mono_ns=14))
+    position, balance = (
+        published.cell("positions", records.Position()),
+        published.cell("balances", records.Balance()),
+    )
+    assert (position.venue_utc_ns, position.received_mono_ns) == (11, 12)
+    assert (balance.venue_utc_ns, balance.received_mono_ns) == (13, 14)
+    assert [(entry.venue_utc_ns, entry.received_mono_ns) for entry in published.entries()] == [(11, 12), (13, 14)]
+
+
+def test_a_position_closed_while_no_gateway_ran_is_shown_flat_by_the_next(published):
+    published.publisher.on_position(Position("BTC-USD", 0.25, 60_000.0, leverage=7))
+    published.publisher.record_opening_positions()
+    instruments = Instruments(published.writer.table("instruments"), SIZES.instruments)
+    successor = MarketPublisher(published.writer, instruments, SIZES.balances)
+    successor.use_rules([RULE])
+    successor.flatten_absent({}.get)
+    cell = published.cell("positions", records.Position())
+    assert (cell.amount, cell.amount_lots, cell.opening_lots, cell.leverage) == (0.0, 0, 250, 7)
+
+
+def test_a_market_that_does_not_fit_is_told_once_and_its_data_is_left_out(published):
+    told = []
+    published.publisher.on_problem = lambda code, text: told.append((code, text))
+    rules = [replace(RULE, trading_pair=f"X{number}-USD", symbol=f"X{number}") for number in range(SIZES.instruments)]
+    for rule in [*rules, *rules]:
+        published.publisher.on_trading_rule(rule)
+    assert told == [("instruments_full", "5 trading pairs do not fit shared_memory.instruments = 4")]
+    announced = len(published.entries())
+    left_out = rules[-1].trading_pair
+    published.publisher.on_quote(Quote(left_out))
+    published.publisher.on_book(OrderBook(left_out))
+    published.publisher.on_position(Position(left_out, 1.0))
+    published.publisher.on_market_trade(MarketTrade(left_out, 1.0, 1.0, TradeType.BUY, "1", 5, 7))
+    assert announced > 0
+    assert published.entries() == []
+
+
+def test_the_state_is_shown_before_it_is_announced(published):
+    seen = []
+    published.publisher.on_state_changed = lambda: seen.append(
+        (published.publisher.connection_state, len(published.entries()))
+    )
+    published.publisher.on_connection_state(ConnectorState.LIVE)
+    assert seen == [(ConnectorState.LIVE, 0)]
+    assert len(published.entries()) == 1
 
 
 def test_the_connections_state_is_announced(published):

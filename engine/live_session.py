@@ -1,0 +1,71 @@
+"""One attached strategy as its gateway remembers it: what every command of it is checked against.
+
+Identity and policy are the gateway's own copies, taken when the session was activated: they never change while it
+lives, and reading them from shared memory for every command would cost more than the command's own checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from latentspeed.connectors.client_order_id import join, split
+
+if TYPE_CHECKING:
+    from latentspeed.ipc import GatewaySession
+    from latentspeed.ipc._core import CommandConsumer
+
+
+@dataclass(slots=True, eq=False)
+class LiveSession:
+    """A session from its activation until its slot is free again.
+
+    `no_order_id` is what results carry that concern no order of this session. Commands below `scanned` were looked at
+    for cancels that may overtake; `cancelled_ahead` are ids whose cancel was seen before their place was read.
+    Places below `cancel_all_below` are not sent: cancel-all number `cancel_all_begun` was raised after them.
+    """
+
+    session: GatewaySession
+    queue: CommandConsumer
+    slot: int
+    generation: int
+    incarnation: int
+    tag: int
+    name: str
+    cancel_on_death: bool
+    no_order_id: int
+    scanned: int = 0
+    cancelled_ahead: set[int] = field(default_factory=set)
+    cancel_all_begun: int = 0
+    cancel_all_below: int = 0
+    cancel_all_served: int = 0
+    is_folded: bool = False
+    has_failed: bool = False
+
+    @classmethod
+    def of(cls, session: GatewaySession) -> Self:
+        """The session in a slot that is ACTIVE or DRAINING."""
+        claim, incarnation = session.claim, session.incarnation
+        served = session.cancel_all_served
+        return cls(
+            session=session,
+            queue=session.queue,
+            slot=session.slot,
+            generation=session.generation,
+            incarnation=incarnation,
+            tag=claim.tag if claim is not None else 0,
+            name=claim.name if claim is not None else "?",
+            cancel_on_death=claim is None or claim.cancel_on_death,
+            no_order_id=join(incarnation, session.slot, 0),
+            cancel_all_begun=served,
+            cancel_all_served=served,
+        )
+
+    def made(self, client_order_id: int) -> bool:
+        """Whether an id can be this session's: it has its incarnation and slot."""
+        incarnation, slot, _ = split(client_order_id)
+        return incarnation == self.incarnation and slot == self.slot
+
+    def __str__(self) -> str:
+        # The name is the strategy's own word: no line break of it may look like another line of the log.
+        return f"session {self.slot} ({self.name!r}) generation {self.generation}"
