@@ -140,7 +140,7 @@ class GatewayCore(ErrorEventListener):
         if not self._has_taken_over:
             self.take_over()
         if self._writer.reused:
-            self._recovery.restore_orders(self._row.started_utc_ns)
+            self._recovery.restore_orders(self._row.started_utc_ns, self._row.newest_fill_utc_ns)
             self._recovery.settle_queues(self.commands, self.sessions.live)
             self.sessions.settle_after_restart()
         self.is_recovered = True
@@ -221,8 +221,9 @@ class GatewayCore(ErrorEventListener):
         live = self.sessions.of_order(client_order_id)
         return live.generation if live is not None else 0
 
-    def _save_book_cursor(self, cursor: int) -> None:
+    def _save_book_cursor(self, cursor: int, newest_fill_utc_ns: int = 0) -> None:
         self._row.book_cursor = cursor
+        self._row.newest_fill_utc_ns = max(self._row.newest_fill_utc_ns, newest_fill_utc_ns)
         self._connector_table.write(0, self._row)
 
     def _write_row(self) -> None:

@@ -62,9 +62,9 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
     """Publishes orders, fills and command results.
 
     Parameters: `rows` the order table; `ring` the event ring; `keeper` the gateway's books; `instruments` the numbers
-    of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come;
-    `on_failure` ends a process that cannot publish; `generation_of` is that of the live session that made an id, or 0;
-    `epoch` is the writer's, which every row carries.
+    of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come and the time of the
+    newest fill at the venue; `on_failure` ends a process that cannot publish; `generation_of` is that of the live
+    session that made an id, or 0; `epoch` is the writer's, which every row carries.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         keeper: LedgerKeeper,
         instruments: Instruments,
         stages: StageClock,
-        save_book_cursor: Callable[[int], None],
+        save_book_cursor: Callable[[int, int], None],
         on_failure: Callable[[Exception], None],
         generation_of: Callable[[int], int],
         epoch: int,
@@ -264,7 +264,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
 
     def _count(self, event: OrderEvent, cursor: int, slot: int) -> None:
         self._keeper.count(event, cursor, slot)
-        self._save_book_cursor(cursor + 1)
+        self._save_book_cursor(cursor + 1, event.venue_utc_ns)
         self.fills += 1
 
     def _send(self, event: OrderEvent) -> int:

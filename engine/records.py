@@ -312,7 +312,7 @@ CONNECTOR_FIELDS: Fields = [
     ("book_cursor", "u8"),
     ("started_utc_ns", "i8"),
     ("last_message_mono_ns", "i8"),
-    ("fills_since_utc_ns", "i8"),
+    ("newest_fill_utc_ns", "i8"),
 ]
 
 

@@ -74,12 +74,13 @@ class Recovery:
         """Count the fill that an earlier gateway may have published and not counted."""
         self._keeper.replay(book_cursor, self._rows.slot_of)
 
-    def restore_orders(self, started_utc_ns: int) -> int:
+    def restore_orders(self, started_utc_ns: int, newest_fill_utc_ns: int) -> int:
         """Give the connector the orders of the table and the fills of the ring; returns how many orders.
 
         `started_utc_ns` is when the segment's first gateway went live: no fill of ours is older.
+        `newest_fill_utc_ns` is the venue time of the newest fill ever published, which the ring may have forgotten.
         """
-        published = PublishedFills(self._writer.ring("events"))
+        published = PublishedFills(self._writer.ring("events"), newest_fill_utc_ns)
         restored = []
         recent = time.time_ns() - FILL_MARGIN_NS
         for row in self._rows.read_all():
@@ -155,13 +156,13 @@ class Recovery:
 class PublishedFills:
     """The fills that the event ring still holds.
 
-    Attributes: `trade_ids` by client order id; `newest_utc_ns` the venue time of the newest; `complete_since` the venue
-    time from which on the ring holds every fill, 0 where it holds them all.
+    Attributes: `trade_ids` by client order id; `newest_utc_ns` the venue time of the newest fill ever published;
+    `complete_since` the venue time from which on the ring holds every fill, 0 where it holds them all.
     """
 
-    def __init__(self, ring: RingWriter) -> None:
+    def __init__(self, ring: RingWriter, newest_utc_ns: int = 0) -> None:
         self.trade_ids: dict[int, set[str]] = {}
-        self.newest_utc_ns = 0
+        self.newest_utc_ns = newest_utc_ns
         self.complete_since = 0
         self._totals: dict[int, OrderEvent] = {}
         event = OrderEvent()
@@ -176,8 +177,10 @@ class PublishedFills:
                 self.newest_utc_ns = max(self.newest_utc_ns, event.venue_utc_ns)
                 oldest = oldest or event.venue_utc_ns
             self._totals[event.client_order_id] = event.copy()
+        oldest = oldest or newest_utc_ns
         if oldest and not self._is_whole:
             # A block's fills carry one time and are published together, so those of the oldest one's time all were.
+            # Where the ring has forgotten every fill, those up to the newest one's time all were.
             self.complete_since = oldest + 1_000_000
 
     def withdraw_untold(self, row: Order) -> None:
