@@ -345,20 +345,19 @@ static inline uint64_t ls_session_word(const ls_session *entry) { return LS_LOAD
 static inline uint64_t ls_session_base(const ls_session *entry) { return LS_LOAD_RLX(&entry->base); }
 
 /* All of an entry but its cursors, of one activation; LS_BUSY when the gateway changed it on every attempt,
- * and then the claim may be a mixture. */
-static inline int ls_session_read(const ls_session *entry, ls_session *private, uint32_t attempts) {
-    uint64_t *claim = (uint64_t *)&private->claim;
-    const uint64_t *words = (const uint64_t *)&entry->claim;
+ * and then it may be a mixture. Ticket 0: there is no claim, or it is being replaced; the rest of it is
+ * undefined then. The state alone would not tell, because it stays FREE while the gateway writes. */
+static inline int ls_session_read(const ls_session *entry, ls_session *copy, uint32_t attempts) {
     while (attempts--) {
-       private
-        ->state = LS_LOAD_ACQ(&entry->state);
-       private
-        ->incarnation = LS_LOAD_RLX(&entry->incarnation);
-       private
-        ->base = LS_LOAD_RLX(&entry->base);
-        LS_COPY_OUT(claim, words, LS_CLAIM_WORDS);
+        copy->claim.ticket = LS_LOAD_ACQ(&entry->claim.ticket);
+        copy->state = LS_LOAD_ACQ(&entry->state);
+        copy->incarnation = LS_LOAD_RLX(&entry->incarnation);
+        copy->base = LS_LOAD_RLX(&entry->base);
+        LS_COPY_OUT((uint64_t *)&copy->claim + 1, (const uint64_t *)&entry->claim + 1, LS_CLAIM_WORDS - 1);
         LS_FENCE_ACQ();
-        if (LS_LOAD_RLX(&entry->state) == private->state) return LS_OK;
+        if (LS_LOAD_RLX(&entry->state) == copy->state &&
+            LS_LOAD_RLX(&entry->claim.ticket) == copy->claim.ticket)
+            return LS_OK;
         LS_CPU_RELAX();
     }
     return LS_BUSY;
@@ -396,15 +395,17 @@ static inline void ls_claim_withdraw(ls_claim *claim) { LS_STORE_REL(&claim->tic
 static inline void ls_session_activate(ls_session *entry, ls_session_block *block, const ls_claim *private,
                                        uint32_t generation, uint64_t incarnation) {
     uint64_t base = LS_LOAD_RLX(&entry->head);
-    uint64_t *copy = (uint64_t *)&entry->claim;
-    const uint64_t *claim = (const uint64_t *)private;
     LS_STORE_RLX(&block->tail, base);
     LS_STORE_RLX(&block->cancel_all_level, (uint64_t)0);
     LS_STORE_RLX(&block->cancel_all_index, (uint64_t)0);
     LS_STORE_RLX(&entry->cancel_all_served, (uint64_t)0);
-    LS_COPY_IN(copy, claim, LS_CLAIM_WORDS);
+    /* No ticket before anything else of the entry changes: who reads meanwhile finds no claim, never half of
+     * one. */
+    LS_STORE_RLX(&entry->claim.ticket, (uint64_t)0);
+    LS_FENCE_REL();
     LS_STORE_RLX(&entry->incarnation, incarnation);
     LS_STORE_RLX(&entry->base, base);
+    ls_claim_write(&entry->claim, private);
     LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_ACTIVE, generation));
 }
 
