@@ -350,14 +350,12 @@ static inline uint64_t ls_session_base(const ls_session *entry) { return LS_LOAD
 static inline int ls_session_read(const ls_session *entry, ls_session *copy, uint32_t attempts) {
     while (attempts--) {
         copy->claim.ticket = LS_LOAD_ACQ(&entry->claim.ticket);
-        copy->state = LS_LOAD_ACQ(&entry->state);
+        copy->state = LS_LOAD_RLX(&entry->state);
         copy->incarnation = LS_LOAD_RLX(&entry->incarnation);
         copy->base = LS_LOAD_RLX(&entry->base);
         LS_COPY_OUT((uint64_t *)&copy->claim + 1, (const uint64_t *)&entry->claim + 1, LS_CLAIM_WORDS - 1);
         LS_FENCE_ACQ();
-        if (LS_LOAD_RLX(&entry->state) == copy->state &&
-            LS_LOAD_RLX(&entry->claim.ticket) == copy->claim.ticket)
-            return LS_OK;
+        if (LS_LOAD_RLX(&entry->claim.ticket) == copy->claim.ticket) return LS_OK;
         LS_CPU_RELAX();
     }
     return LS_BUSY;
