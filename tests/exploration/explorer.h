@@ -75,7 +75,7 @@ enum { X_SC = 1, X_RA = 2, X_LATE = 4 };
 typedef struct {
     const char *name;
     unsigned models; /* those it is explored under */
-    int is_quick;    /* part of `make test` */
+    unsigned quick;  /* those of them that are part of `make test` */
     void (*init)(void);
     void (*final)(void); /* looks at a state in which nothing moves any more */
     x_thread threads[X_THREADS];
@@ -83,6 +83,7 @@ typedef struct {
 
 void x_init(volatile void *word, uint64_t value); /* only in init; what is not set starts as 0 */
 
-extern const x_scenario x_cell_scenarios[], x_ring_scenarios[], x_snapshot_scenarios[];
+extern const x_scenario x_cell_scenarios[], x_ring_scenarios[], x_snapshot_scenarios[], x_queue_scenarios[],
+    x_session_scenarios[], x_segment_scenarios[], x_bell_scenarios[], x_doorbell_scenarios[];
 
 #endif

@@ -15,8 +15,10 @@ from exploration.survey import (
 )
 from exploration.workshop import SCENARIO_FILES, Workshop
 
+# A minute or so of one core; more on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 # Of all quick configurations together: fewer would mean that something is no longer explored.
-LEAST_STATES = 300_000
+LEAST_STATES = 1_000_000
 
 
 @pytest.fixture(scope="module")
