@@ -94,7 +94,7 @@ const x_scenario x_bell_scenarios[] = {
      NULL,
      NULL,
      {{"writer", publish, {2, 0}}, {"reader", follow, {0}}, {"reader 2", follow, {0}}}},
-    {"bell, two readers, writer killed",
+    {"bell, writer killed",
      X_SC | X_RA,
      0,
      NULL,
