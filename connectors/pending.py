@@ -129,7 +129,13 @@ class Pending(Generic[T]):
             # The shield keeps a cancelled await from cancelling what others wait for.
             outcome = asyncio.wrap_future(self._future)
             outcome.add_done_callback(_note_failure)
-            yield from asyncio.shield(outcome).__await__()
+            try:
+                yield from asyncio.shield(outcome).__await__()
+            except asyncio.CancelledError:
+                raise  # whoever awaited has given up and was told nothing
+            except BaseException:
+                self._is_seen = True
+                raise
         self._is_seen = True
         return self._future.result()
 

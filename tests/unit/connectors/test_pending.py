@@ -204,3 +204,18 @@ def test_a_failure_after_its_awaiter_was_cancelled_is_no_error_of_the_loop():
         return told
 
     assert asyncio.run(run()) == []
+
+
+def test_a_failure_that_was_awaited_is_not_logged_as_unasked(caplog):
+    async def fails():
+        await asyncio.sleep(0)
+        raise ConnectorError("away")
+
+    async def ask():
+        with pytest.raises(ConnectorError, match="away"):
+            await Pending.run(fails(), asyncio.get_running_loop())
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(ask())
+        gc.collect()
+    assert caplog.records == []
