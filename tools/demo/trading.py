@@ -167,12 +167,14 @@ class Trading:
         return {"open_orders": len(open_orders), "cancelled": len(cancelled)}
 
     def _quiesce(self) -> None:
-        """Every strategy has ended: wait until the gateway has settled their sessions and no order is open."""
+        """Every strategy has ended: wait until a live gateway has settled their sessions and no order is open."""
 
         def is_settled() -> bool:
             self._poll()
             is_free = all(info.state is SessionState.FREE for info in self.segment.sessions_info())
-            return is_free and not self.recorder.orders.open
+            # A gateway that has yet to compare with the venue may still publish fills, and is not yet ready.
+            is_ready = children_of(self._folder, self._engine_name)["gateway"].state == ChildState.RUNNING
+            return is_free and not self.recorder.orders.open and is_ready
 
         wait_until(is_settled, "every order to end", FINISH_DEADLINE_S)
 
