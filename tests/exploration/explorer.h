@@ -23,7 +23,8 @@ typedef enum {
     X_STORE_REL,
     X_FENCE_ACQ,
     X_FENCE_REL,
-    X_FENCE_FULL
+    X_FENCE_FULL,
+    X_FENCE_ACQ_REL /* what a full fence may be weakened to */
 } x_access;
 
 /* ---- shared memory, as the macros of the header reach it ---- */

@@ -268,7 +268,11 @@ void x_store(volatile void *address, uint64_t value, x_access access, uint32_t l
 void x_fence(x_access kind, uint32_t line) {
     if (is_weakened(line, kind)) {
         if (weakened_to < 0) return;
-        kind = (x_access)weakened_to;
+        if (weakened_to == X_FENCE_ACQ_REL) {
+            perform((op){.kind = OP_FENCE, .access = X_FENCE_ACQ, .line = line});
+            kind = X_FENCE_REL;
+        } else
+            kind = (x_access)weakened_to;
     }
     if (run.mode != LOOK) perform((op){.kind = OP_FENCE, .access = (uint8_t)kind, .line = line});
 }

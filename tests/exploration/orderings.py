@@ -19,6 +19,7 @@ ACCESS = {
     "FENCE_ACQ": 4,
     "FENCE_REL": 5,
     "FENCE_FULL": 6,
+    "FENCE_ACQ_REL": 7,
 }
 # An ordering and what it is weakened to; "" leaves a fence out.
 WEAKER = {
@@ -26,7 +27,7 @@ WEAKER = {
     "STORE_REL": ("STORE_RLX",),
     "FENCE_ACQ": ("",),
     "FENCE_REL": ("",),
-    "FENCE_FULL": ("FENCE_REL", "FENCE_ACQ"),
+    "FENCE_FULL": ("FENCE_ACQ_REL", "FENCE_REL", "FENCE_ACQ"),
 }
 
 
