@@ -166,6 +166,7 @@ class Gateway:
         core.sessions.stop()
         core.beat()
         await _within(STOP_DEADLINE_S, "disconnect", self._connector.disconnect())
+        core.detach()
         left = core.unfinished_orders()
         if left and self._cancel_on_stop:
             log.error("%d orders could not be confirmed as cancelled; the next gateway settles them", left)

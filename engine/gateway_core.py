@@ -207,6 +207,14 @@ class GatewayCore(ErrorEventListener):
             self.publisher.publish_cancel_refused(error.client_order_id, error.message)
         self.note_problem(error.code, error.message)
 
+    def detach(self) -> None:
+        """Publish nothing any more: the segment is about to be closed, and answers may still come."""
+        self.publisher.is_closed = True
+        self._connector.set_order_event_listener(None)
+        self._connector.set_trade_event_listener(None)
+        self._connector.set_error_event_listener(None)
+        self._connector.set_market_data_listener(None)
+
     def note_problem(self, code: str, text: str) -> None:
         """Count a problem in the segment's error log, with others of its kind."""
         self._writer.error_log.record(code, kind_of(text))

@@ -7,6 +7,7 @@ lives, and reading them from shared memory for every command would cost more tha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Self
 
 from latentspeed.connectors.client_order_id import join, split
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 class LiveSession:
     """A session from its activation until its slot is free again.
 
+    `stall_ns` is after how long without a beat it is revoked, 0 for never.
     `no_order_id` is what results carry that concern no order of this session. Commands below `scanned` were looked at
     for cancels that may overtake; `cancelled_ahead` are ids whose cancel was seen before their place was read.
     Places below `cancel_all_below` are not sent: cancel-all number `cancel_all_begun` was raised after them.
@@ -34,6 +36,8 @@ class LiveSession:
     name: str
     cancel_on_death: bool
     no_order_id: int
+    stall_ns: int
+    admitted_mono_ns: int
     scanned: int = 0
     cancelled_ahead: set[int] = field(default_factory=set)
     cancel_all_begun: int = 0
@@ -57,6 +61,8 @@ class LiveSession:
             name=claim.name if claim is not None else "?",
             cancel_on_death=claim is None or claim.cancel_on_death,
             no_order_id=join(incarnation, session.slot, 0),
+            stall_ns=claim.stall_tenths * 100_000_000 if claim is not None else 0,
+            admitted_mono_ns=monotonic_ns(),
             cancel_all_begun=served,
             cancel_all_served=served,
         )
@@ -65,6 +71,13 @@ class LiveSession:
         """Whether an id can be this session's: it has its incarnation and slot."""
         incarnation, slot, _ = split(client_order_id)
         return incarnation == self.incarnation and slot == self.slot
+
+    def silence_ns(self) -> int:
+        """For how long a session that is to be taken for stuck has not beaten; 0 while it has not been too long."""
+        if not self.stall_ns:
+            return 0
+        silent = monotonic_ns() - max(self.session.heartbeat_mono_ns, self.admitted_mono_ns)
+        return silent if silent > self.stall_ns else 0
 
     def __str__(self) -> str:
         # The name is the strategy's own word: no line break of it may look like another line of the log.

@@ -96,6 +96,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._event_body = _body_of(self._event, size)
         self.fills = 0
         self.events = 0
+        self.is_closed = False
+        """Whether results that come now, such as of a leverage change, are nobody's any more."""
 
     def on_order_created(self, order: InFlightOrder) -> None:
         """The venue acknowledged the order."""
@@ -158,6 +160,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self, command: Command, generation: int, client_order_id: int, *, ok: bool, reason: str = ""
     ) -> None:
         """Dispose of a command that makes no order; `client_order_id` tells whose the result is, not the command."""
+        if self.is_closed:
+            return
         event = self._event
         event.clear()
         event.set(

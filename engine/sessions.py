@@ -93,6 +93,10 @@ class SessionManager:
         for live in self.live:
             if not live.session.is_locked():
                 self._settle(live, "is gone")
+            elif silent := live.silence_ns():
+                # The client's own check is a courtesy: one that is stuck in the middle of a push makes none.
+                self._on_problem("session_stalled", f"slot {live.slot}: {live.name!r}")
+                self._settle(live, f"has been silent for {silent / 1e9:.1f} s")
         for live in list(self._settling.values()):
             self._go_on_settling(live)
 

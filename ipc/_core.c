@@ -77,7 +77,7 @@ static PyMethodDef functions[] = {
     {"make_type", ls_make_record_type, METH_VARARGS,
      "make_type(name, module, itemsize, fields, signature, attributes)"},
     {"write_claim", ls_write_claim, METH_VARARGS,
-     "write_claim(block, offset, ticket, pid, pid_start, name, tag, cancel_on_death)"},
+     "write_claim(block, offset, ticket, pid, pid_start, name, tag, cancel_on_death, stall)"},
     {"withdraw_claim", ls_withdraw_claim, METH_VARARGS, "withdraw_claim(block, offset)"},
     {"read_session", ls_read_session, METH_VARARGS, "read_session(directory, entry_offset) -> tuple"},
     {"register_lock_fd", ls_register_lock_fd, METH_O, "A descriptor that a forked child must close."},

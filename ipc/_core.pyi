@@ -228,7 +228,7 @@ class CommandConsumer:
     def peek_at(self, offset: int, out: Record, /) -> bool: ...
     def advance(self, n: int = 1, /) -> None: ...
 
-_ClaimTuple = tuple[int, int, int, str, int, bool]
+_ClaimTuple = tuple[int, int, int, str, int, bool, int]
 
 @final
 class SessionSlot:
@@ -298,6 +298,7 @@ def write_claim(
     name: bytes,
     tag: int,
     cancel_on_death: bool,
+    stall: int,
     /,
 ) -> None: ...
 def withdraw_claim(block: Mapping, offset: int, /) -> None: ...

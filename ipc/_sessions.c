@@ -1,39 +1,42 @@
 /* The words of a session: the gateway's slot, the client's claim, and what an inspector may read of both. */
 #include "_core.h"
 
-/* (ticket, pid, pid_start, name, tag, cancel_on_death) */
+/* (ticket, pid, pid_start, name, tag, cancel_on_death, stall timeout in tenths of a second) */
 static PyObject *claim_tuple(const ls_claim *claim) {
     const char *name = (const char *)claim->name;
     Py_ssize_t length = (Py_ssize_t)strnlen(name, sizeof claim->name);
     PyObject *text = PyUnicode_DecodeUTF8(name, length, "replace"); /* a client wrote it: any bytes */
     if (text == NULL) return NULL;
-    return Py_BuildValue("(KkKNkN)", (unsigned long long)claim->ticket,
-                         (unsigned long)(uint32_t)claim->identity, (unsigned long long)claim->pid_start, text,
-                         (unsigned long)(uint16_t)(claim->identity >> 32),
-                         PyBool_FromLong((claim->identity >> 48) & 1));
+    return Py_BuildValue(
+        "(KkKNkNk)", (unsigned long long)claim->ticket, (unsigned long)(uint32_t)claim->identity,
+        (unsigned long long)claim->pid_start, text, (unsigned long)(uint16_t)(claim->identity >> 32),
+        PyBool_FromLong((claim->identity >> 48) & 1), (unsigned long)(claim->identity >> 49));
 }
 
 /* ---- the client ---- */
 
-/* write_claim(block, offset, ticket, pid, pid_start, name, tag, cancel_on_death) */
+/* write_claim(block, offset, ticket, pid, pid_start, name, tag, cancel_on_death, stall) */
 PyObject *ls_write_claim(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *mapping;
     Py_ssize_t offset;
     unsigned long long ticket, pid_start;
-    unsigned int pid, tag;
+    unsigned int pid, tag, stall;
     int cancel_on_death;
     Py_buffer name;
-    if (!PyArg_ParseTuple(args, "OnKIKy*Ip", &mapping, &offset, &ticket, &pid, &pid_start, &name, &tag,
-                          &cancel_on_death)) {
+    if (!PyArg_ParseTuple(args, "OnKIKy*IpI", &mapping, &offset, &ticket, &pid, &pid_start, &name, &tag,
+                          &cancel_on_death, &stall)) {
         return NULL;
     }
-    ls_claim claim = {
-        .ticket = ticket, .pid_start = pid_start, .identity = LS_CLAIM_IDENTITY(pid, tag, cancel_on_death)};
-    int fits = (size_t)name.len <= sizeof claim.name && tag <= UINT16_MAX && ticket != 0;
+    ls_claim claim = {.ticket = ticket,
+                      .pid_start = pid_start,
+                      .identity = LS_CLAIM_IDENTITY(pid, tag, cancel_on_death, stall)};
+    int fits = (size_t)name.len <= sizeof claim.name && tag <= UINT16_MAX && ticket != 0 &&
+               stall <= LS_CLAIM_MAX_STALL;
     if (fits) memcpy(claim.name, name.buf, (size_t)name.len);
     PyBuffer_Release(&name);
-    if (!fits) return PyErr_SetString(PyExc_ValueError, "claim: name, tag or ticket out of range"), NULL;
+    if (!fits)
+        return PyErr_SetString(PyExc_ValueError, "claim: name, tag, ticket or stall out of range"), NULL;
     ls_session_block *block = ls_span(mapping, offset, sizeof *block, 1);
     if (block == NULL) return NULL;
     LS_REFUSE_DISOWNED(mapping, NULL);

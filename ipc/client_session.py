@@ -7,6 +7,7 @@ keeps two claimers apart and what tells the gateway, however this process ends, 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import time
@@ -24,6 +25,7 @@ from latentspeed.ipc.segment_reader import SegmentReader
 from latentspeed.ipc.session_slots import SessionInfo, SessionState, block_offset, entry_offset, sessions_of
 
 _POLL_S = 0.001
+_LONGEST_STALL_S = 3276.7
 
 
 class ClientSession:
@@ -91,7 +93,8 @@ class ClientSession:
             tag: 16-bit strategy tag, unique per engine.
             cancel_on_death: are this session's orders cancelled when its process dies?
             timeout_s: how long to wait for a slot and for the gateway.
-            stall_timeout_s: after a gap this long between two beats the session fences itself; 0 is never.
+            stall_timeout_s: after a gap this long between two beats the session fences itself, and the gateway, which
+                is told in tenths of a second, revokes it; 0 is never, 3276.7 the longest.
 
         Raises:
             GatewayDown: no gateway answered in time.
@@ -104,6 +107,8 @@ class ClientSession:
             raise ValueError(f"session name {name!r}: 1 to {_core.CLAIM_NAME_SIZE} bytes without NUL wanted")
         if not 0 <= tag < 1 << 16:
             raise ValueError(f"strategy tag {tag} is not in 0 .. 65535")
+        if not 0 <= stall_timeout_s <= _LONGEST_STALL_S:
+            raise ValueError(f"stall timeout {stall_timeout_s} s is not in 0 .. {_LONGEST_STALL_S}")
         deadline = time.monotonic() + timeout_s
         if not isinstance(reader_or_name, str):
             return cls._claim(reader_or_name, encoded, tag, cancel_on_death, deadline, timeout_s, stall_timeout_s)
@@ -131,7 +136,7 @@ class ClientSession:
             lock = _lock_free_slot(segment, deadline, timeout_s)
             slot = lock.byte - session_byte(0)
             with _Claiming(segment, slot, lock) as claiming:
-                claiming.write(name, tag, cancel_on_death)
+                claiming.write(name, tag, cancel_on_death, math.ceil(stall_timeout_s * 10))
                 info = claiming.wait(deadline, timeout_s)
                 if info is not None:
                     return cls(segment, info, claiming, int(stall_timeout_s * 1e9))
@@ -212,11 +217,12 @@ class _Claiming:
         _ring(self.fifo)
         os.close(self.fifo)
 
-    def write(self, name: bytes, tag: int, cancel_on_death: bool) -> None:
+    def write(self, name: bytes, tag: int, cancel_on_death: bool, stall_tenths: int) -> None:
         """Write the claim and ring."""
         pid = os.getpid()
         self._written = True
-        _core.write_claim(self.block, 0, self._ticket, pid, pid_start_time(pid) or 0, name, tag, cancel_on_death)
+        start = pid_start_time(pid) or 0
+        _core.write_claim(self.block, 0, self._ticket, pid, start, name, tag, cancel_on_death, stall_tenths)
         _ring(self.fifo)
 
     def wait(self, deadline: float, timeout_s: float) -> SessionInfo | None:
@@ -228,7 +234,8 @@ class _Claiming:
             self._segment.check()
             if time.monotonic() > deadline:
                 alive = self._segment.writer_alive()
-                what = f"it lives but did not activate slot {self._slot}" if alive else "no process holds its lock"
+                state = self._segment.state.name
+                what = f"it is {state} and did not activate slot {self._slot}" if alive else "no process holds its lock"
                 raise GatewayDown(self._segment.name, timeout_s, what)
             time.sleep(_POLL_S)
 

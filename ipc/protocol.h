@@ -312,8 +312,11 @@ typedef struct {
 } ls_claim;
 
 #define LS_CLAIM_WORDS 8
-#define LS_CLAIM_IDENTITY(pid, tag, cancel_on_death) \
-    ((uint64_t)(uint32_t)(pid) | (uint64_t)(uint16_t)(tag) << 32 | (uint64_t)((cancel_on_death) != 0) << 48)
+/* pid 32 | strategy tag 16 | cancel on death 1 | stall timeout in tenths of a second 15, 0 = never */
+#define LS_CLAIM_IDENTITY(pid, tag, cancel_on_death, stall)        \
+    ((uint64_t)(uint32_t)(pid) | (uint64_t)(uint16_t)(tag) << 32 | \
+     (uint64_t)((cancel_on_death) != 0) << 48 | (uint64_t)(stall) << 49)
+#define LS_CLAIM_MAX_STALL 0x7fffu
 
 typedef struct {
     uint64_t state; /* LS_SESSION_WORD */

@@ -33,7 +33,10 @@ class SessionState(IntEnum):
 
 
 class Claim(NamedTuple):
-    """Who claimed a slot, in the client's own words; `ticket` tells one claim from another."""
+    """Who claimed a slot, in the client's own words; `ticket` tells one claim from another.
+
+    A client that has not beaten for `stall_tenths` tenths of a second wants to be taken for stuck; 0 is never.
+    """
 
     ticket: int
     pid: int
@@ -41,6 +44,7 @@ class Claim(NamedTuple):
     name: str
     tag: int
     cancel_on_death: bool
+    stall_tenths: int = 0
 
 
 class SessionInfo(NamedTuple):

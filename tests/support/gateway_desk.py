@@ -16,7 +16,7 @@ from latentspeed.engine.config import ConnectorSettings, SharedMemorySettings
 from latentspeed.engine.gateway_core import GatewayCore
 from latentspeed.engine.records import Command, CommandKind, Order, OrderEvent, OrderEventKind
 from latentspeed.engine.segment_layout import engine_layout
-from latentspeed.ipc import ClientSession, RecordKind, SegmentState, SegmentWriter, _core
+from latentspeed.ipc import ClientSession, RecordKind, SegmentState, SegmentWriter, _core, clean
 
 SIZES = SharedMemorySettings(
     sessions=2, orders_per_session=64, queue_capacity=256, event_ring=4096, market_ring=64, instruments=4, balances=4
@@ -147,6 +147,7 @@ class GatewayDesk:
         for client in self.clients:
             client.session.close()
         self.writer.unlink()
+        clean(self.name)  # where a test has closed the writer itself
 
     def __enter__(self):
         return self

@@ -16,6 +16,7 @@ from support.memory_venue import MemoryConnector
 from latentspeed.connectors import ConnectorState, OrderState, Pending, VenueUnreachable
 from latentspeed.engine import gateway as gateway_module
 from latentspeed.engine.gateway import EX_ORDERS_LEFT, Gateway, kept_tags, tell_ready
+from latentspeed.engine.records import KEEP_MARGIN_MODE, CommandKind
 from latentspeed.ipc import ClientSession, SegmentReader, SegmentState, SegmentWriter
 from latentspeed.ipc.segment import bell_path
 
@@ -260,6 +261,28 @@ def test_orders_are_cancelled_at_stop_even_while_the_connection_is_lost(desk):
         assert not desk.venue.orders[order_text(resting)].is_open
 
     asyncio.run(run())
+
+
+def test_an_answer_that_comes_after_the_end_is_published_nowhere(desk, monkeypatch):
+    ended = []
+    monkeypatch.setattr(gateway_module, "_end_at_once", ended.append)
+
+    async def run():
+        running = Running(desk)
+        await running.until_live()
+        client = await running.claim()
+        pending = Pending()
+        desk.connector.set_leverage = lambda *_: pending
+        client.push(kind=CommandKind.SET_LEVERAGE, leverage=3, margin_mode=KEEP_MARGIN_MODE)
+        await running.until(lambda: client.session.queue.head == client.session.queue.tail)
+        assert await running.stop() == 0
+        desk.writer.close()
+        pending.set_result(3)
+        desk.connector._set_connection_state(ConnectorState.LIVE)
+        desk.connector._events.error("late", "nobody listens")
+
+    asyncio.run(run())
+    assert ended == []
 
 
 def test_what_keeps_it_from_starting_is_raised_after_an_ordered_end(desk):

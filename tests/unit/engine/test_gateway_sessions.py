@@ -285,3 +285,33 @@ def test_a_closed_sessions_pushes_are_fenced(desk):
         client.place()
     with SegmentReader.attach(desk.name, desk.layout) as reader:
         assert [info.state for info in reader.sessions_info()] == [SessionState.FREE] * 2
+
+
+def test_a_session_that_is_stuck_is_revoked_and_its_orders_go(desk):
+    stuck, patient = desk.claim("stuck", stall_timeout_s=0.2), desk.claim("patient")
+    resting, other = stuck.place(), patient.place()
+    desk.drain()
+    assert [live.stall_ns for live in desk.core.sessions.live] == [200_000_000, 0]
+    for _ in range(30):
+        stuck.session.beat()
+        desk.core.sessions.poll()
+        time.sleep(0.01)
+    assert len(desk.core.sessions.live) == 2, "it beat all the time"
+    deadline = time.monotonic() + 5
+    while len(desk.core.sessions.live) == 2:
+        assert time.monotonic() < deadline
+        desk.core.sessions.poll()
+        time.sleep(0.005)
+    assert desk.state(resting)[0] is OrderState.CANCELLED
+    assert desk.state(other)[0] is OrderState.OPEN
+    assert "stuck" in desk.errors()["session_stalled"]
+    with pytest.raises(SessionFenced):
+        stuck.place()
+    leave(stuck)
+    assert desk.claim("again").slot == 0
+
+
+@pytest.mark.parametrize("stall_timeout_s", [-1.0, 3276.8, float("nan")])
+def test_a_stall_timeout_out_of_range_is_refused(desk, stall_timeout_s):
+    with pytest.raises(ValueError, match="stall timeout"):
+        desk.claim(stall_timeout_s=stall_timeout_s)
