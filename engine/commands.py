@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from latentspeed.connectors import (
     ConnectorError,
+    InFlightOrder,
     MarginMode,
     Pending,
     TradeType,
@@ -23,7 +24,7 @@ from latentspeed.connectors import (
 )
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.live_session import LiveSession
-from latentspeed.engine.order_rows import OrderRows
+from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.place_command import (
     PLACE_LIFETIME_NS,
     CommandRefused,
@@ -110,17 +111,12 @@ class CommandProcessor:
         except SessionRevoked:
             return  # its cursors are not to be trusted; what it wrote behind them was never a command
 
-    def cancel_orders_of(self, live: LiveSession) -> bool:
-        """Cancel every live order that a session placed; True once that stands in every order's row."""
-        mine = [
-            order
-            for order in self._connector.get_open_orders()
-            if (context := self._rows.context(order.id64)) is not None
-            and context.slot == live.slot
-            and context.generation == live.generation
-        ]
-        self._connector.cancel_all([order.client_order_id for order in mine])
-        return all(order.cancel_requested or order.is_done for order in mine)
+    def cancel_orders_of(self, live: LiveSession) -> None:
+        """Cancel every live order that a session placed."""
+        for order in self._connector.get_open_orders():
+            context = self._rows.context(order.id64)
+            if context is not None and context.slot == live.slot and context.generation == live.generation:
+                self._cancel_order(order, context)
 
     def _dispose(self, live: LiveSession, command: Command, unread: str = "") -> None:
         """Dispose of the command at head; with `unread` only cancels are carried out. Raises SessionRevoked only."""
@@ -216,9 +212,18 @@ class CommandProcessor:
         if context is None or context.slot != live.slot:
             is_used = live.made(order_id) and not is_fresh_id(live, self._rows, order_id)
             raise CommandRefused("already_finished" if is_used else "unknown_order")
-        if not self._connector.cancel(format_client_order_id(order_id)):
+        order = self._connector.get_order(format_client_order_id(order_id))
+        if order is None or not self._cancel_order(order, context):
             raise CommandRefused("already_finished")
         self._publisher.publish_result(command, live.generation, order_id, ok=True)
+
+    def _cancel_order(self, order: InFlightOrder, context: OrderContext) -> bool:
+        """Ask for an order's cancel, for good: it is in the order's row when this returns. False for a finished one."""
+        if not self._connector.cancel(order.client_order_id):
+            return False
+        if not (order.cancel_requested or order.is_done):
+            self._publisher.publish_cancel_due(order, context)
+        return True
 
     def _look_ahead(self, live: LiveSession) -> None:
         """Carry out the cancels of a queue that is too long for one turn; each gets its disposition in its turn."""
@@ -229,16 +234,18 @@ class CommandProcessor:
         while index < last and queue.peek_at(index - head, command):
             index += 1
             if command.kind == CommandKind.CANCEL and command.generation == live.generation:
-                self._cancel_ahead(live, command.client_order_id)
+                try:
+                    self._cancel_ahead(live, command.client_order_id)
+                except Exception as error:  # its turn in the queue comes, and tells
+                    self._report_failure(command, error)
         live.scanned = index
 
     def _cancel_ahead(self, live: LiveSession, order_id: int) -> None:
         context = self._rows.context(order_id)
         if context is not None and context.slot == live.slot:
-            try:
-                self._connector.cancel(format_client_order_id(order_id))
-            except Exception as error:  # its turn in the queue comes, and tells
-                self._on_problem("cancel_failed", repr(error))
+            order = self._connector.get_order(format_client_order_id(order_id))
+            if order is not None:
+                self._cancel_order(order, context)
         elif live.made(order_id) and is_fresh_id(live, self._rows, order_id):
             live.cancelled_ahead.add(order_id)
 

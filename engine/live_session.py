@@ -43,7 +43,6 @@ class LiveSession:
     cancel_all_begun: int = 0
     cancel_all_below: int = 0
     cancel_all_served: int = 0
-    is_folded: bool = False
     has_failed: bool = False
 
     @classmethod

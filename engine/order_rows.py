@@ -26,7 +26,10 @@ _ID_LIMIT = 1 << 63
 
 @dataclass(slots=True)
 class OrderContext:
-    """What the engine knows of an order and the connector need not; `row` is -1 for one without a row."""
+    """What the engine knows of an order and the connector need not.
+
+    `row` is -1 for an order without a row; `is_cancel_due` says that its cancel was asked for and has yet to be sent.
+    """
 
     client_order_id: int
     slot: int
@@ -37,6 +40,7 @@ class OrderContext:
     written_mono_ns: int = 0
     read_mono_ns: int = 0
     fill_digest: int = 0
+    is_cancel_due: bool = False
 
 
 class OrderRows:

@@ -144,6 +144,16 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._fill_row(order, context)
         self._rows.write(context.row, self._row)
 
+    def publish_cancel_due(self, order: InFlightOrder, context: OrderContext) -> None:
+        """Keep in an order's row that its cancel was asked for, before whoever asked is answered.
+
+        The connector sends it a moment later; a gateway killed before that has a successor that reads it here.
+        """
+        context.is_cancel_due = True
+        if context.row >= 0:
+            self._fill_row(order, context)
+            self._rows.write(context.row, self._row)
+
     def publish_refusal(self, command: Command, context: OrderContext, reason: str) -> None:
         """Dispose of a place that never became an order: its row and an event say FAILED and why."""
         self._dispose(command, context, OrderState.FAILED, OrderEventKind.FAILED, reason)
@@ -310,6 +320,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         return fill_digest(trade.trade_id, trade.trade_type, trade.price_units, trade.amount_lots, trade.fee_units)
 
     def _fill_row(self, order: InFlightOrder, context: OrderContext) -> None:
+        if order.cancel_requested:
+            context.is_cancel_due = False  # from here on the order itself says so
         self._row.set(
             client_order_id=order.id64,
             command_index=context.command_index,
@@ -330,7 +342,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             order_amount_lots=order.amount_lots,
             state=order.state,
             is_unknown=order.is_unknown,
-            cancel_requested=order.cancel_requested,
+            cancel_requested=order.cancel_requested or context.is_cancel_due,
             revision=order.revision,
             fill_count=order.fill_count,
             epoch=self._epoch,

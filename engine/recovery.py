@@ -4,6 +4,7 @@
     PENDING_CREATE           it was never signed: FAILED never_sent
     PENDING_SUBMIT           its fate is unknown: never signed again, settled by asking the venue by id
     live                     tracked again; the first resync tells what became of it
+    live, cancel requested   the same, and the cancel is sent again
     final, not long ago      tracked too, because a fill may still be on its way
 
     a queued command         then
@@ -97,6 +98,10 @@ class Recovery:
             for trade in trades
         ]
         self._connector.recover_orders(restored, known_trade_ids=known, fills_since_utc_ns=since)
+        for order in restored:
+            context = self._rows.context(order.id64)
+            if order.cancel_requested or (context is not None and context.is_cancel_due):
+                self._connector.cancel(order.client_order_id)
         return len(restored)
 
     def settle_queues(self, commands: CommandProcessor, sessions: Iterable[LiveSession]) -> None:
@@ -148,6 +153,7 @@ class Recovery:
                 written_mono_ns=row.command_written_mono_ns,
                 read_mono_ns=row.command_read_mono_ns,
                 fill_digest=row.fill_digest,
+                is_cancel_due=row.cancel_requested and not OrderState(row.state).is_final,
             )
         )
         return order

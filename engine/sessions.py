@@ -3,8 +3,8 @@
     FREE -> (client claims under its byte lock) -> ACTIVE -> (dead, closed or revoked) -> DRAINING -> FREE
 
 A death is proved by the kernel lock; a fired pidfd only says when to look. Settling a death disposes of every unread
-command, applies the cancel policy and folds the session's books. The slot is free only once every order's row says that
-its cancel was asked for: a gateway killed before that leaves the slot DRAINING, and its successor settles it again.
+command, applies the cancel policy, folds the session's books, and only then frees the slot. Each step may be taken
+again: a gateway that was killed in between leaves the slot DRAINING, and its successor begins anew.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SessionManager:
     """Admits, watches and settles sessions.
 
     Parameters: `writer` the segment; `keeper` the books; `dispose_unread(live, reason)` disposes of what a dead session
-    left in its queue; `cancel_orders_of(live)` applies its cancel policy and tells whether that stands in every row;
-    `on_problem(code, text)` is told of what a session did that it must not.
+    left in its queue; `cancel_orders_of(live)` applies its cancel policy; `on_problem(code, text)` is told of what a
+    session did that it must not.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SessionManager:
         writer: SegmentWriter,
         keeper: LedgerKeeper,
         dispose_unread: Callable[[LiveSession, str], None],
-        cancel_orders_of: Callable[[LiveSession], bool],
+        cancel_orders_of: Callable[[LiveSession], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
         self._writer = writer
@@ -142,13 +142,10 @@ class SessionManager:
         """Unread commands, cancel policy, books, slot; what fails is tried again at the next poll."""
         try:
             self._dispose_unread(live, "session_died")
-            is_done = not live.cancel_on_death or self._cancel_orders_of(live)
-            if not live.is_folded:
-                damaged = self._keeper.settle_death(live.slot, live.generation, live.session.table("book"))
-                self._tell_damage(live, damaged)
-                live.is_folded = True
-            if not is_done:
-                return
+            if live.cancel_on_death:
+                self._cancel_orders_of(live)
+            damaged = self._keeper.settle_death(live.slot, live.generation, live.session.table("book"))
+            self._tell_damage(live, damaged)
             unsettled = live.session.free()
         except Exception as error:
             if not live.has_failed:

@@ -46,13 +46,15 @@ def raise_error(error):
 class GatewayDesk:
     """A venue, gateways that come and go on one segment, and strategies that attach to it; also a context manager."""
 
-    def __init__(self, sizes=SIZES, *, connector=MemoryConnector, **options) -> None:
+    def __init__(self, sizes=SIZES, *, connector=MemoryConnector, wrap=lambda writer: writer, **options) -> None:
+        """`connector(venue, burn)` makes one; `wrap(writer)` is what the gateway writes through."""
         self.name = f"desk-{os.getpid()}-{next(_names)}"
         self.sizes = sizes
         self.layout = engine_layout(sizes)
         self.venue = MemoryVenue()
         self.clients: list[Client] = []
         self._make_connector = connector
+        self._wrap = wrap
         self._options = options
         self.start()
         self._reader = None
@@ -61,7 +63,8 @@ class GatewayDesk:
         """A gateway takes the segment and is live, or still waits for its venue."""
         self.writer = SegmentWriter.open(self.name, self.layout)
         self.connector = self._make_connector(self.venue, lambda: None)
-        self.core = GatewayCore(self.connector, self.writer, settings(self.sizes), raise_error, **self._options)
+        writer = self._wrap(self.writer)
+        self.core = GatewayCore(self.connector, writer, settings(self.sizes), raise_error, **self._options)
         self.core.publish_instruments()
         self.core.recover()
         if until_live:

@@ -33,6 +33,13 @@ class SlowConnector(MemoryConnector):
         while self.waiting:
             super()._schedule_cancel(self.waiting.pop())
 
+    def flush_refused(self):
+        while self.waiting:
+            order = self.waiting.pop()
+            self._tracker.mark_cancel_requested(order)
+            self._tracker.process_cancel_failed(order.client_order_id, "no")
+        self.reconcile()
+
 
 @pytest.fixture
 def desk():
@@ -89,22 +96,39 @@ def test_an_unread_cancel_of_a_dead_session_is_carried_out_even_if_it_keeps_its_
     assert desk.state(second)[0] is OrderState.OPEN
 
 
-def test_a_slot_is_free_only_once_every_cancel_is_recorded():
-    """A gateway killed before that must find the session as one that is still to be settled."""
+def test_a_cancel_that_was_taken_is_sent_by_the_next_gateway_when_the_first_did_not_live_to():
+    with GatewayDesk(connector=SlowConnector) as desk:
+        asking, leaving = desk.claim("asking", cancel_on_death=False), desk.claim("leaving")
+        all_asking = [asking.place() for _ in range(2)]
+        policy = leaving.place()
+        desk.drain()
+        asking.cancel(all_asking[0])
+        desk.drain()
+        desk.connector.fill(order_text(all_asking[0]), 100)
+        leave(leaving)
+        desk.core.sessions.poll()
+        assert desk.writer.sessions[leaving.slot].state is SessionState.FREE
+        for _ in range(2):
+            desk.restart()
+            assert {order.id64 for order in desk.connector.waiting} == {all_asking[0], policy}
+        desk.connector.flush()
+        assert {desk.state(id64)[0] for id64 in (all_asking[0], policy)} == {OrderState.CANCELLED}
+        assert desk.state(all_asking[1])[0] is OrderState.OPEN
+        desk.restart()
+        assert desk.connector.waiting == []
+
+
+def test_a_cancel_that_the_venue_refused_is_not_due_any_more():
     with GatewayDesk(connector=SlowConnector) as desk:
         client = desk.claim()
-        resting = client.place()
+        placed = client.place()
         desk.drain()
-        leave(client)
-        desk.core.sessions.poll()
-        assert desk.writer.sessions[client.slot].state is SessionState.DRAINING
-        desk.restart()
-        assert desk.state(resting)[0] is OrderState.OPEN
-        assert desk.connector.waiting, "the next gateway has asked for the cancel again"
-        desk.connector.flush()
-        desk.core.sessions.poll()
-        assert desk.state(resting)[0] is OrderState.CANCELLED
-        assert desk.writer.sessions[client.slot].state is SessionState.FREE
+        client.cancel(placed)
+        desk.drain()
+        assert desk.row(placed).cancel_requested
+        desk.connector.flush_refused()
+        assert desk.state(placed)[0] is OrderState.OPEN
+        assert not desk.row(placed).cancel_requested
 
 
 def test_fills_after_a_death_are_orphaned_and_counted_once_while_its_settling_waits():
