@@ -9,10 +9,11 @@ export PYTHONSAFEPATH := 1
 SOURCES := $(shell find engine ipc connectors tools exports -name '*.py' -o -name '*.pyi' -o -name 'py.typed' | LC_ALL=C sort)
 NATIVE := $(wildcard ipc/*.c ipc/*.h)
 EXPLORATION := $(wildcard tests/exploration/*.c tests/exploration/*.h)
+STRESS := $(wildcard tests/smoke/*.c tests/smoke/*.h)
 # The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
 STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test explore lint format bench clean
+.PHONY: help setup demo test explore torture smoke smoke-arm lint format bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,16 +37,26 @@ test: setup ## all tests
 explore: setup ## every state of the shared-memory protocol's configurations, then every mutant (minutes)
 	PYTHONPATH=tests $(BIN)/python -m exploration.explore
 
+torture: setup ## kills and stops over shared memory: 10 million records, 1,000 kills, about ten minutes (SEED=7)
+	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
+
+smoke: ## the shared-memory protocol in C threads, natively and under ThreadSanitizer
+	$(MAKE) --no-print-directory -C tests/smoke native
+	$(MAKE) --no-print-directory -C tests/smoke tsan
+
+smoke-arm: ## the same on an emulated aarch64
+	$(MAKE) --no-print-directory -C tests/smoke arm
+
 lint: setup ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict -p latentspeed
-	$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(EXPLORATION)
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE) $(EXPLORATION) $(STRESS)
 
 format: setup ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
-	$(BIN)/clang-format -i $(NATIVE) $(EXPLORATION)
+	$(BIN)/clang-format -i $(NATIVE) $(EXPLORATION) $(STRESS)
 
 bench: setup ## thousand orders a second for thirty seconds through the local venue
 	$(BIN)/latentspeed bench orders
