@@ -174,6 +174,8 @@ def open_bell(name: str) -> int:
         fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise SegmentDamaged(name, f"its doorbell {path} is missing") from None
+    except OSError as error:  # a link, a folder, another user's
+        raise WrongOwner(path, f"it cannot be opened: {error}") from None
     try:
         check_owner(fd, path, "fifo")
     except WrongOwner:

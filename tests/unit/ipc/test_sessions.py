@@ -406,11 +406,13 @@ def test_rule_25_a_session_of_a_retired_segment_may_not_send(name):
             ClientSession.claim(reader, name="late", timeout_s=1)
 
 
-def test_sixty_four_sessions_open_and_close_at_once(name):
-    """Eight slots, sixty-four claimers, a gateway that answers and buries."""
+@pytest.mark.parametrize("slots", [8, 64])
+def test_sixty_four_sessions_open_and_close_at_once(name, slots):
+    """Sixty-four claimers and a gateway that answers and buries; with as many slots all are open at the same time."""
     from latentspeed.ipc import SegmentLayout, SessionsSpec
 
-    layout = SegmentLayout(sessions=SessionsSpec(8, Command, 8))
+    layout = SegmentLayout(sessions=SessionsSpec(slots, Command, 8))
+    all_open = threading.Barrier(64 if slots == 64 else 1)
     writer = SegmentWriter.open(name, layout)
     done: list[int] = []
     errors: list[BaseException] = []
@@ -421,6 +423,7 @@ def test_sixty_four_sessions_open_and_close_at_once(name):
                 SegmentReader.attach(name, layout) as reader,
                 ClientSession.claim(reader, name="crowd", timeout_s=60) as session,
             ):
+                all_open.wait(60)
                 session.queue.push(Command())
                 done.append(session.slot)
         except BaseException as error:
@@ -445,6 +448,7 @@ def test_sixty_four_sessions_open_and_close_at_once(name):
         thread.join()
     assert not errors
     assert len(done) == 64
+    assert len(set(done)) == slots
     writer.unlink()
 
 
