@@ -101,12 +101,22 @@ def pack_identity(layout: SegmentLayout) -> bytes:
 def read_identity(mapping: Mapping) -> Identity:
     """The identity as it stands there, whatever it says; the version is read first, with acquire."""
     version = Word(mapping, _core.HEADER_VERSION).load()
-    fields = list(_IDENTITY.unpack_from(memoryview(mapping), 0))
+    return _unpack_identity(memoryview(mapping), version)
+
+
+def _unpack_identity(data: memoryview | bytes, version: int) -> Identity:
+    fields = list(_IDENTITY.unpack_from(data, 0))
     fields[1] = version
     fields[2] = fields[2].hex()
     boot = fields[6].hex()
     fields[6] = "-".join((boot[:8], boot[8:12], boot[12:16], boot[16:20], boot[20:]))
     return Identity(*fields)
+
+
+def is_identity_of(layout: SegmentLayout, identity: Identity) -> bool:
+    """Is this, word for word, what a gateway of this boot writes for this layout? Only the creation time is its own."""
+    wanted = _unpack_identity(pack_identity(layout), layout.version_word)
+    return identity == wanted._replace(created_utc_ns=identity.created_utc_ns)
 
 
 class SegmentHeader:

@@ -12,9 +12,9 @@ from latentspeed.ipc.counters import CounterSection, HistogramSection
 from latentspeed.ipc.doorbell import GatewayDoorbell
 from latentspeed.ipc.error_log import ErrorLog
 from latentspeed.ipc.errors import SecondWriter, SegmentDamaged, SegmentNotFound
-from latentspeed.ipc.header import SegmentHeader, SegmentState, read_identity
+from latentspeed.ipc.header import SegmentHeader, SegmentState, is_identity_of, read_identity
 from latentspeed.ipc.layout import SectionKind, SegmentLayout
-from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, LockProbe, boot_id, pid_start_time
+from latentspeed.ipc.liveness import WRITER_BYTE, ByteLock, LockProbe, pid_start_time
 from latentspeed.ipc.segment import (
     bell_path,
     build,
@@ -254,17 +254,12 @@ def _holder(name: str, fd: int) -> int:
 
 
 def _is_reusable(name: str, layout: SegmentLayout, fd: int) -> bool:
-    """Whole, of this format, layout, size and boot, with directory and schema as they should be."""
+    """Whole, of this format, layout, size and boot, with header, directory and schema as they should be."""
     try:
         identity = read_identity(map_header(name, fd))
     except SegmentDamaged:
         return False
-    if (
-        identity.version != layout.version_word
-        or identity.layout_hash != layout.layout_hash
-        or identity.boot_id != boot_id()
-        or os.fstat(fd).st_size != layout.total_size
-    ):
+    if not is_identity_of(layout, identity) or os.fstat(fd).st_size != layout.total_size:
         return False
     mapping = Mapping(fd, 0, layout.published_size)
     if SegmentHeader(mapping).state is SegmentState.RETIRED:

@@ -130,7 +130,9 @@ def test_rule_25_another_layout_is_retired_unlinked_and_made_anew(name):
     second.unlink()
 
 
-@pytest.mark.parametrize("damage", ["zeroed", "truncated", "empty", "random", "half-built", "other boot", "schema"])
+@pytest.mark.parametrize(
+    "damage", ["zeroed", "truncated", "empty", "random", "half-built", "other boot", "schema", "magic", "bells"]
+)
 def test_rule_25_what_cannot_be_reused_is_replaced(name, damage):
     SegmentWriter.open(name, LAYOUT).close()
     size = LAYOUT.total_size
@@ -143,6 +145,10 @@ def test_rule_25_what_cannot_be_reused_is_replaced(name, damage):
             raw.set_word(8, 0)
         elif damage == "other boot":
             raw.set_word(64, 1)
+        elif damage == "magic":  # no reader would attach to it
+            raw.set_word(0, 0)
+        elif damage == "bells":  # the next version's gateway would look for them there
+            raw.set_word(120, 0)
         elif damage == "schema":
             raw.fill(LAYOUT.sections[1].offset, b"{")
             raw.fill(LAYOUT.sections[1].offset + 1, b"x")
