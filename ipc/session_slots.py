@@ -32,6 +32,14 @@ class SessionState(IntEnum):
     DRAINING = 3
 
 
+_STORED = {int(state): state for state in (SessionState.FREE, SessionState.ACTIVE, SessionState.DRAINING)}
+
+
+def stored_state(word: int) -> SessionState:
+    """The state in a directory word. What no gateway stores is taken for DRAINING, so that the next one frees it."""
+    return _STORED.get(word & 0xFFFFFFFF, SessionState.DRAINING)
+
+
 class Claim(NamedTuple):
     """Who claimed a slot, in the client's own words; `ticket` tells one claim from another.
 
@@ -83,7 +91,7 @@ def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe: Lock
     state, generation, incarnation, base, head, served, claim = _core.read_session(mapping, entry_offset(layout, slot))
     return SessionInfo(
         slot,
-        SessionState(state & 3),
+        stored_state(state),
         generation,
         incarnation,
         base,
@@ -122,7 +130,7 @@ class GatewaySession:
     @property
     def state(self) -> SessionState:
         """The slot's state; CLAIMED is the client's word, not yet the gateway's."""
-        return SessionState.CLAIMED if self._words.claimed else SessionState(self._words.word & 3)
+        return SessionState.CLAIMED if self._words.claimed else stored_state(self._words.word)
 
     @property
     def generation(self) -> int:
@@ -137,7 +145,7 @@ class GatewaySession:
     @property
     def claim(self) -> Claim | None:
         """Who holds the slot. Once ACTIVE this is the gateway's own copy, kept over its restarts."""
-        if SessionState(self._words.word & 3) is SessionState.FREE:
+        if stored_state(self._words.word) is SessionState.FREE:
             claim = self._words.read_claim()
             return Claim(*claim) if claim is not None else None
         return self._info().claim
@@ -179,14 +187,14 @@ class GatewaySession:
         new = (self.generation + 1) & 0xFFFFFFFF or 1 if generation is None else generation
         if not 0 < new < 1 << 32 or new == self.generation:
             raise ValueError(f"session {self.slot}: generation {new} is out of range or was the last one")
-        state = SessionState(self._words.word & 3)
+        state = stored_state(self._words.word)
         if state is not SessionState.FREE:
             raise ValueError(f"session {self.slot} is {state.name}; only a FREE one that is claimed can be activated")
         return new if self._words.activate(new, incarnation) is not None else None
 
     def drain(self) -> None:
         """Revoke the generation: the client's next push raises SessionFenced. What is queued stays to be settled."""
-        if SessionState(self._words.word & 3) is not SessionState.ACTIVE:
+        if stored_state(self._words.word) is not SessionState.ACTIVE:
             raise ValueError(f"session {self.slot} is {self.state.name}; only an ACTIVE one can be drained")
         self._words.drain()
 
@@ -196,7 +204,7 @@ class GatewaySession:
         Settle what is queued first. A client that lives may still have stored one command after that, pushed in the
         moment in which it was revoked; that is what the returned number tells.
         """
-        if SessionState(self._words.word & 3) is not SessionState.DRAINING:
+        if stored_state(self._words.word) is not SessionState.DRAINING:
             raise ValueError(f"session {self.slot} is {self.state.name}; only a DRAINING one can be freed")
         return self._words.free()
 

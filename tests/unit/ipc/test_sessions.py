@@ -307,6 +307,19 @@ def test_rule_2_a_wild_claim_is_readable_and_harmless(writer, name):
     assert gateway.open_pidfd() is None
 
 
+@pytest.mark.parametrize("state", [1, 4, 7, 0x80000002])
+def test_a_slot_state_that_no_gateway_stores_is_drained_and_freed_by_the_next_one(writer, reader, name, state):
+    """Otherwise the slot would be neither free nor anybody's, for ever."""
+    with Raw(name) as raw:
+        raw.set_word(raw.entry(0), state | 5 << 32)
+    gateway = writer.sessions[0]
+    assert gateway.state is reader.session_info(0).state is SessionState.DRAINING
+    assert gateway.free() == 0
+    assert (gateway.state, gateway.generation) == (SessionState.FREE, 5)
+    with Attached(writer)(reader) as session:
+        assert (session.slot, session.generation) == (0, 6)
+
+
 # ---- death ----
 
 
