@@ -9,18 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shared_segments import LAYOUT, Command, Event, Quote, Raw, event, fresh_name, quote
+from shared_segments import LAYOUT, Attached, Command, Event, Quote, Raw, event, fresh_name, quote
 
 from latentspeed.ipc import (
     CellBusy,
+    ClientSession,
+    GatewaySession,
     IpcError,
+    SectionKind,
     SegmentLayout,
     SegmentReader,
     SegmentState,
     SegmentWriter,
     SessionRevoked,
+    SessionState,
 )
 from latentspeed.ipc.layout import PAGE
+from latentspeed.ipc.session_slots import block_offset
 
 HEADER_AND_TEXT = LAYOUT.sections[2].offset
 relaxed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -127,6 +132,77 @@ def test_random_bytes_behind_a_good_header_are_read_without_a_crash(segment, see
             read_everything(reader)
     finally:
         raw.fill(0, original)
+
+
+@settings(relaxed, max_examples=60)
+@given(
+    edits=st.lists(st.tuples(st.integers(0, HEADER_AND_TEXT // 8 - 1), words), min_size=1, max_size=8),
+    is_retired=st.booleans(),
+)
+def test_a_gateway_reuses_or_replaces_a_mutated_header_directory_or_schema(edits, is_retired):
+    """Also where it says of itself where its bells are: they are woken before it is replaced."""
+    name = fresh_name()
+    SegmentWriter.open(name, LAYOUT).close()
+    with Raw(name) as raw:
+        for word, value in edits:
+            raw.set_word(8 * word, value)
+        if is_retired:
+            raw.set_word(192, SegmentState.RETIRED)
+    with SegmentWriter.open(name, LAYOUT) as writer:
+        assert not (is_retired and writer.reused)
+        with SegmentReader.attach(name, LAYOUT) as reader:
+            read_everything(reader)
+            ring = reader.ring("events").reader()
+            writer.ring("events").publish(event(3))
+            assert ring.read(Event()) == 1
+        writer.unlink()
+
+
+SESSION_WORDS = [LAYOUT.section(SectionKind.SESSIONS).offset + 8 * word for word in range(4 * 32)] + [
+    block_offset(LAYOUT, slot) + 8 * word for slot in range(4) for word in range(48)
+]
+session_values = words | st.integers(0, 3) | st.integers(0, 7).map(lambda value: value | 1 << 32)
+
+
+@settings(relaxed, max_examples=80)
+@given(edits=st.lists(st.tuples(st.sampled_from(SESSION_WORDS), session_values), min_size=1, max_size=12))
+def test_a_mutated_session_directory_is_settled_by_the_gateway_and_serves_again(segment, edits):
+    """A client finds an error or a session in it, an inspector reads it, the next gateway frees what nobody holds."""
+    name, raw, original = segment
+    try:
+        for offset, value in edits:
+            raw.set_word(offset, value)
+        with SegmentReader.attach(name, LAYOUT, timeout_s=0) as reader:
+            for info in reader.sessions_info():
+                repr(info), reader.queue_depth(info.slot), reader.session_heartbeat_mono_ns(info.slot)
+            with contextlib.suppress(IpcError):
+                ClientSession.claim(reader, name="hopeful", timeout_s=0).close()
+            with SegmentWriter.open(name, LAYOUT) as writer:
+                assert writer.reused
+                for session in writer.sessions:
+                    settle(session)
+                with Attached(writer)(reader) as session:
+                    session.queue.push(Command(kind=5))
+                    queue = writer.sessions[session.slot].queue
+                    assert queue.peek(out := Command())
+                    assert (out.kind, out.generation) == (5, session.generation)
+    finally:
+        raw.fill(0, original)
+
+
+def settle(session: GatewaySession) -> None:
+    """What a starting gateway does with a slot that nobody holds."""
+    repr(session)
+    assert not session.has_claim()
+    session.claim, session.incarnation, session.cancel_all_pending(), session.open_pidfd()
+    if session.state is SessionState.ACTIVE:
+        session.drain()
+    if session.state is SessionState.DRAINING:
+        with contextlib.suppress(SessionRevoked):
+            while session.queue.peek(Command()):
+                session.queue.advance()
+        session.free()
+        assert session.queue.depth == 0
 
 
 @settings(relaxed, max_examples=40)
