@@ -31,7 +31,7 @@ static int is_free(int slot) { return (uint32_t)ls_session_word(&slots[slot].ent
 /* ---- a client ---- */
 
 static void push_some(int slot, uint32_t generation) {
-    uint64_t record[WORDS], tail = LS_LOAD_RLX(&slots[slot].entry.base);
+    uint64_t record[WORDS], tail = ls_session_base(&slots[slot].entry);
     uint32_t count = stress_random() % 20, pushed = 0;
     if (stress_random() % 8 == 0) ls_cancel_all_request(&slots[slot].block, tail);
     while (pushed < count) {
@@ -62,11 +62,12 @@ static void claim(int slot) {
         return;
     }
     for (uint32_t turns = patience == 1 ? 100 : UINT32_MAX; turns > 0 && stress_goes_on(); turns--) {
-        ls_claim answered;
-        uint64_t word = ls_session_read(&slots[slot].entry, &answered);
+        ls_session seen;
+        if (ls_session_read(&slots[slot].entry, &seen, 16) != LS_OK) continue;
+        uint64_t word = seen.state;
         if ((uint32_t)word != LS_FREE) {
             /* as the client does it: an answer to a claimer that died before is not ours */
-            if ((uint32_t)word == LS_ACTIVE && answered.ticket == mine.ticket)
+            if ((uint32_t)word == LS_ACTIVE && seen.claim.ticket == mine.ticket)
                 push_some(slot, (uint32_t)(word >> 32));
             else
                 __atomic_fetch_add(&foreign, 1, __ATOMIC_RELAXED);
