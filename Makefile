@@ -37,7 +37,7 @@ test: setup ## all tests
 explore: setup ## every state of the shared-memory protocol's configurations, then every mutant (minutes)
 	PYTHONPATH=tests $(BIN)/python -m exploration.explore
 
-torture: setup ## kills and stops over shared memory: 10 million records, 1,000 kills, about ten minutes (SEED=7)
+torture: setup ## kills and stops over shared memory: 10 million records, 1,000 kills, a few minutes (SEED=7)
 	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
 
 smoke: ## the shared-memory protocol in C threads, natively and under ThreadSanitizer
