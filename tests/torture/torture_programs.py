@@ -69,7 +69,7 @@ def run_gateway(name: str, ledger: Ledger, worker: int, randomness: random.Rando
         gateway.writer.beat()
         publisher.publish()
         for session in gateway.writer.sessions:
-            gateway.serve(session, is_bad=randomness.random() < 0.0005)
+            gateway.serve(session, is_bad=randomness.random() < 0.004)
         ledger.work[worker] += 1
 
 
