@@ -54,7 +54,7 @@ typedef struct LayoutObject LayoutObject;
 typedef struct {
     PyObject_HEAD
     LayoutObject *layout;
-    uint64_t data[];
+    _Alignas(16) uint64_t data[]; /* no copy of two words straddles a cache line */
 } RecordObject;
 
 extern PyTypeObject Record_Type, Layout_Type, Field_Type, FieldArray_Type;

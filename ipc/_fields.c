@@ -28,7 +28,7 @@ static PyObject *text_value(const char *at, Py_ssize_t size) {
     return PyUnicode_DecodeUTF8(at, length, "surrogateescape");
 }
 
-static PyObject *scalar_value(const FieldObject *field, const char *at) {
+static inline PyObject *scalar_value(const FieldObject *field, const char *at) {
     switch (field->kind) {
         case F8:
             return PyFloat_FromDouble(LOAD(double, at));
@@ -315,6 +315,17 @@ static PyObject *field_get(PyObject *self, PyObject *record, PyObject *type) {
         return PyFloat_FromDouble(LOAD(double, record_bytes(record) + field->offset));
     }
     return ls_field_load(field, record);
+}
+
+/* Attributes of a record: a field of the very class it was checked for is read at once, the rest as ever. */
+PyObject *ls_record_getattro(PyObject *record, PyObject *name) {
+    PyObject *found = _PyType_Lookup(Py_TYPE(record), name);
+    if (found != NULL && Py_IS_TYPE(found, &Field_Type)) {
+        FieldObject *field = (FieldObject *)found;
+        if (__builtin_expect(field->seen == Py_TYPE(record) && field->dimensions == 0, 1))
+            return scalar_value(field, record_bytes(record) + field->offset);
+    }
+    return PyObject_GenericGetAttr(record, name);
 }
 
 static int field_set(PyObject *self, PyObject *record, PyObject *value) {

@@ -38,6 +38,7 @@ PyObject *ls_field_load(FieldObject *field, PyObject *record);
 /* Converts, checks range, kind and length, and stores; -1 with an exception and nothing stored but array
  * items. */
 int ls_field_store(const FieldObject *field, char *data, PyObject *value);
+PyObject *ls_record_getattro(PyObject *record, PyObject *name);
 /* (name, kind, offset, element size, shape), already checked against the dtype by records.py; bounds are
  * checked here. */
 FieldObject *ls_field_make(LayoutObject *layout, Py_ssize_t itemsize, PyObject *description);

@@ -97,7 +97,7 @@ static void producer_dealloc(ProducerObject *self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-static int raise_fenced(ProducerObject *self, uint64_t word) {
+static __attribute__((cold)) int raise_fenced(ProducerObject *self, uint64_t word) {
     static const char *const names[] = {"FREE", "CLAIMED", "ACTIVE", "DRAINING"};
     ls_raise(ls_errors.SessionFenced, "(iIIs)", self->slot, self->generation, (unsigned int)(word >> 32),
              self->fenced ? "STALLED" : names[word & 3]);
@@ -106,7 +106,7 @@ static int raise_fenced(ProducerObject *self, uint64_t word) {
 
 /* May this process still send? The gateway decides; this is the courtesy of finding out before it is refused.
  */
-static int may_send(ProducerObject *self) {
+static inline int may_send(ProducerObject *self) {
     LS_REFUSE_DISOWNED(self->block, -1);
     if (__builtin_expect(ls_segment_state(self->header) == LS_RETIRED, 0)) {
         ls_raise(ls_errors.SegmentRetired, "(s)", "this segment was replaced or removed: attach again");
@@ -120,7 +120,7 @@ static int may_send(ProducerObject *self) {
 }
 
 /* Room for one command of this sort? The last eighth is for cancels. */
-static int has_room(ProducerObject *self, int is_cancel) {
+static inline int has_room(ProducerObject *self, int is_cancel) {
     uint64_t limit = self->queue.mask + 1 - (is_cancel ? 0 : self->kept_for_cancels);
     if (__builtin_expect(self->tail - self->seen_head < limit, 1)) return 1;
     self->seen_head = ls_queue_head(&self->queue.entry->head);
@@ -131,12 +131,12 @@ static int has_room(ProducerObject *self, int is_cancel) {
     return 0;
 }
 
-static void ring_doorbell(int fd) {
+static __attribute__((noinline)) void ring_doorbell(int fd) {
     /* EAGAIN: the pipe is full of rings that the gateway has not taken yet */
     while (write(fd, "", 1) < 0 && errno == EINTR) continue;
 }
 
-static PyObject *push(ProducerObject *self, PyObject *record, int is_cancel) {
+static inline PyObject *push(ProducerObject *self, PyObject *record, int is_cancel) {
     uint64_t *data = ls_gate_data(&self->gate, record);
     if (data == NULL || may_send(self) < 0 || !has_room(self, is_cancel)) return NULL;
     memcpy((char *)data + self->queue.index_offset, &self->tail, sizeof self->tail);
@@ -150,6 +150,7 @@ static PyObject *push(ProducerObject *self, PyObject *record, int is_cancel) {
 
 static PyObject *producer_push(ProducerObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *names) {
+    if (__builtin_expect(nargs == 1 && names == NULL, 1)) return push(self, args[0], 0);
     Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
     if (nargs + named < 1 || nargs + named > 2 || nargs < 1 || named > 1 ||
         (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "is_cancel") != 0)) {
@@ -310,7 +311,8 @@ static void consumer_dealloc(ConsumerObject *self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-static PyObject *raise_revoked(ConsumerObject *self, const char *why, uint64_t found, uint64_t expected) {
+static __attribute__((cold)) PyObject *raise_revoked(ConsumerObject *self, const char *why, uint64_t found,
+                                                     uint64_t expected) {
     return ls_raise(ls_errors.SessionRevoked, "(isKK)", self->slot, why, (unsigned long long)found,
                     (unsigned long long)expected);
 }
@@ -319,7 +321,7 @@ static uint64_t queue_head(ConsumerObject *self) { return ls_queue_own_head(&sel
 
 /* 1, 0 when there is none, -1 with SessionRevoked. What the client says about itself is checked in the copy.
  */
-static int peek(ConsumerObject *self, uint64_t offset, PyObject *record) {
+static inline int peek(ConsumerObject *self, uint64_t offset, PyObject *record) {
     uint64_t *out = ls_gate_data(&self->gate, record);
     if (out == NULL) return -1;
     Queue *queue = &self->queue;
@@ -343,7 +345,17 @@ static int peek(ConsumerObject *self, uint64_t offset, PyObject *record) {
 
 static PyObject *consumer_peek(ConsumerObject *self, PyObject *record) {
     int found = peek(self, 0, record);
-    return found < 0 ? NULL : PyBool_FromLong(found);
+    return found < 0 ? NULL : Py_NewRef(found ? Py_True : Py_False);
+}
+
+/* As peek, then advance: for a consumer that has nothing to finish before the command is gone. */
+static PyObject *consumer_pop(ConsumerObject *self, PyObject *record) {
+    LS_REFUSE_DISOWNED(self->directory, NULL);
+    int found = peek(self, 0, record);
+    if (found < 0) return NULL;
+    if (found == 0) Py_RETURN_FALSE;
+    ls_queue_advance(&self->queue.entry->head, 1);
+    Py_RETURN_TRUE;
 }
 
 static PyObject *consumer_peek_at(ConsumerObject *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -406,6 +418,8 @@ static PyObject *consumer_capacity(ConsumerObject *self, void *unused) {
 static PyMethodDef consumer_methods[] = {
     {"peek", (PyCFunction)consumer_peek, METH_O,
      "peek(out) -> is there a command? Copies it once. Raises SessionRevoked."},
+    {"pop", (PyCFunction)consumer_pop, METH_O,
+     "pop(out) -> was there a command? peek and advance in one call: a crash after it loses the command."},
     {"peek_at", (PyCFunction)(void (*)(void))consumer_peek_at, METH_FASTCALL,
      "peek_at(offset, out): the command that many places behind head."},
     {"advance", (PyCFunction)(void (*)(void))consumer_advance, METH_FASTCALL,

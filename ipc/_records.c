@@ -311,6 +311,7 @@ PyTypeObject Record_Type = {
     .tp_repr = (reprfunc)record_repr,
     .tp_richcompare = record_compare,
     .tp_hash = PyObject_HashNotImplemented,
+    .tp_getattro = ls_record_getattro,
     .tp_methods = record_methods,
     .tp_as_buffer = &record_buffer,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,

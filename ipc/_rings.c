@@ -243,14 +243,22 @@ static void writer_dealloc(RingWriterObject *self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-static void wake_readers(RingWriterObject *self) {
-    if (!ls_bell_must_wake(self->bell->bell)) return;
-    Py_BEGIN_ALLOW_THREADS ls_futex_wake_all(&self->bell->bell->bell);
+static __attribute__((noinline)) void wake_parked(ls_bell *bell) {
+    Py_BEGIN_ALLOW_THREADS ls_futex_wake_all(&bell->bell);
     Py_END_ALLOW_THREADS
 }
 
+static inline void wake_readers(RingWriterObject *self) {
+    if (__builtin_expect(ls_bell_must_wake(self->bell->bell), 0)) wake_parked(self->bell->bell);
+}
+
+/* PyLong_FromLong alone has a short way for numbers of one digit. */
+static inline PyObject *cursor_object(uint64_t cursor) {
+    return cursor <= LONG_MAX ? PyLong_FromLong((long)cursor) : PyLong_FromUnsignedLongLong(cursor);
+}
+
 /* Stamps the caller's record, so that it equals what readers get. */
-static uint64_t publish_one(RingWriterObject *self, uint64_t *record, uint32_t kind) {
+static inline uint64_t publish_one(RingWriterObject *self, uint64_t *record, uint32_t kind) {
     record[0] = LS_RING_STAMP(kind, self->epoch);
     uint64_t cursor = ls_ring_begin(self->ring, 1);
     ls_ring_fill(self->slots, self->mask, self->gate.words, cursor, record);
@@ -264,7 +272,7 @@ static PyObject *writer_publish(RingWriterObject *self, PyObject *record) {
     if (data == NULL) return NULL;
     uint64_t cursor = publish_one(self, data, LS_DATA);
     wake_readers(self);
-    return PyLong_FromUnsignedLongLong(cursor);
+    return cursor_object(cursor);
 }
 
 static PyObject *writer_publish_many(RingWriterObject *self, PyObject *array) {

@@ -104,6 +104,21 @@ static PyObject *doorbell_disarm(DoorbellObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* disarm, then take the rings out of the FIFO: it does not block, and holds at most what a pipe holds. */
+static PyObject *doorbell_begin_drain(DoorbellObject *self, PyObject *fifo) {
+    LS_REFUSE_DISOWNED(self->mapping, NULL);
+    int fd = PyLong_AsLong(fifo);
+    if (fd == -1 && PyErr_Occurred()) return NULL;
+    ls_doorbell_disarm(&self->header->doorbell);
+    char rings[4096];
+    ssize_t taken;
+    do {
+        taken = read(fd, rings, sizeof rings);
+    } while (taken == (ssize_t)sizeof rings || (taken < 0 && errno == EINTR));
+    if (taken < 0 && errno != EAGAIN) return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyObject *doorbell_armed(DoorbellObject *self, void *unused) {
     (void)unused;
     return PyBool_FromLong(ls_doorbell_armed(&self->header->doorbell));
@@ -112,6 +127,8 @@ static PyObject *doorbell_armed(DoorbellObject *self, void *unused) {
 static PyMethodDef doorbell_methods[] = {
     {"arm", (PyCFunction)doorbell_arm, METH_NOARGS,
      "From here on producers ring; look at the queues once more now."},
+    {"begin_drain", (PyCFunction)doorbell_begin_drain, METH_O,
+     "begin_drain(fd): disarm, then empty the FIFO."},
     {"disarm", (PyCFunction)doorbell_disarm, METH_NOARGS,
      "Producers need not ring: the gateway is about to look."},
     {NULL, NULL, 0, NULL},

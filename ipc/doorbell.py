@@ -11,13 +11,10 @@ command. A poll every 20 ms runs regardless.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 
 from latentspeed.ipc._core import Doorbell
-
-_FIFO_SIZE = 65536
 
 
 class GatewayDoorbell:
@@ -40,10 +37,7 @@ class GatewayDoorbell:
 
     def begin_drain(self) -> None:
         """Tell strategies that they need not ring, and take their rings out of the FIFO."""
-        self._word.disarm()
-        with contextlib.suppress(BlockingIOError):
-            while len(os.read(self._fd, _FIFO_SIZE)) == _FIFO_SIZE:
-                pass
+        self._word.begin_drain(self._fd)
 
     def arm(self) -> None:
         """Ask to be rung for. Look at the queues once more after this, before sleeping."""

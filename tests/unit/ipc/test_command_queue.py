@@ -40,6 +40,18 @@ def test_commands_arrive_once_in_order_and_stamped(writer, session):
     assert (queue.head, queue.depth, session.queue.head) == (5, 0, 5)
 
 
+def test_pop_takes_a_command_in_one_call(writer, session):
+    queue, out = writer.sessions[0].queue, Command()
+    for kind in range(3):
+        session.queue.push(Command(kind=kind))
+    taken = []
+    while queue.pop(out):
+        taken.append((out.command_index, out.kind, queue.head))
+    assert taken == [(0, 0, 1), (1, 1, 2), (2, 2, 3)]
+    with pytest.raises(ValueError):
+        queue.advance()
+
+
 def test_peek_at_looks_ahead_without_taking(writer, session):
     queue, out = writer.sessions[0].queue, Command()
     for kind in range(3):

@@ -228,6 +228,23 @@ def test_a_subclass_adds_properties_and_state():
         record.note = "slots"
 
 
+def test_a_subclass_may_hide_a_field_behind_a_property_of_its_own():
+    plain = make_record_type("Plain", np.dtype([("price", "f8"), ("number", "u8")]))
+
+    class Doubled(plain):
+        @property
+        def price(self):
+            return 2 * super().price
+
+    record, doubled = plain(price=1.5), Doubled()
+    doubled.assign_from(record)
+    assert (record.price, doubled.price, doubled.number) == (1.5, 3.0, 0)
+    Doubled.number = property(lambda self: -1)
+    assert (doubled.number, record.number) == (-1, 0)
+    with pytest.raises(AttributeError, match="size"):
+        _ = record.size
+
+
 def test_a_field_refuses_objects_of_other_types():
     descriptor = Everything.__dict__["price"]
     other = make_record_type("Other", np.dtype([("x", "f8")]))()
