@@ -7,13 +7,13 @@ BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1
 
 SOURCES := $(shell find engine ipc connectors tools exports -name '*.py' -o -name '*.pyi' -o -name 'py.typed' | LC_ALL=C sort)
-NATIVE := $(wildcard ipc/*.c ipc/*.h)
+NATIVE := $(wildcard ipc/*.c ipc/*.h tools/bench/*.c)
 EXPLORATION := $(wildcard tests/exploration/*.c tests/exploration/*.h)
 STRESS := $(wildcard tests/smoke/*.c tests/smoke/*.h)
 # The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
 STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test explore torture smoke smoke-arm lint format bench clean
+.PHONY: help setup demo test explore torture smoke smoke-arm lint format bench bench-ipc clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,11 @@ format: setup ## rewrite the sources in the project's format
 
 bench: setup ## thousand orders a second for thirty seconds through the local venue
 	$(BIN)/latentspeed bench orders
+
+bench-ipc: setup ## the shared memory beside a C ring, iceoryx2, pyzmq and others, on two cores
+	@$(BIN)/python -c 'import iceoryx2, zmq' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt iceoryx2 pyzmq
+	$(BIN)/latentspeed bench ipc
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

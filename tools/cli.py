@@ -26,8 +26,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "status": Command("latentspeed.tools.status:status", "Show which engines run, their processes and segments."),
     "inspect": Command("latentspeed.tools.inspector.cli:inspect", "Show what the engines on this machine are doing."),
     "bench": Group(
-        {"orders": Command("latentspeed.tools.bench.cli:orders", "Orders at a fixed rate, each accounted for.")},
-        "Measure this machine with the local venue.",
+        {
+            "orders": Command("latentspeed.tools.bench.cli:orders", "Orders at a fixed rate, each accounted for."),
+            "ipc": Command("latentspeed.tools.bench.ipc_cli:ipc", "The shared memory beside what others use."),
+        },
+        "Measure this machine.",
     ),
     "profile": Command("latentspeed.tools.profile:profile", "Draw a flame graph of a running engine process."),
     "clean": Command("latentspeed.tools.clean:clean", "Remove what crashed engines left in shared memory."),
