@@ -131,7 +131,10 @@ class _Payload(ctypes.Structure):
 
 
 class IceoryxChannel(MessageChannel):
-    """iceoryx2's Python API: publish-subscribe over shared memory; a loaned sample is written, sent, received, read."""
+    """iceoryx2's Python API: publish-subscribe over shared memory; a loaned sample is written, sent, received, read.
+
+    It keeps one small management object of its own in /dev/shm, by design, for whoever uses it next.
+    """
 
     name = "iceoryx2"
     needs = "iceoryx2"
