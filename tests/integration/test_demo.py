@@ -26,7 +26,8 @@ def test_books_agree_after_a_gateway_and_a_strategy_were_killed(tmp_path):
     gateway, taker = report["kills"]
     assert report["gateway_epochs"] == gateway["epoch"] == 2
     assert gateway["sessions_kept"] == ["maker", "taker"]
-    assert taker["open_orders"] == taker["cancelled"] > 0
+    # An order that crosses may have been filled while its strategy was killed.
+    assert taker["open_orders"] == taker["cancelled"] + taker["filled"] > 0
 
 
 def test_books_agree_on_a_recorded_market(tmp_path, reference):

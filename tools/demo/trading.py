@@ -151,20 +151,24 @@ class Trading:
 
     def _kill_strategy(self, pid: int, name: str, generation: int, report: Report) -> dict[str, object]:
         """The gateway must find the death and take every order of the session off the book."""
-        self.recorder.poll()
-        open_orders = self.recorder.orders.open_of(generation)
+        orders = self.recorder.orders
+
+        def has_open_order() -> bool:
+            self._poll()
+            return bool(orders.open_of(generation) & orders.acknowledged)
+
+        wait_until(has_open_order, f"an open order of {name}", FINISH_DEADLINE_S)
+        open_orders = orders.open_of(generation)
         os.kill(pid, signal.SIGKILL)
 
         def is_settled() -> bool:
             self._poll()
-            open_orders.update(self.recorder.orders.open_of(generation))
-            return self._generations().get(name) != generation and not self.recorder.orders.open_of(generation)
+            open_orders.update(orders.open_of(generation))
+            return self._generations().get(name) != generation and not orders.open_of(generation)
 
         wait_until(is_settled, f"the end of the orders of {name}", FINISH_DEADLINE_S)
-        cancelled = open_orders & self.recorder.orders.cancelled
-        if not open_orders:
-            report.differences.append(f"{name} had no open order when it was killed: nothing was shown")
-        return {"open_orders": len(open_orders), "cancelled": len(cancelled)}
+        cancelled, filled = open_orders & orders.cancelled, open_orders & orders.filled
+        return {"open_orders": len(open_orders), "cancelled": len(cancelled), "filled": len(filled)}
 
     def _quiesce(self) -> None:
         """Every strategy has ended: wait until a live gateway has settled their sessions and no order is open."""
