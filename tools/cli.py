@@ -6,8 +6,10 @@ A command is one line in COMMANDS and lives in a module of its own, which is imp
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, Final
 
 from latentspeed.tools.lazy_group import Command, Group, LazyGroup
@@ -40,7 +42,15 @@ SUMMARY: Final = "latentspeed: an order gateway for Python trading strategies."
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code; an error of ours is one line on standard error."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _unwind)
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    """Ends a command as Ctrl-C does, so that what it has started ends too."""
+    sys.exit(128 + number)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -1,9 +1,14 @@
 """The demo is the product's claim: killed gateways and strategies lose no order and no fill."""
 
+import signal
 import subprocess
 
+import psutil
 import pytest
 from support.demo_run import COMMAND, run_demo
+from support.real_gateway import wait_for
+
+from latentspeed.ipc import segment_names
 
 
 def assert_traded(report):
@@ -42,3 +47,27 @@ def test_a_kill_that_cannot_be_is_one_line(text):
     assert done.returncode != 0
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_ended_leaves_no_process_and_nothing_in_shared_memory(tmp_path, number):
+    process = subprocess.Popen(
+        [*COMMAND, "--seconds", "60", "--keep", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: list(tmp_path.glob("state/*/engine.json")), "the engine never started", 30)
+        segment = f"demo-{process.pid}.hyperliquid"
+        wait_for(lambda: segment in segment_names(), "the gateway never started", 30)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 3
+        process.send_signal(number)
+        assert process.wait(60) == (143 if number == signal.SIGTERM else -9)
+        _, alive = psutil.wait_procs(children, timeout=30)
+        assert not alive, f"left running: {[child.cmdline() for child in alive]}"
+        assert segment not in segment_names()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

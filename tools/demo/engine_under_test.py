@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import orjson
 
+from latentspeed.engine import exec_child as exec_child_module
 from latentspeed.engine.runtime_file import ChildRuntime, read_runtime
 
 START_DEADLINE_S = 30.0
@@ -58,14 +59,22 @@ def wait_until(condition: Callable[[], object], what: str, deadline_s: float) ->
 
 
 class ChildProcess:
-    """One process with its output in a file; ended by its pid."""
+    """One process with its output in a file; ended by its pid, and by the kernel should the demo be killed."""
 
     def __init__(self, name: str, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.name = name
         self.log = log
         self._file = log.open("wb")
+        exec_child = [
+            sys.executable,
+            "-I",
+            "-S",
+            exec_child_module.__file__,
+            str(os.getpid()),
+            str(int(signal.SIGTERM)),
+        ]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._file, stderr=subprocess.STDOUT, env=env
+            [*exec_child, "0", *command], stdin=subprocess.DEVNULL, stdout=self._file, stderr=subprocess.STDOUT, env=env
         )
 
     def check(self) -> None:
