@@ -62,11 +62,16 @@ class Gateway:
     """Runs a connector on a segment inside an event loop.
 
     Parameters: `config` and `settings` the engine's and this connector's; `connector` not yet initialised; `writer`
-    the open segment.
+    the open segment; `stop` is set when it shall stop, as by `stop_signals`.
     """
 
     def __init__(
-        self, config: Config, settings: ConnectorSettings, connector: PerpetualDerivativeBase, writer: SegmentWriter
+        self,
+        config: Config,
+        settings: ConnectorSettings,
+        connector: PerpetualDerivativeBase,
+        writer: SegmentWriter,
+        stop: asyncio.Event,
     ) -> None:
         self._cancel_on_stop = config.engine.cancel_on_stop
         self._settings = settings
@@ -74,7 +79,7 @@ class Gateway:
         self._writer = writer
         self._core = GatewayCore(connector, writer, settings, _end_at_once, kept_tags(config))
         self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+        self._stop = stop
         self._drain_again: asyncio.Handle | None = None
         self._beat_timer: asyncio.TimerHandle | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
@@ -86,8 +91,6 @@ class Gateway:
         Asked to stop while it starts, it stops there. Raises what keeps it from starting.
         """
         self._loop.set_exception_handler(self._on_loop_error)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop.set)
         starting = self._loop.create_task(self._start())
         stopping = self._loop.create_task(self._stop.wait())
         try:
@@ -267,16 +270,25 @@ def tell_ready() -> None:
         log.warning("LATENTSPEED_READY_FD=%s: nobody can be told that the gateway is live: %s", number, error)
 
 
+def stop_signals() -> asyncio.Event:
+    """What SIGTERM and SIGINT set from now on, in the running loop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
 async def serve(config: Config, settings: ConnectorSettings) -> int:
     """Run the gateway of a connector until it is asked to stop; the process's exit code.
 
     Raises what keeps it from starting: SecondWriter, SharedMemoryFull, SignerInUse, a connector's own error.
     """
+    stop = stop_signals()  # before there is anything to leave in disorder
     name = config.segment_name(settings.name)
     with SegmentWriter.open(name, engine_layout(settings.shared_memory)) as writer:
         connector = make_connector(config, settings, writer)
         with SignerLock.acquire(signer_of(connector), owner=f"gateway {name}"):
-            return await Gateway(config, settings, connector, writer).run()
+            return await Gateway(config, settings, connector, writer, stop).run()
 
 
 def make_connector(config: Config, settings: ConnectorSettings, writer: SegmentWriter) -> PerpetualDerivativeBase:

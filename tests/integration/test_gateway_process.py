@@ -201,6 +201,29 @@ def test_asked_to_stop_while_its_venue_is_not_there_it_ends_at_once(venue, gatew
     assert time.monotonic() - began < 5
 
 
+def test_asked_to_stop_in_the_middle_of_recovery_it_leaves_what_it_cannot_settle_to_the_next(venue, gateway, attach):
+    gateway.start()
+    connector = attach(name="maker", cancel_on_death=False)
+    order = rest(connector)
+    gateway.kill()
+    assert connector.cancel(order.client_order_id)
+    venue.process.send_signal(signal.SIGSTOP)
+    try:
+        process = spawn(gateway)
+        wait_for(lambda: _state(gateway) is SegmentState.RECOVERING, "it never began")
+        with attach_segment(gateway.engine, "hyperliquid") as segment:
+            wait_for(lambda: segment.epoch == 2, "it never took over")
+        process.send_signal(signal.SIGTERM)
+        lines, code = ended(process, 30)
+    finally:
+        venue.process.send_signal(signal.SIGCONT)
+    assert code == EX_ORDERS_LEFT, lines
+    gateway.start()
+    poll_until(connector, lambda: order.is_done, f"the cancel was forgotten: {order}", 15)
+    assert order.state is OrderState.CANCELLED
+    assert gateway.stop() == 0
+
+
 def test_a_stop_without_a_venue_says_that_orders_may_be_open_and_the_next_gateway_settles_them(venue, gateway, attach):
     gateway.start()
     connector = attach(name="maker")

@@ -46,9 +46,11 @@ def raise_error(error):
 class GatewayDesk:
     """A venue, gateways that come and go on one segment, and strategies that attach to it; also a context manager."""
 
-    def __init__(self, sizes=SIZES, *, connector=MemoryConnector, wrap=lambda writer: writer, **options) -> None:
+    def __init__(
+        self, sizes=SIZES, *, connector=MemoryConnector, wrap=lambda writer: writer, suffix="", **options
+    ) -> None:
         """`connector(venue, burn)` makes one; `wrap(writer)` is what the gateway writes through."""
-        self.name = f"desk-{os.getpid()}-{next(_names)}"
+        self.name = f"desk-{os.getpid()}-{next(_names)}{suffix}"
         self.sizes = sizes
         self.layout = engine_layout(sizes)
         self.venue = MemoryVenue()

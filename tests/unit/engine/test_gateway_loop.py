@@ -15,7 +15,7 @@ from support.memory_venue import MemoryConnector
 
 from latentspeed.connectors import ConnectorState, OrderState, Pending, VenueUnreachable
 from latentspeed.engine import gateway as gateway_module
-from latentspeed.engine.gateway import EX_ORDERS_LEFT, Gateway, kept_tags, tell_ready
+from latentspeed.engine.gateway import EX_ORDERS_LEFT, Gateway, kept_tags, stop_signals, tell_ready
 from latentspeed.engine.records import KEEP_MARGIN_MODE, CommandKind
 from latentspeed.ipc import ClientSession, SegmentReader, SegmentState, SegmentWriter
 from latentspeed.ipc.segment import bell_path
@@ -57,7 +57,7 @@ class Running:
         for name, value in moods.items():
             setattr(desk.connector, name, value)
         config = SimpleNamespace(engine=SimpleNamespace(cancel_on_stop=cancel_on_stop), strategies=strategies)
-        self.gateway = Gateway(config, settings(desk.sizes), desk.connector, desk.writer)
+        self.gateway = Gateway(config, settings(desk.sizes), desk.connector, desk.writer, stop_signals())
         desk.core = self.gateway._core
         self.task = asyncio.get_running_loop().create_task(self.gateway.run())
 

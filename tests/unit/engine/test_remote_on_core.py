@@ -1,0 +1,117 @@
+"""A strategy's connector and the gateway's core on one segment, without loop or process: what one writes, one reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from support.gateway_desk import GatewayDesk
+
+from latentspeed.connectors import ConnectorState, OrderParams, OrderRefused, OrderState, OrderType, VenueRejected
+from latentspeed.engine.remote_connector import RemoteConnector
+
+
+class Pair:
+    """A desk whose segment has a connector's name, and the remote connector that is attached to it."""
+
+    def __init__(self):
+        self.desk = GatewayDesk(suffix=".memory")
+        self.remote = RemoteConnector(self.desk.name.removesuffix(".memory"), "memory", background=False)
+        self.remote.initialize().result(5)
+        thread = threading.Thread(target=lambda: self.remote.connect().result(5))
+        thread.start()
+        deadline = time.monotonic() + 5
+        while thread.is_alive():
+            assert time.monotonic() < deadline
+            self.desk.core.sessions.poll()
+            time.sleep(0.001)
+        thread.join()
+
+    def place(self, price=60000.0):
+        order_id = self.remote.buy(OrderParams("BTC-USD", 0.003, price, OrderType.LIMIT))
+        return self.remote.get_order(order_id)
+
+    def settle(self):
+        """Both sides have read everything."""
+        self.desk.drain()
+        while self.remote.poll():
+            pass
+
+
+@pytest.fixture
+def pair():
+    pair = Pair()
+    yield pair
+    pair.remote.disconnect().result(5)
+    pair.desk.close()
+
+
+def test_cancel_all_ends_what_works_and_what_was_not_read_yet(pair):
+    working = pair.place()
+    pair.settle()
+    unread = [pair.place() for _ in range(3)]
+    pair.remote.cancel_all()
+    after = pair.place()
+    pair.settle()
+    assert working.state is OrderState.CANCELLED
+    assert {(order.state, order.reason) for order in unread} == {(OrderState.CANCELLED, "never_sent")}
+    assert after.state is OrderState.OPEN
+
+
+def test_a_cancel_right_behind_its_place_ends_it(pair):
+    order = pair.place()
+    assert pair.remote.cancel(order.client_order_id)
+    pair.settle()
+    assert order.state is OrderState.CANCELLED
+    assert pair.remote.cancel(order.client_order_id) is False
+
+
+def test_what_another_session_writes_under_this_ones_id_changes_nothing_here(pair):
+    order = pair.place()
+    attacker = pair.desk.claim("attacker")
+    attacker.place(client_order_id=order.id64)
+    attacker.cancel(order.id64)
+    attacker.push(kind=1, client_order_id=order.id64, instrument=7)
+    pair.settle()
+    attacker.place(client_order_id=order.id64)
+    pair.settle()
+    assert order.state is OrderState.OPEN
+    assert not order.cancel_requested
+
+
+def test_the_gate_closes_with_the_venue_and_opens_with_it(pair):
+    order = pair.place()
+    pair.settle()
+    pair.desk.connector._set_connection_state(ConnectorState.CONNECTING)
+    with pytest.raises(OrderRefused, match="RECOVERING"):
+        pair.place()
+    assert pair.remote.cancel(order.client_order_id)
+    pair.settle()
+    assert order.state is OrderState.CANCELLED
+    pair.desk.connector._set_connection_state(ConnectorState.LIVE)
+    again = pair.place()
+    pair.settle()
+    assert again.state is OrderState.OPEN
+
+
+def test_a_refused_leverage_is_told_with_its_reason(pair):
+    pending = pair.remote.set_leverage("BTC-USD", 50)
+    pair.desk.connector._check_leverage = lambda *_: (_ for _ in ()).throw(OrderRefused("leverage", 50, "not today"))
+    pair.settle()
+    with pytest.raises(VenueRejected, match="not today"):
+        pending.result(1)
+
+
+def test_a_restart_between_a_place_and_its_reading_is_told_as_never_sent(pair):
+    working = pair.place()
+    pair.settle()
+    unread = pair.place()
+    pair.desk.restart()
+    deadline = time.monotonic() + 5
+    while not unread.is_done:
+        assert time.monotonic() < deadline, unread
+        pair.settle()
+    assert (unread.state, unread.reason) == (OrderState.FAILED, "never_sent")
+    assert working.state is OrderState.OPEN
+    assert set(pair.desk.venue.received.values()) == {1}
