@@ -1,13 +1,6 @@
 """HyperliquidPerpetualConnector: perpetual futures of the venue's own dex.
 
-The parts, in the order in which data passes them::
-
-    commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> RestClient or Streams -> replies.py -> tracker
-    streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
-                                    -> AccountReports (account_reports.py) -> tracker, Account (account.py)
-    questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers
-
-`session.py` joins them and keeps the session's state; here is what is particular to perpetual futures.
+`parts.py` joins the parts of a session, `session.py` keeps its state; here is what is particular to perpetual futures.
 """
 
 from __future__ import annotations

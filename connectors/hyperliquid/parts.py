@@ -1,0 +1,250 @@
+"""What a session is made of: one part for each purpose, made and joined when the session opens.
+
+    commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> RestClient or Streams -> OrderAnswers -> tracker
+    streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
+                                    -> AccountReports (account_reports.py) -> tracker, Account (account.py)
+    questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers
+
+Here nothing happens by itself: `session.py` opens, watches and closes what is made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable
+
+import msgspec
+
+from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.answers import OrderAnswers
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.fills import SeenFills
+from latentspeed.connectors.hyperliquid.keys import SigningKey
+from latentspeed.connectors.hyperliquid.market_data import MarketFeed
+from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
+from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.outbox import Outbox, OutboxOptions
+from latentspeed.connectors.hyperliquid.rest import RestClient
+from latentspeed.connectors.hyperliquid.resync import Resynchroniser
+from latentspeed.connectors.hyperliquid.settling import Settler
+from latentspeed.connectors.hyperliquid.signing import L1Signer
+from latentspeed.connectors.hyperliquid.streams import Streams
+from latentspeed.connectors.hyperliquid.upkeep import Upkeep
+from latentspeed.connectors.hyperliquid.wire import encode_cloid
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.throttle import WeightBudget
+from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.transport import HttpClient
+
+NonceStore = tuple[int, Callable[[int], None]]
+
+WEIGHT_PER_MINUTE = 1200.0
+WEIGHT_FOR_CANCELS = 200.0
+
+
+class SessionParts(NetworkConnector):
+    """The parts of one session, and what they ask of whoever joins them."""
+
+    def __init__(
+        self,
+        config: HyperliquidConfig,
+        signer: SigningKey,
+        *,
+        nonce_store: NonceStore | None = None,
+        id_generator: ClientOrderIdGenerator | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            config: Where and how to trade.
+            signer: The key that signs: the account's own, or better that of an agent that the account has approved.
+            nonce_store: The last nonce this signer may have used, and what keeps each new one before it is used.
+            id_generator: Makes client order ids.
+        """
+        super().__init__(id_generator=id_generator)
+        self.config = config
+        self.account_address = (config.account_address or signer.address).lower()
+        """The account that is traded and read, lower case."""
+        self._tracker = ClientOrderTracker(self._events, never_accepted_margin_s=config.expiry_margin_ms / 1000)
+        self._signer = L1Signer(signer, config.is_mainnet)
+        self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
+        self._seen_fills = SeenFills()
+        self._fills_from_ms = 0
+        self._is_open = False
+        self._live = asyncio.Event()
+        self._last_loss = ""
+
+    @property
+    def domain(self) -> str:
+        """The configured domain."""
+        return self.config.domain
+
+    @property
+    def signer_address(self) -> str:
+        """The address of the key that signs, lower case."""
+        return self._signer.address
+
+    @property
+    def foreign_orders(self) -> list[OrderRow]:
+        """Open orders of the account that other engines and programs made; never cancelled from here."""
+        return list(self._reports.foreign_orders.values()) if self._is_open else []
+
+    @property
+    def request_weight_left(self) -> float | None:
+        """The request weight that may still be used now; None without a limit."""
+        return self._budget.level if self._is_open and self._budget is not None else None
+
+    @abstractmethod
+    async def _fetch_rules(self) -> list[TradingRule]:
+        """The rules of all markets."""
+
+    @abstractmethod
+    def _make_account(self) -> Account:
+        """What takes positions and balances."""
+
+    @abstractmethod
+    def _market_price_units(self, order: InFlightOrder) -> int:
+        """The limit of a MARKET order from the current quote, in price units; 0 when none is fresh."""
+
+    @abstractmethod
+    def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
+        """A fill was counted or shown for the first time."""
+
+    @abstractmethod
+    def _on_refusal(self, status: str, text: str) -> None:
+        """The venue refused something, with its name for the reason and its text."""
+
+    @abstractmethod
+    def _on_up(self) -> None:
+        """The socket is open and subscribed."""
+
+    @abstractmethod
+    def _on_down(self, reason: str) -> None:
+        """The socket was lost."""
+
+    @abstractmethod
+    def _set_stale(self, is_stale: bool) -> None:
+        """Told at each tick whether the market data has stopped."""
+
+    @abstractmethod
+    async def _load_rules(self) -> None:
+        """Reads the list of markets."""
+
+    # Making
+
+    def _open(self) -> None:
+        """Makes the parts of a session; nothing is sent yet."""
+        config = self.config
+        self._live.clear()
+        self._budget = WeightBudget(WEIGHT_PER_MINUTE, 60.0, WEIGHT_FOR_CANCELS) if config.is_limited else None
+        self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
+        self._rest = RestClient(
+            self._http,
+            self.account_address,
+            budget=self._budget,
+            on_malformed=lambda text: self._events.error("malformed_message", text),
+        )
+        self._account = self._make_account()
+        self._reports = AccountReports(
+            self._tracker,
+            self._market,
+            account=self.account_address,
+            engine_instance=config.engine_instance,
+            seen_fills=self._seen_fills,
+            on_new_fill=self._on_new_fill,
+            on_problem=self._events.error,
+        )
+        self._settler = Settler(
+            self._rest,
+            self._tracker,
+            cloid_of=self._cloid_of,
+            report_row=self._reports.take_order,
+            fetch_fills_of=lambda order: self._resynchroniser.fetch_fills_of(order),
+            cancel_again=lambda order: self._outbox.cancel_again(order),
+            venue_now_ms=lambda: now_ms() + self._skew_ms(),
+            expiry_margin_ms=config.expiry_margin_ms,
+            start=self._start,
+        )
+        self._resynchroniser = Resynchroniser(
+            self._rest,
+            self._tracker,
+            self._market,
+            self._reports,
+            self._account,
+            self._settler,
+            fills_from_ms=self._fills_from_ms,
+            answer_within_s=config.request_timeout_s,
+        )
+        self._outbox = Outbox(
+            OutboxOptions(config.max_batch, config.max_requests_in_flight, config.place_expiry_ms),
+            tracker=self._tracker,
+            signer=self._signer,
+            nonces=self._nonces,
+            send=self._send,
+            cloid_of=self._cloid_of,
+            market_price_units=self._market_price_units,
+            answers=OrderAnswers(
+                self._tracker,
+                settle=self._settler.pursue,
+                on_refusal=self._on_refusal,
+                on_turned_away=self._on_turned_away,
+            ),
+            on_refusal=self._on_refusal,
+            skew_ms=self._skew_ms,
+            budget=self._budget,
+        )
+        self._open_streams()
+        self._upkeep = Upkeep(
+            config,
+            feed=self._feed,
+            account=self._account,
+            resynchroniser=self._resynchroniser,
+            load_rules=self._load_rules,
+            set_stale=self._set_stale,
+            drop_socket=self._streams.link.drop,
+            start=self._start,
+            on_problem=self._events.error,
+        )
+        self._is_open = True
+
+    def _open_streams(self) -> None:
+        self._streams = Streams(
+            self.config.socket_url,
+            self._http,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_error=self._events.error,
+            request_timeout_s=self.config.request_timeout_s,
+            timing=self.config.socket_timing,
+        )
+        self._feed = MarketFeed(
+            self._market,
+            publish_quote=self._publish_quote,
+            on_mark=self._account.apply_mark,
+            on_problem=self._events.error,
+        )
+        for channel, handler in (self._feed.handlers | self._reports.handlers).items():
+            self._streams.set_handler(channel, handler)
+        self._streams.subscribe([{"type": name, "user": self.account_address} for name in self._reports.handlers])
+
+    # Asked by the parts
+
+    def _cloid_of(self, order: InFlightOrder) -> str:
+        return encode_cloid(self.config.engine_instance, order.strategy_tag, order.id64)
+
+    def _skew_ms(self) -> int:
+        return self._resynchroniser.skew_ms
+
+    async def _send(self, body: bytes) -> bytes | msgspec.Raw:
+        if self.config.order_transport == "ws":
+            return await self._streams.post_action(body)
+        return await self._rest.exchange(body)
+
+    def _on_turned_away(self) -> None:
+        if self._budget is not None:
+            self._budget.exhaust()
