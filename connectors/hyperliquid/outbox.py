@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import msgspec
 import orjson
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid import wire
-from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, OrderAnswers
+from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, Answer, OrderAnswers
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.replies import (
     ActionRefused,
@@ -70,7 +69,7 @@ class Outbox:
         tracker: ClientOrderTracker,
         signer: L1Signer,
         nonces: NonceSource,
-        send: Callable[[bytes], Awaitable[bytes | msgspec.Raw]],
+        send: Callable[[bytes], Answer],
         cloid_of: Callable[[InFlightOrder], str],
         market_price_units: Callable[[InFlightOrder], int],
         answers: OrderAnswers,
@@ -86,7 +85,7 @@ class Outbox:
             tracker: Whose orders these are.
             signer: Signs every action.
             nonces: The one source of this signer's nonces.
-            send: Sends a signed request and returns the venue's answer.
+            send: Writes a signed request at once, where it can, and returns the venue's answer to come.
             cloid_of: The venue-side client id of an order.
             market_price_units: The limit of a MARKET order, in price units; 0 when no quote is fresh.
             answers: Reduces the venue's answers.
@@ -212,7 +211,7 @@ class Outbox:
             return 0.0
         if orders:
             self._places_in_flight += 1
-            self._start(self._deliver_places(orders, body))
+            self._start(self._take_places(orders, self._sent(orders, body)))
         return 0.0
 
     def _sign_places(
@@ -301,7 +300,7 @@ class Outbox:
                     self._tracker.process_cancel_failed(order.client_order_id, repr(error), is_answer=False)
                 return 0.0
             self._cancels_in_flight += 1
-            self._start(self._deliver_cancels(live, body))
+            self._start(self._take_cancels(live, self._send(body)))
         return 0.0
 
     def _start(self, delivery: Any) -> None:
@@ -336,18 +335,23 @@ class Outbox:
         except UnexpectedReply as error:
             raise TransportError(str(error)) from None
 
-    async def _deliver_places(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
+    def _sent(self, orders: Sequence[InFlightOrder], body: bytes) -> Answer:
+        """Writes a request in this very call, so that no turn of the loop lies between signature and socket."""
+        answer = self._send(body)
         sent_mono_ns = time.monotonic_ns()
         for order in orders:
             order.sent_mono_ns = sent_mono_ns
+        return answer
+
+    async def _take_places(self, orders: Sequence[InFlightOrder], answer: Answer) -> None:
         try:
-            await self._answers.take_places(orders, self._send(body))
+            await self._answers.take_places(orders, answer)
         finally:
             self._places_in_flight -= 1
 
-    async def _deliver_cancels(self, orders: Sequence[InFlightOrder], body: bytes) -> None:
+    async def _take_cancels(self, orders: Sequence[InFlightOrder], answer: Answer) -> None:
         try:
-            await self._answers.take_cancels(orders, self._send(body))
+            await self._answers.take_cancels(orders, answer)
         finally:
             self._cancels_in_flight -= 1
 

@@ -1,6 +1,6 @@
 """What a session is made of: one part for each purpose, made and joined when the session opens.
 
-    commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> RestClient or Streams -> OrderAnswers -> tracker
+    commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> HttpLine or Streams -> OrderAnswers -> tracker
     streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
                                     -> AccountReports (account_reports.py) -> tracker, Account (account.py)
     questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
@@ -27,7 +28,7 @@ from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
-from latentspeed.connectors.hyperliquid.outbox import Outbox, OutboxOptions
+from latentspeed.connectors.hyperliquid.outbox import CANCEL_SLOTS, Outbox, OutboxOptions
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.hyperliquid.settling import Settler
@@ -143,6 +144,13 @@ class SessionParts(NetworkConnector):
         self._live.clear()
         self._budget = WeightBudget(WEIGHT_PER_MINUTE, 60.0, WEIGHT_FOR_CANCELS) if config.is_limited else None
         self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
+        # As many connections as requests may be on their way, and one for what goes ahead of them.
+        self._line = HttpLine(
+            config.rest_url,
+            "/exchange",
+            timeout_s=config.request_timeout_s,
+            connections=config.max_requests_in_flight + CANCEL_SLOTS + 1,
+        )
         self._rest = RestClient(
             self._http,
             self.account_address,
@@ -240,10 +248,10 @@ class SessionParts(NetworkConnector):
     def _skew_ms(self) -> int:
         return self._resynchroniser.skew_ms
 
-    async def _send(self, body: bytes) -> bytes | msgspec.Raw:
+    def _send(self, body: bytes) -> Awaitable[bytes | msgspec.Raw]:
         if self.config.order_transport == "ws":
-            return await self._streams.post_action(body)
-        return await self._rest.exchange(body)
+            return self._streams.post_action(body)
+        return self._line.post(body)
 
     def _on_turned_away(self) -> None:
         if self._budget is not None:

@@ -1,4 +1,4 @@
-"""The venue's two HTTP addresses, `/info` and `/exchange`, with their request weights.
+"""Reads from the venue's `/info`, with their request weights.
 
 Every read names the account (the master or sub-account), never the agent: an agent's address reads as empty.
 """
@@ -45,7 +45,7 @@ def action_weight(count: int) -> int:
 
 
 class RestClient:
-    """Reads of one account, and the way for its signed actions."""
+    """Reads of one account."""
 
     def __init__(
         self,
@@ -67,14 +67,6 @@ class RestClient:
         self.account = account
         self.budget = budget
         self._on_malformed = on_malformed
-
-    async def exchange(self, body: bytes) -> bytes:
-        """Sends a signed action and returns the answer as it came.
-
-        Raises:
-            TransportError: See `HttpClient.post`.
-        """
-        return await self.http.post("/exchange", body)
 
     async def info(self, request: dict[str, Any], weight: int, *, urgent: bool = False) -> bytes:
         """The answer to a read; an urgent one may use what is kept for cancels.

@@ -66,6 +66,7 @@ class HyperliquidSession(SessionParts):
             for pair in self._market.subscriptions:
                 self._subscribe_streams(self._rule(pair))
             self._start(self._streams.link.run(), "socket")
+            self._start(self._line.open(), "order line")
             await self._wait_live()
         except BaseException:
             await self._disconnect()
@@ -154,6 +155,7 @@ class HyperliquidSession(SessionParts):
             self._upkeep.close()
             await self._outbox.close()
             await self._end_tasks()
+            await self._line.close()
             await self._http.close()
             self._feed.invalidate()
             self._fills_from_ms = max(self._fills_from_ms, self._reports.newest_fill_ms)

@@ -207,7 +207,7 @@ def test_an_order_without_a_connection_is_known_not_to_be_sent():
     async def scenario(venue):
         async with connected(venue) as connector:
             await resting(connector, connector.buy(limit(0.01, 60000)))
-            connector._http.base_url = "http://127.0.0.1:1"
+            await connector._line.close()
             order = await ended(connector, connector.buy(limit(0.01, 60001)))
             assert order.state is OrderState.FAILED
             assert order.reason.startswith("never_sent")

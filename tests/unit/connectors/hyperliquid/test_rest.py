@@ -16,7 +16,6 @@ from latentspeed.connectors.transport import (
     HttpStatusError,
     InsecureAddress,
     NotSent,
-    TransportError,
     check_address,
 )
 
@@ -96,54 +95,6 @@ def test_two_system_fills_of_one_block_are_both_kept():
         assert [row.sz for row in await rest.fills(0, 10_000)] == ["0.1", "0.2"]
 
     run(answer, scenario)
-
-
-@pytest.mark.parametrize(
-    ("status", "text"), [(429, "null"), (422, "Failed to deserialize"), (500, ""), (502, "<html></html>")]
-)
-def test_a_status_is_told_with_its_text(status, text):
-    async def answer(path, body):
-        return web.Response(status=status, text=text)
-
-    async def scenario(rest, venue):
-        with pytest.raises(HttpStatusError) as failed:
-            await rest.exchange(b"{}")
-        assert (failed.value.status, failed.value.text) == (status, text)
-        assert not isinstance(failed.value, NotSent)
-
-    run(answer, scenario)
-
-
-def test_a_reply_that_does_not_come_leaves_the_request_unknown():
-    async def answer(path, body):
-        await asyncio.sleep(0.5)
-        return web.Response()
-
-    async def scenario(rest, venue):
-        with pytest.raises(TransportError, match="no answer") as failed:
-            await rest.exchange(b"{}")
-        assert not isinstance(failed.value, NotSent)
-
-    run(answer, scenario, timeout_s=0.1)
-
-
-def test_a_cut_connection_leaves_the_request_unknown():
-    async def main():
-        async def cut(reader, writer):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-            await writer.drain()
-            writer.transport.abort()
-
-        server = await asyncio.start_server(cut, "127.0.0.1", 0)
-        async with server:
-            http = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=1.0)
-            with pytest.raises(TransportError) as failed:
-                await http.post("/exchange", b"{}")
-            assert not isinstance(failed.value, NotSent)
-            await http.close()
-
-    asyncio.run(main())
 
 
 def test_a_refused_connection_is_known_not_to_be_sent():
