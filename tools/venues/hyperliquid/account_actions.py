@@ -1,4 +1,4 @@
-"""Actions on the account itself: leverage, isolated margin, scheduled cancel, agents, builders, transfers."""
+"""Actions on the account itself: leverage, isolated margin, scheduled cancel, agents, builders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_te
 
 LEAST_SCHEDULE_MS = 5_000
 RESERVED_WEIGHT_PRICE = USD * 5 // 10_000
-WITHDRAWAL_FEE = USD
+MOST_SCHEDULED_A_DAY = 10
+DAY_MS = 24 * 3600 * 1000
+HIGHEST_BUILDER_FEE = 1000
 DONE: dict[str, Any] = {"status": "ok", "response": {"type": "default"}}
 
 
@@ -40,9 +42,6 @@ class AccountActions:
             actions.ReserveRequestWeight: self._reserve_request_weight,
             actions.ApproveAgent: self._approve_agent,
             actions.ApproveBuilderFee: self._approve_builder_fee,
-            actions.UsdClassTransfer: self._usd_class_transfer,
-            actions.UsdSend: self._usd_send,
-            actions.Withdraw: self._withdraw,
         }
 
     def _schedule_cancel(self, account: Account, action: actions.ScheduleCancel) -> dict[str, Any]:
@@ -54,6 +53,8 @@ class AccountActions:
             )
         if action.time is UNSET:
             account.scheduled_cancel_ms = None
+        elif account.scheduled_cancels.count(self.state.block.time_ms // DAY_MS) >= MOST_SCHEDULED_A_DAY:
+            raise ActionRefused(f"Cannot schedule more than {MOST_SCHEDULED_A_DAY} cancels per day.")
         elif action.time < self.state.block.time_ms + LEAST_SCHEDULE_MS:
             raise ActionRefused("Scheduled cancel time must be at least 5 seconds in the future.")
         else:
@@ -128,7 +129,8 @@ class AccountActions:
     def _approve_agent(self, account: Account, action: actions.ApproveAgent) -> dict[str, Any]:
         try:
             agent = address_text(action.agent_address)
-            self.state.agents.approve(account.address, agent, action.agent_name or "", self.state.block.time_ms)
+            subs = len(self.state.sub_accounts.of(account.address))
+            self.state.agents.approve(account.address, agent, action.agent_name or "", self.state.block.time_ms, subs)
         except (AgentError, WireError) as refusal:
             raise ActionRefused(str(refusal)) from None
         return DONE
@@ -136,60 +138,9 @@ class AccountActions:
     def _approve_builder_fee(self, account: Account, action: actions.ApproveBuilderFee) -> dict[str, Any]:
         try:
             tenths = exact_units(action.max_fee_rate.removesuffix("%"), 3)
+            if not 0 <= tenths <= HIGHEST_BUILDER_FEE:
+                raise ActionRefused("Invalid builder fee rate")
             account.approved_builders[address_text(action.builder)] = tenths
         except WireError as refusal:
             raise ActionRefused(str(refusal)) from None
         return DONE
-
-    def _amount(self, text: str) -> int:
-        try:
-            amount = exact_units(text, 6)
-        except WireError:
-            raise ActionRefused("Invalid send") from None
-        if amount <= 0:
-            raise ActionRefused("Invalid send")
-        return amount
-
-    def _usd_class_transfer(self, account: Account, action: actions.UsdClassTransfer) -> dict[str, Any]:
-        amount = self._amount(action.amount)
-        available = account.spot_usdc if action.to_perp else Worth(account, self.state.markets).withdrawable
-        if amount > available:
-            raise ActionRefused("Insufficient balance for token transfer")
-        signed = amount if action.to_perp else -amount
-        account.cash += signed
-        account.spot_usdc -= signed
-        self._log(account, {"type": "accountClassTransfer", "usdc": action.amount, "toPerp": action.to_perp})
-        return DONE
-
-    def _usd_send(self, account: Account, action: actions.UsdSend) -> dict[str, Any]:
-        amount = self._amount(action.amount)
-        if amount > Worth(account, self.state.markets).withdrawable:
-            raise ActionRefused("Insufficient balance for token transfer")
-        try:
-            destination = self.state.enrol(address_text(action.destination), 0)
-        except WireError:
-            raise ActionRefused("Invalid send") from None
-        account.cash -= amount
-        destination.cash += amount
-        delta = {
-            "type": "internalTransfer",
-            "usdc": action.amount,
-            "user": account.address,
-            "destination": destination.address,
-            "fee": "0.0",
-        }
-        for side in (account, destination):
-            self._log(side, delta)
-        return DONE
-
-    def _withdraw(self, account: Account, action: actions.Withdraw) -> dict[str, Any]:
-        amount = self._amount(action.amount)
-        if amount <= WITHDRAWAL_FEE or amount > Worth(account, self.state.markets).withdrawable:
-            raise ActionRefused("Insufficient balance for withdrawal")
-        self.state.deposit(account, -amount)
-        return DONE
-
-    def _log(self, account: Account, delta: dict[str, Any]) -> None:
-        block = self.state.block
-        account.ledger.append({"time": block.time_ms, "hash": block.hash(), "delta": delta})
-        block.touched.add(account)

@@ -90,6 +90,7 @@ class Account:
         "reduce_only",
         "reserved_weight",
         "scheduled_cancel_ms",
+        "scheduled_cancels",
         "spot_usdc",
         "volume",
     )
@@ -113,6 +114,7 @@ class Account:
         self.actions_used = 0
         self.approved_builders: dict[str, int] = {}
         self.scheduled_cancel_ms: int | None = None
+        self.scheduled_cancels: deque[int] = deque(maxlen=10)
         self.reserved_weight = 0
         self.spot_usdc = 0
 

@@ -133,6 +133,34 @@ class ReserveRequestWeight(Struct, tag_field="type", tag="reserveRequestWeight",
     destination: str | UnsetType = UNSET
 
 
+class CreateSubAccount(Struct, tag_field="type", tag="createSubAccount"):
+    name: str
+
+
+class SubAccountModify(Struct, tag_field="type", tag="subAccountModify", rename="camel"):
+    sub_account_user: str
+    name: str
+
+
+class SubAccountTransfer(Struct, tag_field="type", tag="subAccountTransfer", rename="camel"):
+    sub_account_user: str
+    is_deposit: bool
+    usd: Natural
+
+
+class CreateVault(Struct, tag_field="type", tag="createVault", rename="camel"):
+    name: str
+    description: str
+    initial_usd: Natural
+    nonce: Natural
+
+
+class VaultTransfer(Struct, tag_field="type", tag="vaultTransfer", rename="camel"):
+    vault_address: str
+    is_deposit: bool
+    usd: Natural
+
+
 class UserSigned(Struct, rename="camel", omit_defaults=True):
     """What every typed-data action carries besides its own fields."""
 
@@ -182,6 +210,11 @@ L1Action = (
     | Noop
     | SetReferrer
     | ReserveRequestWeight
+    | CreateSubAccount
+    | SubAccountModify
+    | SubAccountTransfer
+    | CreateVault
+    | VaultTransfer
 )
 UserAction = ApproveAgent | ApproveBuilderFee | UsdClassTransfer | UsdSend | Withdraw
 Action = L1Action | UserAction
@@ -235,6 +268,10 @@ def _normalise(action: Action) -> None:
     elif isinstance(action, CancelByCloid):
         for cancel in action.cancels:
             cancel.cloid = cloid_text(cancel.cloid)
+    elif isinstance(action, SubAccountTransfer | SubAccountModify):
+        action.sub_account_user = address_text(action.sub_account_user)
+    elif isinstance(action, VaultTransfer):
+        action.vault_address = address_text(action.vault_address)
     elif isinstance(action, Modify):
         action.oid = action.oid if isinstance(action.oid, int) else cloid_text(action.oid)
         _normalise_order(action.order)

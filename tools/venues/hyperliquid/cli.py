@@ -14,7 +14,7 @@ import orjson
 import typer
 import uvloop
 
-from latentspeed.tools.venues.hyperliquid.config import VenueConfig
+from latentspeed.tools.venues.hyperliquid.config import SCHEDULE_CANCEL_VOLUME, SUB_ACCOUNT_VOLUME, VenueConfig
 from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
 from latentspeed.tools.venues.tape import TapeError
 
@@ -56,6 +56,10 @@ def hyperliquid(
     limits: Annotated[bool, typer.Option(help="Enforce the budgets per IP and per address.")] = False,
     fills_served: Annotated[int, typer.Option(help="How far back userFillsByTime reaches, in fills.")] = 10_000,
     orders_retained: Annotated[int, typer.Option(help="How many finished orders of an account are remembered.")] = 2000,
+    volume_needed: Annotated[
+        bool,
+        typer.Option(help="Ask for traded volume before a sub-account or a scheduled cancel."),
+    ] = True,
     known_accounts_only: Annotated[
         bool, typer.Option(help="Refuse signers that nobody has asked about, subscribed to or funded before.")
     ] = False,
@@ -73,6 +77,8 @@ def hyperliquid(
             address_limits=limits,
             orders_retained=orders_retained,
             fills_served=fills_served,
+            sub_account_volume=SUB_ACCOUNT_VOLUME if volume_needed else 0,
+            schedule_cancel_volume=SCHEDULE_CANCEL_VOLUME if volume_needed else 0,
             enrol="mentioned" if known_accounts_only else "signed",
         )
         uvloop.run(serve(host, port, config, control_port))

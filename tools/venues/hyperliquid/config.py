@@ -9,6 +9,9 @@ from typing import Literal
 
 from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text, exact_units, rate_units
 
+SCHEDULE_CANCEL_VOLUME = 1_000_000
+SUB_ACCOUNT_VOLUME = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class VenueConfig:
@@ -40,6 +43,11 @@ class VenueConfig:
         ip_limits, address_limits: enforce the weight budget per IP, the action budget per address.
         network_upgrade: accept post-only orders only.
         schedule_cancel_volume: dollars that an account must have traded before it may schedule a cancel.
+        sub_account_volume: dollars that an account must have traded before it may make a sub-account.
+        agent_grace_ms: how long after its expiry an agent may still sign; the real venue was seen to be late.
+        agent_removal_ms: how long after an agent's removal its account may approve no other; about 5000 were seen.
+        revoked_agent_error: what a revoked agent is told: that it does ``missing`` (does not exist), or that its master
+            must ``deposit``; both were seen.
         greeting: send the plain-text line when a socket opens.
         idle_close_s: close a socket to which nothing was sent for so long.
         book_interval_ms, context_interval_ms: least time between two pushes of `l2Book`; of asset contexts and mids.
@@ -73,7 +81,11 @@ class VenueConfig:
     ip_limits: bool = False
     address_limits: bool = False
     network_upgrade: bool = False
-    schedule_cancel_volume: int = 1_000_000
+    schedule_cancel_volume: int = SCHEDULE_CANCEL_VOLUME
+    sub_account_volume: int = SUB_ACCOUNT_VOLUME
+    agent_grace_ms: int = 0
+    agent_removal_ms: int = 0
+    revoked_agent_error: Literal["missing", "deposit"] = "missing"
     greeting: bool = True
     idle_close_s: float = 60.0
     book_interval_ms: int = 500

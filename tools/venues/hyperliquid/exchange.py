@@ -20,6 +20,7 @@ from latentspeed.tools.venues.hyperliquid.orders import Order
 from latentspeed.tools.venues.hyperliquid.placing import TAKING, OrderRefused, Placing
 from latentspeed.tools.venues.hyperliquid.signing import Network, SignatureError, recover_signer
 from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.transfers import Transfers
 from latentspeed.tools.venues.hyperliquid.wire import RATE, units_from_text
 
 WEIGHT_LIMIT = 200
@@ -69,6 +70,7 @@ class Exchange:
             actions.Modify: self._modify,
             actions.BatchModify: self._batch_modify,
             **self.account_actions.handlers,
+            **Transfers(state).handlers,
         }
 
     def execute(self, envelope: Envelope) -> Reply:
@@ -110,13 +112,22 @@ class Exchange:
             signer = signer if account is None else other
         account = account or self._newcomer(envelope, signer)
         if account is None:
-            raise ActionRefused(f"User or API Wallet {signer} does not exist.")
+            raise ActionRefused(self._unknown(signer))
         if envelope.vault_address is not None:
-            raise ActionRefused(f"Vault not registered: {envelope.vault_address}")
+            account = self.state.controlled(account, envelope.vault_address)
+            if account is None:
+                raise ActionRefused(f"Vault not registered: {envelope.vault_address}")
         return signer, account
 
+    def _unknown(self, signer: str) -> str:
+        """What a signer is told that nobody knows; the real venue has two texts for an agent that was revoked."""
+        master = self.state.agents.former_master_of(signer)
+        if master is not None and self.config.revoked_agent_error == "deposit":
+            return f"Must deposit before performing actions. User: {master}"
+        return f"User or API Wallet {signer} does not exist."
+
     def _acting_for(self, signer: str) -> Account | None:
-        master = self.state.agents.master_of(signer)
+        master = self.state.agents.master_of(signer, self.state.block.time_ms)
         return self.state.accounts.get(signer if master is None else master)
 
     def _newcomer(self, envelope: Envelope, signer: str) -> Account | None:
@@ -164,7 +175,7 @@ class Exchange:
         builder, rate = None, 0
         if action.builder is not UNSET and action.builder.f:
             builder = action.builder.b
-            if action.builder.f > account.approved_builders.get(builder, 0):
+            if action.builder.f > self.state.builder_fee_limit(account, builder):
                 raise ActionRefused("Builder fee has not been approved")
             rate = action.builder.f * TENTH_BASIS_POINT
         place = self.placing.place

@@ -7,6 +7,7 @@ from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.info_account import AccountInfo
 from latentspeed.tools.venues.hyperliquid.info_market import MarketInfo
+from latentspeed.tools.venues.hyperliquid.info_ownership import OwnershipInfo
 from latentspeed.tools.venues.hyperliquid.info_request import Request
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError
@@ -18,7 +19,12 @@ class Info:
     def __init__(self, state: VenueState) -> None:
         self.markets = MarketInfo(state)
         self.accounts = AccountInfo(state)
-        self._handlers: dict[str, Callable[[Request], Any]] = {**self.markets.handlers, **self.accounts.handlers}
+        self.ownership = OwnershipInfo(state, self.accounts)
+        self._handlers: dict[str, Callable[[Request], Any]] = {
+            **self.markets.handlers,
+            **self.accounts.handlers,
+            **self.ownership.handlers,
+        }
 
     def answer(self, request: object) -> Any:
         """Return the reply's object. Unknown keys are ignored.

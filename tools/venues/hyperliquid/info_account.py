@@ -36,17 +36,10 @@ class AccountInfo:
             "userFunding": self._user_funding,
             "userNonFundingLedgerUpdates": self._user_ledger,
             "userRateLimit": lambda request: self.rate_limit(self.account(request)),
-            "userRole": self._user_role,
             "userFees": self._user_fees,
-            "subAccounts": lambda request: self._nothing(request, None),
-            "subAccounts2": lambda request: self._nothing(request, None),
-            "extraAgents": self._extra_agents,
-            "maxBuilderFee": self._max_builder_fee,
-            "approvedBuilders": lambda request: list(getattr(self.account(request), "approved_builders", {})),
             "activeAssetData": lambda request: self.active_asset_data(user_of(request), coin_of(request)),
             "userAbstraction": lambda request: self._nothing(request, "default"),
             "userDexAbstraction": lambda request: self._nothing(request, None),
-            "userVaultEquities": lambda request: self._nothing(request, []),
             "userTwapSliceFills": lambda request: self._nothing(request, []),
             "userTwapSliceFillsByTime": lambda request: self._nothing(request, []),
             "twapHistory": lambda request: self._nothing(request, []),
@@ -147,26 +140,6 @@ class AccountInfo:
             "nRequestsCap": cap,
             "nRequestsSurplus": max(0, reserved - used),
         }
-
-    def _user_role(self, request: Request) -> Any:
-        address = user_of(request)
-        master = self.state.agents.master_of(address)
-        if master is not None:
-            return {"role": "agent", "data": {"user": master}}
-        return {"role": "missing" if self.state.mentioned(address) is None else "user"}
-
-    def _extra_agents(self, request: Request) -> Any:
-        user = user_of(request)
-        self.state.mentioned(user)
-        return [
-            {"name": agent.name, "address": agent.address, "validUntil": agent.valid_until_ms}
-            for agent in self.state.agents.named(user)
-        ]
-
-    def _max_builder_fee(self, request: Request) -> Any:
-        account = self.account(request)
-        builder = user_of(request, "builder")
-        return 0 if account is None else account.approved_builders.get(builder, 0)
 
     def active_asset_data(self, user: str, coin: str) -> dict[str, Any] | None:
         """Leverage, and how much more the account could trade; None for an unknown coin."""

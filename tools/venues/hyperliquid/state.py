@@ -17,6 +17,8 @@ from latentspeed.tools.venues.hyperliquid.config import VenueConfig
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.metadata import Universe, load_universe
 from latentspeed.tools.venues.hyperliquid.orders import Fill, Order, OrderRow, Trade
+from latentspeed.tools.venues.hyperliquid.sub_accounts import SubAccountBook
+from latentspeed.tools.venues.hyperliquid.vaults import VaultBook
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units, rate_units, share
 
 OUTSIDE_MAKER = "0x" + "0" * 36 + "0a11"
@@ -42,7 +44,9 @@ class VenueState:
         funding = rate_units(config.funding_rate)
         self.markets = [Market(instrument, funding) for instrument in self.universe.instruments]
         self.by_coin = {market.instrument.name: market for market in self.markets}
-        self.agents = AgentBook()
+        self.agents = AgentBook(config.agent_grace_ms, config.agent_removal_ms)
+        self.sub_accounts = SubAccountBook()
+        self.vaults = VaultBook()
         self.accounts: dict[str, Account] = {}
         self.outside_maker = Account(OUTSIDE_MAKER, 0, 1, is_outside=True)
         self.outside_taker = Account(OUTSIDE_TAKER, 0, 1, is_outside=True)
@@ -102,6 +106,19 @@ class VenueState:
         if account is not None or not self._initial_cash or address in (OUTSIDE_MAKER, OUTSIDE_TAKER):
             return account
         return None if self.agents.is_or_was_agent(address) else self.enrol(address)
+
+    def controlled(self, account: Account, address: str) -> Account | None:
+        """The sub-account or vault at an address, if this account trades for it."""
+        master = self.sub_accounts.master_of(address) or self.vaults.leader_of(address)
+        return self.accounts.get(address) if master == account.address else None
+
+    def builder_fee_limit(self, account: Account, builder: str) -> int:
+        """The highest fee that an account pays a builder, in tenths of a basis point.
+
+        A sub-account pays what its master approved; a vault approves nobody.
+        """
+        master = self.accounts.get(self.sub_accounts.master_of(account.address) or account.address, account)
+        return master.approved_builders.get(builder, 0)
 
     def deposit(self, account: Account, amount: int) -> None:
         """Add dollars from outside the venue; a negative amount takes them out."""

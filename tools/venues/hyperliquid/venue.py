@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
+from latentspeed.tools.venues.hyperliquid.account_actions import DAY_MS
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.actions import Envelope
 from latentspeed.tools.venues.hyperliquid.blocks import Block
@@ -270,6 +271,7 @@ class HyperliquidVenue:
         self.funding.settle_due(now)
         for account in self.state.accounts.values():
             if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:
+                account.scheduled_cancels.append(account.scheduled_cancel_ms // DAY_MS)
                 account.scheduled_cancel_ms = None
                 for order in list(account.open_orders.values()):
                     self.state.pull(order, "scheduledCancel")

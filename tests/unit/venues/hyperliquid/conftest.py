@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ class Trader:
         nonce = self.desk.next_nonce() if nonce is None else nonce
         network = envelope.pop("network", "testnet")
         request = {"action": action, "nonce": nonce, "signature": {"r": "0x1", "s": "0x1", "v": 27}, **envelope}
-        parsed = decode_envelope(orjson.dumps(request))
+        parsed = decode_envelope(json.dumps(request).encode())
         if isinstance(parsed.action, UserSigned):
             digest = user_signed_digest(msgspec.to_builtins(parsed.action))
         else:
@@ -112,7 +113,7 @@ class Desk:
 
     def envelope(self, request: dict[str, Any]) -> Envelope:
         """Decode a request as the server does."""
-        return decode_envelope(orjson.dumps(request))
+        return decode_envelope(json.dumps(request).encode())
 
     def send(self, request: dict[str, Any]) -> dict[str, Any]:
         """Execute a request; the reply is what the socket would carry."""

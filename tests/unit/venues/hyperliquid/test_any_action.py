@@ -56,6 +56,26 @@ action = st.one_of(
         {"type": st.just("updateIsolatedMargin"), "asset": integers, "isBuy": flags, "ntli": integers}
     ),
     st.fixed_dictionaries({"type": st.just("reserveRequestWeight"), "weight": integers}),
+    st.fixed_dictionaries({"type": st.just("createSubAccount"), "name": texts}),
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["subAccountTransfer", "subAccountModify", "vaultTransfer"]),
+            "subAccountUser": texts,
+            "vaultAddress": texts,
+            "isDeposit": flags,
+            "usd": integers,
+            "name": texts,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("createVault"),
+            "name": texts,
+            "description": texts,
+            "initialUsd": st.one_of(integers, st.just(200_000_000)),
+            "nonce": integers,
+        }
+    ),
     st.fixed_dictionaries(
         {
             "type": st.sampled_from(["usdSend", "withdraw3", "usdClassTransfer", "approveAgent", "approveBuilderFee"]),
@@ -77,7 +97,7 @@ action = st.one_of(
 
 @pytest.fixture
 def trader(make_desk):
-    desk = make_desk(schedule_cancel_volume=0)
+    desk = make_desk(schedule_cancel_volume=0, sub_account_volume=0)
     desk.rest_both_sides(desk.trader())
     return desk.trader()
 

@@ -1,0 +1,246 @@
+"""Money between accounts: sends, withdrawals, sub-accounts and vaults.
+
+A transfer out leaves what margin needs: `withdrawable` of the account that it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from latentspeed.tools.venues.hyperliquid import actions
+from latentspeed.tools.venues.hyperliquid.account_actions import DONE, ActionRefused
+from latentspeed.tools.venues.hyperliquid.accounts import Account
+from latentspeed.tools.venues.hyperliquid.margin import Worth
+from latentspeed.tools.venues.hyperliquid.placing import volume_text
+from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.sub_accounts import MOST_SUB_ACCOUNTS, NAME_LENGTH, SubAccount
+from latentspeed.tools.venues.hyperliquid.vaults import LEADER_SHARE_INVERSE, LEAST_DEPOSIT, Vault
+from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_text, exact_units, usd_text
+
+WITHDRAWAL_FEE = USD
+INSUFFICIENT = "Insufficient balance for token transfer"
+
+
+class Transfers:
+    """Handlers by action type, each taking the account and the action and returning the reply."""
+
+    def __init__(self, state: VenueState) -> None:
+        self.state = state
+        self.handlers: dict[type, Callable[[Account, Any], dict[str, Any]]] = {
+            actions.UsdClassTransfer: self._usd_class_transfer,
+            actions.UsdSend: self._usd_send,
+            actions.Withdraw: self._withdraw,
+            actions.CreateSubAccount: self._create_sub_account,
+            actions.SubAccountModify: self._rename_sub_account,
+            actions.SubAccountTransfer: self._sub_account_transfer,
+            actions.CreateVault: self._create_vault,
+            actions.VaultTransfer: self._vault_transfer,
+        }
+
+    # -- one account and others ----------------------------------------------------------------------------------------
+
+    def _usd_class_transfer(self, account: Account, action: actions.UsdClassTransfer) -> dict[str, Any]:
+        text, _, sub_address = action.amount.partition(" subaccount:")
+        if sub_address:
+            account = self._own_sub_account(account, sub_address)
+        amount = _amount(text)
+        available = account.spot_usdc if action.to_perp else self._withdrawable(account)
+        if amount > available:
+            raise ActionRefused(INSUFFICIENT)
+        signed = amount if action.to_perp else -amount
+        account.cash += signed
+        account.spot_usdc -= signed
+        self._log({"type": "accountClassTransfer", "usdc": text, "toPerp": action.to_perp}, account)
+        return DONE
+
+    def _own_sub_account(self, account: Account, address: str) -> Account:
+        try:
+            found = self.state.controlled(account, address_text(address))
+        except WireError:
+            found = None
+        if found is None:
+            raise ActionRefused(f"Vault not registered: {address}")
+        return found
+
+    def _usd_send(self, account: Account, action: actions.UsdSend) -> dict[str, Any]:
+        amount = _amount(action.amount)
+        try:
+            address = address_text(action.destination)
+        except WireError:
+            raise ActionRefused("Invalid send") from None
+        if amount > self._withdrawable(account):
+            raise ActionRefused(INSUFFICIENT)
+        self._move(account, self._destination(address), amount)
+        delta = {
+            "type": "internalTransfer",
+            "usdc": action.amount,
+            "user": account.address,
+            "destination": address,
+            "fee": "0.0",
+        }
+        self._log(delta, account, self.state.accounts[address])
+        return DONE
+
+    def _destination(self, address: str) -> Account:
+        """Whoever receives a send; a new address becomes an account with just that."""
+        return self.state.accounts.get(address) or self.state.enrol(address, 0)
+
+    def _withdraw(self, account: Account, action: actions.Withdraw) -> dict[str, Any]:
+        amount = _amount(action.amount)
+        if amount <= WITHDRAWAL_FEE or amount > self._withdrawable(account):
+            raise ActionRefused("Insufficient balance for withdrawal")
+        self.state.deposit(account, -amount)
+        return DONE
+
+    # -- sub-accounts --------------------------------------------------------------------------------------------------
+
+    def _create_sub_account(self, account: Account, action: actions.CreateSubAccount) -> dict[str, Any]:
+        book, required = self.state.sub_accounts, self.state.config.sub_account_volume
+        if self._is_ownerless(account):
+            raise ActionRefused("Only a master account can create sub-accounts")
+        if account.volume < required * USD:
+            raise ActionRefused(
+                f"Cannot create sub-accounts until enough volume traded. Required: ${required}."
+                f" Traded: ${volume_text(account.volume)}."
+            )
+        if len(book.of(account.address)) >= MOST_SUB_ACCOUNTS:
+            raise ActionRefused("Too many sub-accounts")
+        _check_name(action.name)
+        sub = book.add(account.address, action.name)
+        self.state.enrol(sub.address, 0)
+        return {"status": "ok", "response": {"type": "createSubAccount", "data": sub.address}}
+
+    def _rename_sub_account(self, account: Account, action: actions.SubAccountModify) -> dict[str, Any]:
+        _check_name(action.name)
+        self._sub_account(account, action.sub_account_user).name = action.name
+        return DONE
+
+    def _sub_account_transfer(self, account: Account, action: actions.SubAccountTransfer) -> dict[str, Any]:
+        sub = self.state.accounts[self._sub_account(account, action.sub_account_user).address]
+        source, target = (account, sub) if action.is_deposit else (sub, account)
+        if not action.usd:
+            raise ActionRefused("Invalid send")
+        self._move(source, target, action.usd)
+        delta = {
+            "type": "subAccountTransfer",
+            "usdc": usd_text(action.usd),
+            "user": source.address,
+            "destination": target.address,
+        }
+        self._log(delta, source, target)
+        return DONE
+
+    def _sub_account(self, account: Account, address: str) -> SubAccount:
+        sub = self.state.sub_accounts.get(address)
+        if sub is None or sub.master != account.address:
+            raise ActionRefused(f"Invalid sub-account transfer from {account.address} to {address}")
+        return sub
+
+    # -- vaults --------------------------------------------------------------------------------------------------------
+
+    def _create_vault(self, account: Account, action: actions.CreateVault) -> dict[str, Any]:
+        if self._is_ownerless(account):
+            raise ActionRefused("Only a master account can create a vault")
+        if action.initial_usd < LEAST_DEPOSIT:
+            raise ActionRefused(f"Initial deposit must be at least ${LEAST_DEPOSIT // USD}.")
+        if action.initial_usd > self._withdrawable(account):
+            raise ActionRefused(INSUFFICIENT)
+        vault = self.state.vaults.add(account.address, action.name, action.description, self.state.block.time_ms)
+        self.state.enrol(vault.address, 0)
+        created = {"type": "vaultCreate", "vault": vault.address, "usdc": usd_text(action.initial_usd), "fee": "0.0"}
+        self._deposit_to(vault, account, action.initial_usd, created)
+        return {"status": "ok", "response": {"type": "createVault", "data": vault.address}}
+
+    def _vault_transfer(self, account: Account, action: actions.VaultTransfer) -> dict[str, Any]:
+        vault = self.state.vaults.get(action.vault_address)
+        if vault is None or vault.address == account.address:
+            raise ActionRefused(f"Vault not registered: {action.vault_address}")
+        if not action.usd:
+            raise ActionRefused("Invalid send")
+        if action.is_deposit:
+            delta = {"type": "vaultDeposit", "vault": vault.address, "usdc": usd_text(action.usd)}
+            self._deposit_to(vault, account, action.usd, delta)
+        else:
+            self._withdraw_from(vault, account, action.usd)
+        return DONE
+
+    def _deposit_to(self, vault: Vault, account: Account, amount: int, delta: dict[str, Any]) -> None:
+        treasury = self.state.accounts[vault.address]
+        worth = self.worth(treasury)
+        self._move(account, treasury, amount)
+        vault.deposit(account.address, amount, worth, self.state.block.time_ms)
+        self._log(delta, account)
+
+    def _withdraw_from(self, vault: Vault, account: Account, amount: int) -> None:
+        """Pay out of a vault: the follower's lock-up must be over, the leader keeps a twentieth of all shares."""
+        treasury, user = self.state.accounts[vault.address], account.address
+        worth = self.worth(treasury)
+        stake = vault.stakes.get(user)
+        if stake is None or amount > vault.equity(user, worth):
+            raise ActionRefused("Insufficient vault equity for withdrawal")
+        if user != vault.leader and stake.locked_until_ms > self.state.block.time_ms:
+            raise ActionRefused("Cannot withdraw during lockup period after depositing")
+        if user == vault.leader and (vault.equity(user, worth) - amount) * LEADER_SHARE_INVERSE < worth - amount:
+            raise ActionRefused("Vault leader must keep at least 5% of the vault")
+        if amount > self._withdrawable(treasury):
+            raise ActionRefused("Insufficient margin in the vault for withdrawal")
+        basis = stake.paid
+        vault.withdraw(user, amount, worth)
+        basis -= vault.stakes[user].paid if user in vault.stakes else 0
+        self._move(treasury, account, amount)
+        delta = {
+            "type": "vaultWithdraw",
+            "vault": vault.address,
+            "user": user,
+            "requestedUsd": usd_text(amount),
+            "commission": "0.0",
+            "closingCost": "0.0",
+            "basis": usd_text(basis),
+            "netWithdrawnUsd": usd_text(amount),
+        }
+        self._log(delta, account)
+
+    def worth(self, account: Account) -> int:
+        """What an account is worth at the present marks, isolated positions included."""
+        worth = Worth(account, self.state.markets)
+        return worth.cross_value + worth.isolated_equity
+
+    # -- what they share -----------------------------------------------------------------------------------------------
+
+    def _is_ownerless(self, account: Account) -> bool:
+        """Whether the account is a sub-account or a vault, which own nothing of that kind themselves."""
+        address = account.address
+        return self.state.sub_accounts.get(address) is not None or self.state.vaults.get(address) is not None
+
+    def _withdrawable(self, account: Account) -> int:
+        return Worth(account, self.state.markets).withdrawable
+
+    def _move(self, source: Account, target: Account, amount: int) -> None:
+        if amount > self._withdrawable(source):
+            raise ActionRefused(INSUFFICIENT)
+        source.cash -= amount
+        target.cash += amount
+        self.state.block.touched |= {source, target}
+
+    def _log(self, delta: dict[str, Any], *accounts: Account) -> None:
+        block = self.state.block
+        for account in dict.fromkeys(accounts):
+            account.ledger.append({"time": block.time_ms, "hash": block.hash(), "delta": delta})
+            block.touched.add(account)
+
+
+def _amount(text: str) -> int:
+    """A positive amount of dollars with at most six decimals."""
+    try:
+        amount = exact_units(text, 6)
+    except WireError:
+        raise ActionRefused("Invalid send") from None
+    if amount <= 0:
+        raise ActionRefused("Invalid send")
+    return amount
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= NAME_LENGTH:
+        raise ActionRefused(f"Sub-account name must be 1 to {NAME_LENGTH} characters")
