@@ -8,6 +8,7 @@ from latentspeed.connectors.client_order_id import (
     parse_client_order_id,
 )
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.connector_base import ConnectorBase
 from latentspeed.connectors.data_sources import (
     MarketDataSink,
@@ -62,6 +63,7 @@ __all__ = [
     "Balance",
     "ClientOrderIdGenerator",
     "ClientOrderTracker",
+    "ClockSkew",
     "ConnectorBase",
     "ConnectorError",
     "ConnectorErrorEvent",

@@ -20,6 +20,7 @@ from latentspeed.connectors.client_order_id import (
     parse_client_order_id,
 )
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.errors import NotReady, OrderRefused
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import (
@@ -105,6 +106,11 @@ class ConnectorBase(ABC):
     def connection_state(self) -> ConnectorState:
         """How far the session with the venue has come."""
         return self._connection_state
+
+    @property
+    def clock_skew(self) -> ClockSkew | None:
+        """How far the venue's clock is from this machine's; None where that is not known."""
+        return None
 
     @property
     def is_connected(self) -> bool:

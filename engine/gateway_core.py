@@ -245,6 +245,10 @@ class GatewayCore(ErrorEventListener):
         row.instrument_count = len(self.instruments)
         row.balance_count = self.market.balance_count
         row.last_message_mono_ns = self.market.last_message_mono_ns
+        skew = self._connector.clock_skew
+        row.venue_skew_ns = skew.skew_ns if skew is not None else 0
+        row.venue_skew_error_ns = skew.error_ns if skew is not None else 0
+        row.venue_skew_mono_ns = skew.measured_mono_ns if skew is not None else 0
         self._connector_table.write(0, row)
 
     def _why_no_places(self) -> str:

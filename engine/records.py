@@ -313,6 +313,10 @@ CONNECTOR_FIELDS: Fields = [
     ("started_utc_ns", "i8"),
     ("last_message_mono_ns", "i8"),
     ("newest_fill_utc_ns", "i8"),
+    # By how much the venue's clock is ahead of ours, by how much that may be off, and when it was measured (0 never).
+    ("venue_skew_ns", "i8"),
+    ("venue_skew_error_ns", "i8"),
+    ("venue_skew_mono_ns", "i8"),
 ]
 
 

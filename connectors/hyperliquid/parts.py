@@ -18,6 +18,7 @@ import msgspec
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
@@ -89,6 +90,11 @@ class SessionParts(NetworkConnector):
     def signer_address(self) -> str:
         """The address of the key that signs, lower case."""
         return self._signer.address
+
+    @property
+    def clock_skew(self) -> ClockSkew | None:
+        """How far the venue's clock is from this one, as measured at each comparison; None while not connected."""
+        return self._resynchroniser.clock_skew.current if self._is_open else None
 
     @property
     def foreign_orders(self) -> list[OrderRow]:

@@ -5,6 +5,7 @@ Every read names the account (the master or sub-account), never the agent: an ag
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -76,18 +77,24 @@ class RestClient:
         """
         if self.budget is not None:
             await self.budget.acquire(weight, urgent=urgent)
+        return await self._post_info(orjson.dumps(request))
+
+    async def _post_info(self, body: bytes) -> bytes:
         try:
-            return await self.http.post("/info", orjson.dumps(request))
+            return await self.http.post("/info", body)
         except HttpStatusError as error:
             if error.status == 429 and self.budget is not None:
                 self.budget.exhaust()
             raise
 
-    async def venue_time_ms(self) -> int | None:
-        """The venue's clock, None where it does not tell."""
+    async def venue_time_ms(self) -> tuple[int, int, int] | None:
+        """The venue's clock in ms, between ours just before and just after in ns; None where it does not tell."""
+        if self.budget is not None:
+            await self.budget.acquire(LIGHT)  # before the clock is read: the wait is no part of the round trip
+        before_utc_ns = time.time_ns()
         try:
-            body = await self.info({"type": "exchangeStatus"}, LIGHT)
-            return messages.EXCHANGE_STATUS.decode(body).time
+            body = await self._post_info(b'{"type":"exchangeStatus"}')
+            return before_utc_ns, messages.EXCHANGE_STATUS.decode(body).time, time.time_ns()
         except (HttpStatusError, *MalformedMessage):
             return None
 

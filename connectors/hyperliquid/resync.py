@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.clock_skew import SkewEstimate
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.messages import OrderRow, OrderStatusRow
@@ -63,6 +64,8 @@ class Resynchroniser:
         """When the last run ended."""
         self.skew_ms = 0
         """By how much the venue's clock is ahead of this one, where that matters."""
+        self.clock_skew = SkewEstimate()
+        """The same as measured, with its error."""
         self.last_report: ResyncReport | None = None
         self.adopted = 0
         """Orders of this engine that the venue had and nobody remembered."""
@@ -177,9 +180,9 @@ class Resynchroniser:
 
     async def measure_skew(self) -> None:
         """Estimates by how much the venue's clock differs; an estimate within the noise counts as none."""
-        before_ms = now_ms()
-        venue_ms = await self._rest.venue_time_ms()
-        if venue_ms is None:
+        answer = await self._rest.venue_time_ms()
+        if answer is None:
             return
-        skew_ms = venue_ms - (before_ms + now_ms()) // 2
-        self.skew_ms = skew_ms if abs(skew_ms) > SKEW_THAT_MATTERS_MS else 0
+        skew = self.clock_skew.add(*answer)
+        is_certain = abs(skew.skew_ns) > max(SKEW_THAT_MATTERS_MS * 1_000_000, skew.error_ns)
+        self.skew_ms = skew.skew_ns // 1_000_000 if is_certain else 0

@@ -30,10 +30,12 @@ def _samples(segment: SegmentSnapshot) -> Iterator[Sample]:
     yield "gateway_alive", {}, gateway.is_alive
     yield "gateway_live", {}, gateway.health == "live"
     yield "gateway_epoch", {}, gateway.epoch
-    yield from _age("gateway_heartbeat_age_seconds", {}, gateway.heartbeat_age_s)
+    yield from _if_known("gateway_heartbeat_age_seconds", {}, gateway.heartbeat_age_s)
     if segment.connector is not None:
         yield "connector_ready", {}, segment.connector.is_ready
-        yield from _age("connector_last_message_age_seconds", {}, segment.connector.last_message_age_s)
+        yield from _if_known("connector_last_message_age_seconds", {}, segment.connector.last_message_age_s)
+        yield from _if_known("venue_clock_skew_estimate_seconds", {}, segment.connector.venue_clock_skew_estimate_s)
+        yield from _if_known("venue_clock_skew_error_seconds", {}, segment.connector.venue_clock_skew_error_s)
     for session in segment.sessions:
         labels = {"strategy": session.name, "slot": str(session.slot)}
         yield "session_alive", labels, session.is_alive
@@ -58,7 +60,10 @@ def _samples(segment: SegmentSnapshot) -> Iterator[Sample]:
         yield "balance", {"asset": balance.asset}, balance.total
         yield "balance_available", {"asset": balance.asset}, balance.available
     for quote in segment.quotes:
-        yield from _age("quote_age_seconds", {"trading_pair": quote.trading_pair}, quote.age_s)
+        labels = {"trading_pair": quote.trading_pair}
+        yield from _if_known("quote_age_seconds", labels, quote.age_s)
+        yield from _if_known("quote_venue_latency_estimate_seconds", labels, quote.venue_latency_estimate_s)
+        yield from _if_known("quote_venue_latency_error_seconds", labels, quote.venue_latency_error_s)
     for ring in segment.rings:
         yield "ring_records_total", {"ring": ring.name}, ring.tail
     for label, value in segment.counters.items():
@@ -67,10 +72,14 @@ def _samples(segment: SegmentSnapshot) -> Iterator[Sample]:
         for quantile, microseconds in (("0.5", summary.p50_us), ("0.99", summary.p99_us), ("0.999", summary.p999_us)):
             yield "latency_seconds", {"stage": label, "quantile": quantile}, microseconds / 1e6
         yield "latency_count_total", {"stage": label}, summary.count
+    for kind, summary in segment.venue_latency_estimates.items():
+        for quantile, microseconds in (("0.5", summary.p50_us), ("0.99", summary.p99_us), ("0.999", summary.p999_us)):
+            yield "venue_latency_estimate_seconds", {"kind": kind, "quantile": quantile}, microseconds / 1e6
+    yield from _if_known("venue_latency_error_seconds", {}, segment.venue_latency_error_s)
     yield "errors_total", {}, sum(error.count for error in segment.errors)
 
 
-def _age(name: str, labels: dict[str, str], seconds: float | None) -> Iterable[Sample]:
+def _if_known(name: str, labels: dict[str, str], seconds: float | None) -> Iterable[Sample]:
     return () if seconds is None else ((name, labels, seconds),)
 
 

@@ -40,10 +40,11 @@ from latentspeed.tools.inspector.snapshot import (
     Snapshot,
     Unreadable,
 )
+from latentspeed.tools.inspector.venue_latency import VenueClock, venue_latencies
 from latentspeed.tools.latency import LatencySummary, stage_summaries
 
 FRESH_HEARTBEAT_S: Final = 1.0
-RECENT_EVENTS: Final = 4096
+RECENT_RECORDS: Final = 4096
 # Figures are shown as the 64-bit words that they are, also where memory is damaged.
 WORD: Final = 1 << 64
 # A segment that is being made this moment is looked at again; for longer than this it is shown as half-built.
@@ -155,6 +156,8 @@ class SegmentInspector:
             return max(0, now - int(mono_ns)) / 1e9 if mono_ns else None
 
         orders = self._table("orders")
+        events, market = self._recent("events"), self._recent("market")
+        clock = VenueClock.of(reader.clock_pair(), self._used("connector", "name"))
         sessions = tuple(self._sessions(orders, age_of))
         strategies = {session.generation: session.name for session in sessions}
         pairs = [rows.text(pair) for pair in self._table("instruments")["trading_pair"].tolist()]
@@ -170,10 +173,12 @@ class SegmentInspector:
             order_counts=rows.count_by_state(orders),
             positions=tuple(rows.position_status(row, age_of) for row in self._used("positions", "trading_pair")),
             balances=tuple(rows.balance_status(row, age_of) for row in self._used("balances", "asset")),
-            quotes=tuple(rows.quote_status(row, age_of) for row in self._used("quotes", "trading_pair")),
+            quotes=tuple(rows.quote_status(row, age_of, clock) for row in self._used("quotes", "trading_pair")),
             rings=tuple(self._rings()),
-            stages=stage_summaries(self._recent_acknowledgements()),
+            stages=stage_summaries(events[events["event"] == OrderEventKind.CREATED]),
             histograms=self._histograms(),
+            venue_latency_estimates=venue_latencies(clock, market, events),
+            venue_latency_error_s=clock.error_ns(now) / 1e9 if clock is not None else None,
             counters={rows.printable(label): value for label, value in reader.counters().items()},
             errors=tuple(
                 ErrorStatus(
@@ -270,19 +275,17 @@ class SegmentInspector:
             self._last_tails[name] = (tail, now)
             yield RingStatus(name, tail, ring.capacity, rate)
 
-    def _recent_acknowledgements(self) -> Rows:
-        """The latest events that told of an acknowledgement; each carries the stamps of all stages."""
-        ring = self._reader.ring("events")
-        dtype = ring.record_type.dtype
-        out = np.zeros(RECENT_EVENTS, dtype)
-        reader = ring.reader(cursor=max(0, ring.tail - min(RECENT_EVENTS, ring.capacity // 2)))
+    def _recent(self, name: str) -> Rows:
+        """The latest records of a ring; each event of an order carries the stamps of all stages."""
+        ring = self._reader.ring(name)
+        out = np.zeros(RECENT_RECORDS, ring.record_type.dtype)
+        reader = ring.reader(cursor=max(0, ring.tail - min(RECENT_RECORDS, ring.capacity // 2)))
         try:
             count = reader.read_many(out)
         except Lapped:
             count = 0
-        events = out[:count]
-        created: Rows = events[events["event"] == OrderEventKind.CREATED]
-        return created
+        latest: Rows = out[:count]
+        return latest
 
     def _histograms(self) -> dict[str, LatencySummary]:
         return {

@@ -21,6 +21,7 @@ from latentspeed.tools.inspector.snapshot import (
     PositionStatus,
     QuoteStatus,
 )
+from latentspeed.tools.inspector.venue_latency import VenueClock
 
 Rows = npt.NDArray[Any]
 AgeOf = Callable[[int], float | None]
@@ -39,6 +40,7 @@ def printable(words: str) -> str:
 
 def connector_status(row: Any, subscriptions: int, age_of: AgeOf) -> ConnectorStatus:
     """The gateway's own row; `subscriptions` as the instruments say."""
+    is_measured = bool(row["venue_skew_mono_ns"])
     return ConnectorStatus(
         name=text(row["name"]),
         domain=text(row["domain"]),
@@ -50,6 +52,9 @@ def connector_status(row: Any, subscriptions: int, age_of: AgeOf) -> ConnectorSt
         connections=int(row["connected_count"]),
         last_message_age_s=age_of(row["last_message_mono_ns"]),
         started_utc_ns=int(row["started_utc_ns"]),
+        venue_clock_skew_estimate_s=int(row["venue_skew_ns"]) / 1e9 if is_measured else None,
+        venue_clock_skew_error_s=int(row["venue_skew_error_ns"]) / 1e9 if is_measured else None,
+        venue_clock_skew_age_s=age_of(row["venue_skew_mono_ns"]),
     )
 
 
@@ -139,8 +144,9 @@ def balance_status(row: Any, age_of: AgeOf) -> BalanceStatus:
     )
 
 
-def quote_status(row: Any, age_of: AgeOf) -> QuoteStatus:
-    """One row of the quote table."""
+def quote_status(row: Any, age_of: AgeOf, clock: VenueClock | None) -> QuoteStatus:
+    """One row of the quote table; `clock` relates the venue's stamps to ours."""
+    latency = clock.latency_of(row) if clock is not None else None
     return QuoteStatus(
         trading_pair=text(row["trading_pair"]),
         bid=float(row["bid"]),
@@ -151,6 +157,8 @@ def quote_status(row: Any, age_of: AgeOf) -> QuoteStatus:
         last=float(row["last"]),
         funding_rate=float(row["funding_rate"]),
         age_s=age_of(row["received_mono_ns"]),
+        venue_latency_estimate_s=latency[0] if latency is not None else None,
+        venue_latency_error_s=latency[1] if latency is not None else None,
     )
 
 

@@ -8,7 +8,7 @@
         orders[]      live first, then the latest finished
         positions[] balances[] quotes[]
         rings[]       how far each has come and how fast
-        stages{} histograms{} counters{} errors[]
+        stages{} histograms{} venue_latency_estimates{} counters{} errors[]
         books[]       fills counted in integers, by ledger group
       unreadable[]    segments that could not be read, and why
 
@@ -55,6 +55,11 @@ class ConnectorStatus:
     """How often the venue connection was made."""
     last_message_age_s: float | None
     started_utc_ns: int
+    venue_clock_skew_estimate_s: float | None
+    """By how much the venue's clock is ahead of this machine's; None where that was never measured."""
+    venue_clock_skew_error_s: float | None
+    """By how much the estimate may be off."""
+    venue_clock_skew_age_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,9 @@ class QuoteStatus:
     last: float
     funding_rate: float
     age_s: float | None
+    venue_latency_estimate_s: float | None
+    """From the venue's stamp to the message's arrival, by two clocks: within its error, or None where unknown."""
+    venue_latency_error_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,9 @@ class SegmentSnapshot:
     """Of the orders acknowledged most recently, from the event ring."""
     histograms: Mapping[str, LatencySummary]
     """Since the segment was made, from the gateway's own histograms."""
+    venue_latency_estimates: Mapping[str, LatencySummary]
+    """From the venue's stamp to ours, of the latest records by kind; each as far off as `venue_latency_error_s`."""
+    venue_latency_error_s: float | None
     counters: Mapping[str, int]
     errors: tuple[ErrorStatus, ...]
     books: tuple[BookStatus, ...]

@@ -46,7 +46,7 @@ def _segment(segment: SegmentSnapshot, order_rows: int) -> list[RenderableType]:
         blocks.append(_account(segment))
     if segment.quotes:
         blocks.append(_quotes(segment))
-    if segment.stages or segment.histograms:
+    if segment.stages or segment.histograms or segment.venue_latency_estimates:
         blocks.append(_latencies(segment))
     if any(book.group != "SESSION" for book in segment.books):
         blocks.append(_books(segment.books))
@@ -74,6 +74,8 @@ def _headline(segment: SegmentSnapshot) -> Text:
             f" ({ready})  account {plain(connector.account_address) or '-'}  {connector.instruments} instruments, "
         )
         line.append(f"{connector.subscriptions} subscribed  last message {age(connector.last_message_age_s)}")
+        skew = estimate(connector.venue_clock_skew_estimate_s, connector.venue_clock_skew_error_s)
+        line.append(f"  venue's clock ahead by {skew}")
     return line
 
 
@@ -178,7 +180,8 @@ def _account(segment: SegmentSnapshot) -> Table:
 
 
 def _quotes(segment: SegmentSnapshot) -> Table:
-    table = _table("quotes", "pair", "bid size", "bid", "ask", "ask size", "mark", "last", "funding", "age")
+    columns = ("pair", "bid size", "bid", "ask", "ask size", "mark", "last", "funding", "age", "venue to us")
+    table = _table("quotes", *columns)
     for quote in segment.quotes:
         is_stale = quote.age_s is None or quote.age_s > STALE_QUOTE_S
         _add(
@@ -190,16 +193,20 @@ def _quotes(segment: SegmentSnapshot) -> Table:
             ),
             f"{quote.funding_rate:.6%}",
             Text(age(quote.age_s), style="red" if is_stale else ""),
+            estimate(quote.venue_latency_estimate_s, quote.venue_latency_error_s),
         )
     return table
 
 
 def _latencies(segment: SegmentSnapshot) -> Table:
-    table = _table("latencies (microseconds)", "what", "orders", "p50", "p99", "p99.9", "max")
+    table = _table("latencies (microseconds)", "what", "count", "p50", "p99", "p99.9", "max")
     for name, summary in segment.stages.items():
         _add(table, f"{name} (latest)", *_figures(summary))
     for name, summary in segment.histograms.items():
         _add(table, name, *_figures(summary))
+    error_s = segment.venue_latency_error_s
+    for name, summary in segment.venue_latency_estimates.items():
+        _add(table, f"venue to us, {name} (estimate \N{PLUS-MINUS SIGN}{age(error_s)})", *_figures(summary))
     return table
 
 
@@ -261,6 +268,13 @@ def age(seconds: float | None) -> str:
             value = seconds * scale
             return f"{value:.0f} {unit}" if value >= 10 or unit == "ms" else f"{value:.1f} {unit}"
     return f"{seconds / 3600:.1f} h"
+
+
+def estimate(seconds: float | None, error_s: float | None) -> str:
+    """A figure that two clocks make, in milliseconds, never without its error; a dash where it is not known."""
+    if seconds is None or error_s is None:
+        return "-"
+    return f"about {seconds * 1e3:.1f} \N{PLUS-MINUS SIGN}{error_s * 1e3:.1f} ms"
 
 
 def number(value: float) -> str:

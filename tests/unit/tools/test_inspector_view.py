@@ -51,7 +51,9 @@ def segment(**changes) -> SegmentSnapshot:
         "name": "desk.hyperliquid",
         "engine": "desk",
         "gateway": GatewayStatus("live", 41, True, "LIVE", 3, 0.05, 900),
-        "connector": ConnectorStatus("hyperliquid", "local", "0xabc", "LIVE", True, 4, 1, 2, 0.1, 1_700_000_000),
+        "connector": ConnectorStatus(
+            "hyperliquid", "local", "0xabc", "LIVE", True, 4, 1, 2, 0.1, 1_700_000_000, -0.0412, 0.0011, 3.0
+        ),
         "sessions": (
             SessionStatus(0, "maker", 42, 1, "ACTIVE", True, 7, 8, True, 3, 1024, 99, 0.2, 1, 5, reading),
             SessionStatus(1, "taker", 43, 2, "ACTIVE", False, 9, 10, True, 0, 1024, 12, None, 0, 0, None),
@@ -60,10 +62,14 @@ def segment(**changes) -> SegmentSnapshot:
         "order_counts": {"PARTIALLY_FILLED": 1, "FILLED": 2},
         "positions": (PositionStatus("BTC-USD", -0.25, -250, 0, 60_000.0, -1.5, 0.0, 150.0, 20, "CROSS", 1.0),),
         "balances": (BalanceStatus("USDC", 1_000.5, 900.25, 2.0),),
-        "quotes": (QuoteStatus("BTC-USD", 60_000.0, 1.5, 60_001.0, 2.5, 60_000.5, 60_000.0, 0.0000125, 9.0),),
+        "quotes": (
+            QuoteStatus("BTC-USD", 60_000.0, 1.5, 60_001.0, 2.5, 60_000.5, 60_000.0, 0.0000125, 9.0, 0.0123, 0.0016),
+        ),
         "rings": (RingStatus("events", 1_234, 65_536, 12.5),),
         "stages": {"written_to_read": summary},
         "histograms": {"stage.written_to_read_ns": summary},
+        "venue_latency_estimates": {"fills": summary},
+        "venue_latency_error_s": 0.0016,
         "counters": {"places": 17},
         "errors": (ErrorStatus("session_revoked", "slot 3: impossible cursor", 2, 5, 6),),
         "books": (BookStatus("TOTAL", -1, "BTC-USD", 5, 1_000, 750, 31),),
@@ -156,6 +162,14 @@ def test_the_json_has_every_field_of_the_snapshot_and_no_number_that_json_lacks(
 
 
 SAMPLE = re.compile(r'[a-z_]+(\{([a-z_]+="(\\.|[^"\\])*",?)+\})? [-+0-9.e]+')
+
+
+def test_what_two_clocks_make_is_never_shown_without_its_error():
+    text = shown(Snapshot(1, (segment(),)))
+    for words in ("ahead by about -41.2 \xb11.1 ms", "about 12.3 \xb11.6 ms", "venue to us, fills (estimate \xb12 ms)"):
+        assert words in text
+    quote = dataclasses.replace(segment().quotes[0], venue_latency_estimate_s=None, venue_latency_error_s=None)
+    assert "12.3" not in shown(Snapshot(1, (segment(quotes=(quote,)),)))
 
 
 def test_prometheus_gets_each_metric_once_with_its_type_and_escaped_labels():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from aiohttp import web
@@ -133,6 +134,36 @@ def test_a_malformed_row_is_reported_and_left_out():
         assert problems
 
     run(answer, scenario, on_malformed=problems.append)
+
+
+def test_the_venues_time_is_asked_between_two_looks_at_our_clock_that_no_budget_stretches():
+    budget = WeightBudget(100, 0.2 * 100 / 2)  # two units of weight come back in 0.2 s
+    budget.take(100)
+
+    async def answer(path, body):
+        assert body == {"type": "exchangeStatus"}
+        return web.json_response({"time": time.time_ns() // 1_000_000, "specialStatuses": None})
+
+    async def scenario(rest, venue):
+        began = time.time_ns()
+        before, venue_ms, after = await rest.venue_time_ms()
+        assert before - began > 100_000_000, "the budget was not waited for"
+        assert before // 1_000_000 <= venue_ms <= after // 1_000_000
+
+    run(answer, scenario, budget=budget)
+
+
+def test_too_many_requests_for_the_venues_time_empty_the_budget_too():
+    budget = WeightBudget(100, 60.0)
+
+    async def answer(path, body):
+        return web.Response(status=429)
+
+    async def scenario(rest, venue):
+        assert await rest.venue_time_ms() is None
+        assert budget.level < 1
+
+    run(answer, scenario, budget=budget)
 
 
 def test_too_many_requests_empties_the_budget():
