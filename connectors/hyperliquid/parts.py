@@ -29,6 +29,7 @@ from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.outbox import CANCEL_SLOTS, Outbox, OutboxOptions
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
@@ -200,8 +201,7 @@ class SessionParts(NetworkConnector):
             signer=self._signer,
             nonces=self._nonces,
             send=self._send,
-            cloid_of=self._cloid_of,
-            market_price_units=self._market_price_units,
+            forms=OrderForms(self._cloid_of, self._market_price_units),
             answers=OrderAnswers(
                 self._tracker,
                 settle=self._settler.pursue,
