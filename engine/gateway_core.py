@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
 from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
-from latentspeed.engine.connector_limits import write_limits
 from latentspeed.engine.error_text import kind_of
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import LedgerKeeper
@@ -240,7 +239,7 @@ class GatewayCore(ErrorEventListener):
         row.name = self._settings.name
         row.domain = self._settings.domain
         row.account_address = self._settings.account_address or ""
-        write_limits(row, self._connector.order_limits)
+        row.extra_param_keys = ",".join(sorted(self._connector.order_limits.extra_param_keys))
         row.state = self.market.connection_state
         row.is_ready = self._connector.is_ready
         row.instrument_count = len(self.instruments)

@@ -23,7 +23,7 @@ from latentspeed.ipc import Record, make_record_type
 
 Fields = list[tuple[str, str]]
 
-ABI_VERSION = 2
+ABI_VERSION = 1
 CACHE_LINE = 64
 
 PAIR = "S24"
@@ -60,8 +60,6 @@ class CommandKind(IntEnum):
     SET_LEVERAGE = 3
     SET_MARGIN_MODE = 4
     SUBSCRIBE = 5
-    MODIFY = 6
-    BRACKET = 7
 
 
 class MarketChange(IntEnum):
@@ -183,16 +181,13 @@ ORDER_TERMS_FIELDS: Fields = [
     ("trigger_price", "f8"),
     ("order_price_units", "i8"),
     ("order_amount_lots", "i8"),
-    ("trigger_price_units", "i8"),
-    ("replaces_order_id", "u8"),
-    ("parent_order_id", "u8"),
 ]
 
 ORDER_PROGRESS_FIELDS: Fields = [
     ("state", "u1"),
     ("is_unknown", "?"),
     ("cancel_requested", "?"),
-    ("has_open_size", "?"),
+    ("reserved", "u1"),
     ("revision", "u4"),
     ("fill_count", "u4"),
     ("epoch", "u4"),
@@ -256,7 +251,6 @@ BALANCE_FIELDS: Fields = [
     ("published_mono_ns", "i8"),
 ]
 
-# A MODIFY names the order that it replaces; a BRACKET places up to three orders, of which 0 as an id means none.
 COMMAND_FIELDS: Fields = [
     ("command_index", "u8"),
     ("generation", "u4"),
@@ -274,13 +268,6 @@ COMMAND_FIELDS: Fields = [
     ("trigger_price", "f8"),
     ("expire_mono_ns", "i8"),
     ("written_mono_ns", "i8"),
-    ("replaces_order_id", "u8"),
-    ("take_profit_order_id", "u8"),
-    ("stop_loss_order_id", "u8"),
-    ("take_profit_trigger", "f8"),
-    ("take_profit_price", "f8"),
-    ("stop_loss_trigger", "f8"),
-    ("stop_loss_price", "f8"),
     ("extra_params", "S96"),
 ]
 
@@ -317,7 +304,7 @@ CONNECTOR_FIELDS: Fields = [
     ("extra_param_keys", "S64"),
     ("state", "u1"),
     ("is_ready", "?"),
-    ("order_types", "u2"),
+    ("reserved", "u2"),
     ("instrument_count", "u4"),
     ("balance_count", "u4"),
     ("subscription_count", "u4"),
@@ -330,8 +317,6 @@ CONNECTOR_FIELDS: Fields = [
     ("venue_skew_ns", "i8"),
     ("venue_skew_error_ns", "i8"),
     ("venue_skew_mono_ns", "i8"),
-    ("replaceable_types", "u2"),
-    ("has_brackets", "?"),
 ]
 
 

@@ -29,7 +29,6 @@ from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
-from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.outbox import CANCEL_SLOTS, Outbox, OutboxOptions
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
@@ -40,6 +39,7 @@ from latentspeed.connectors.hyperliquid.upkeep import Upkeep
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpClient
@@ -74,7 +74,8 @@ class SessionParts(NetworkConnector):
         self.account_address = (config.account_address or signer.address).lower()
         """The account that is traded and read, lower case."""
         self._tracker = ClientOrderTracker(self._events, never_accepted_margin_s=config.expiry_margin_ms / 1000)
-        self._signer = L1Signer(signer, config.is_mainnet)
+        self._signatures = signer.signature_pool(config.prepared_signatures)
+        self._signer = L1Signer(signer, config.is_mainnet, self._signatures)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
         self._fills_from_ms = 0
@@ -201,7 +202,8 @@ class SessionParts(NetworkConnector):
             signer=self._signer,
             nonces=self._nonces,
             send=self._send,
-            forms=OrderForms(self._cloid_of, self._market_price_units),
+            cloid_of=self._cloid_of,
+            market_price_units=self._market_price_units,
             answers=OrderAnswers(
                 self._tracker,
                 settle=self._settler.pursue,
@@ -212,6 +214,7 @@ class SessionParts(NetworkConnector):
             skew_ms=self._skew_ms,
             budget=self._budget,
         )
+        self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: self._outbox.waiting > 0)
         self._open_streams()
         self._upkeep = Upkeep(
             config,
