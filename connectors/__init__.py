@@ -43,6 +43,7 @@ from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 from latentspeed.connectors.position import Balance, Position
 from latentspeed.connectors.quote import MarketTrade, Quote
+from latentspeed.connectors.restored_order import restore_order
 from latentspeed.connectors.spot_exchange_base import SpotExchangeBase
 from latentspeed.connectors.trading_rule import TradingRule, decimal_units
 from latentspeed.connectors.types import (
@@ -110,4 +111,5 @@ __all__ = [
     "format_client_order_id",
     "new_incarnation",
     "parse_client_order_id",
+    "restore_order",
 ]

@@ -116,7 +116,7 @@ class ClientOrderTracker:
         known_trade_ids: Iterable[str | tuple[str, str]] = (),
         fills_since_utc_ns: int = 0,
     ) -> None:
-        """Takes over orders of an earlier process, made by `InFlightOrder.restore`.
+        """Takes over orders of an earlier process, made by `restore_order`.
 
         What was never signed ends FAILED `never_sent`; what was signed and not acknowledged is unknown until the venue
         has answered. `known_trade_ids` are fills that were counted already, as trade ids or as pairs of client order id

@@ -11,7 +11,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import ClassVar
 
 from latentspeed.connectors.client_order_id import (
     ClientOrderIdGenerator,
@@ -51,7 +50,7 @@ __all__ = ["ConnectorBase", "OrderParams"]
 class ConnectorBase(ABC):
     """Identity, lifecycle, orders and listeners of a connector."""
 
-    order_limits: ClassVar[OrderLimits] = OrderLimits()
+    order_limits: OrderLimits = OrderLimits()
 
     def __init__(self, *, id_generator: ClientOrderIdGenerator | None = None) -> None:
         self._events = EventDispatcher()
@@ -167,11 +166,13 @@ class ConnectorBase(ABC):
         if not isinstance(params, OrderParams):
             raise OrderRefused("params", params, "OrderParams are required")
         rule = self._rule(params.trading_pair)
-        amount_lots, price_units = check_order(trade_type, params, rule, self.order_limits)
+        amount_lots, price_units, trigger_units = check_order(trade_type, params, rule, self.order_limits)
         self._check_extra_params(params)
         if not self._is_notional_exempt(params):
             if params.order_type.has_price:
                 check_notional(params, rule, amount_lots, price_units)
+            elif trigger_units:
+                check_notional(params, rule, amount_lots, trigger_units)
             elif (price := self._market.reference_price(params.trading_pair)) is not None:
                 check_market_notional(params, rule, price)
         if client_order_id is None:
@@ -188,7 +189,7 @@ class ConnectorBase(ABC):
             position_action=params.position_action,
             time_in_force=params.time_in_force,
             leverage=params.leverage,
-            trigger_price=params.trigger_price,
+            trigger_units=trigger_units,
             extra_params=None if params.extra_params is None else dict(params.extra_params),
             strategy_tag=strategy_tag,
             expire_mono_ns=expire_mono_ns,

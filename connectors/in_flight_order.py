@@ -13,7 +13,8 @@ order and any number of times:
     PENDING_SUBMIT     signed: it may have reached the venue
     PENDING_CREATE     nothing has left this process
 
-The first line that holds is the state. Two things may go back: a cancel that the venue refused, once the venue says
+The first line that holds is the state. Of an order whose size follows the position (`has_open_size`) the amount is what
+the venue says was filled at its end. Two things may go back: a cancel that the venue refused, once the venue says
 that the order is live, and a failure that was only inferred, once the venue shows that it had accepted the order after
 all.
 """
@@ -21,9 +22,7 @@ all.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from fractions import Fraction
-from typing import Self
+from collections.abc import Mapping
 
 from latentspeed.connectors.client_order_id import parse_client_order_id
 from latentspeed.connectors.errors import OrderEnded
@@ -32,7 +31,7 @@ from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import FEE_SCALE, TradingRule
 from latentspeed.connectors.types import OrderState, OrderType, PositionAction, TimeInForce, TradeType
 
-_FINAL_EVIDENCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.FAILED)
+FINAL_EVIDENCE = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.FAILED)
 # Members bound once: the look-up is a large part of what a report costs.
 _UNKNOWN = OrderState.UNKNOWN
 _FILLED = OrderState.FILLED
@@ -69,19 +68,24 @@ class InFlightOrder:
         "final_evidence",
         "final_reason",
         "has_created_event",
+        "has_open_size",
         "id64",
         "inferred_failure",
         "is_acknowledged",
         "is_restored",
+        "is_said_filled",
         "is_submitted",
         "last_update_utc_ns",
         "leverage",
         "nonce",
         "notional_units",
         "order_type",
+        "parent",
         "position_action",
         "price",
         "price_units",
+        "replaced_by",
+        "replaces",
         "revision",
         "rule",
         "sent_mono_ns",
@@ -93,6 +97,7 @@ class InFlightOrder:
         "trade_type",
         "trading_pair",
         "trigger_price",
+        "trigger_units",
         "unknown_reason",
         "venue_expiry_ms",
     )
@@ -109,14 +114,19 @@ class InFlightOrder:
         position_action: PositionAction = PositionAction.NIL,
         time_in_force: TimeInForce = TimeInForce.GTC,
         leverage: int | None = None,
-        trigger_price: float | None = None,
+        trigger_units: int = 0,
         extra_params: Mapping[str, object] | None = None,
         strategy_tag: int = 0,
         expire_mono_ns: int = 0,
+        replaces: str = "",
+        parent: str = "",
+        has_open_size: bool = False,
     ) -> None:
-        """`price_units` is 0 for an order without a price.
+        """`price_units` and `trigger_units` are 0 for an order without a price, or without a trigger.
 
-        `expire_mono_ns` is 0 for one that may be sent at any time.
+        `expire_mono_ns` is 0 for one that may be sent at any time. `replaces` is the order that ends when this one is
+        accepted, `parent` the one whose fill this one waits for. `has_open_size`: the venue takes the size from the
+        position when the order is triggered; `amount_lots` is the position's size at the time of placing.
         """
         self.client_order_id = client_order_id
         self.id64 = parse_client_order_id(client_order_id)
@@ -131,10 +141,16 @@ class InFlightOrder:
         self.position_action = position_action
         self.time_in_force = time_in_force
         self.leverage = leverage
-        self.trigger_price = trigger_price
+        self.trigger_units = trigger_units
+        self.trigger_price: float | None = rule.price_from_units(trigger_units) if trigger_units else None
         self.extra_params = extra_params
         self.strategy_tag = strategy_tag
         self.expire_mono_ns = expire_mono_ns
+        self.replaces = replaces
+        self.replaced_by = ""
+        self.parent = parent
+        self.has_open_size = has_open_size
+        self.is_said_filled = False
         self.nonce = 0
         self.venue_expiry_ms = 0
         self.exchange_order_id: str | None = None
@@ -167,92 +183,9 @@ class InFlightOrder:
         self.last_update_utc_ns = 0
         self._exchange_id_waiters: list[Pending[str]] = []
 
-    @classmethod
-    def restore(
-        cls,
-        client_order_id: str,
-        rule: TradingRule,
-        trade_type: TradeType,
-        order_type: OrderType,
-        amount_lots: int,
-        price_units: int = 0,
-        *,
-        state: OrderState,
-        position_action: PositionAction = PositionAction.NIL,
-        time_in_force: TimeInForce = TimeInForce.GTC,
-        exchange_order_id: str | None = None,
-        reason: str = "",
-        filled_lots: int = 0,
-        notional_units: int | None = None,
-        average_price: float | None = None,
-        fee_units: int = 0,
-        fee_asset: str = "",
-        fill_count: int = 0,
-        trade_ids: Iterable[str] = (),
-        expected_filled_lots: int = 0,
-        revision: int = 0,
-        nonce: int = 0,
-        venue_expiry_ms: int = 0,
-        leverage: int | None = None,
-        trigger_price: float | None = None,
-        extra_params: Mapping[str, object] | None = None,
-        strategy_tag: int = 0,
-        expire_mono_ns: int = 0,
-        last_update_utc_ns: int = 0,
-    ) -> Self:
-        """An order of an earlier process, from what that process published of it.
-
-        `notional_units` is taken from `average_price` where it was not kept. The state is derived anew: a row that says
-        FILLED with fills missing comes back as live and awaiting fills, for the venue to settle.
-        """
-        order = cls(
-            client_order_id,
-            rule,
-            trade_type,
-            order_type,
-            amount_lots,
-            price_units,
-            position_action=position_action,
-            time_in_force=time_in_force,
-            leverage=leverage,
-            trigger_price=trigger_price,
-            extra_params=extra_params,
-            strategy_tag=strategy_tag,
-            expire_mono_ns=expire_mono_ns,
-        )
-        if notional_units is None:
-            average = Fraction(repr(float(average_price or 0.0)))
-            notional_units = round(average / Fraction(rule.tick_size) * filled_lots)
-        order.nonce = nonce
-        order.venue_expiry_ms = venue_expiry_ms
-        if exchange_order_id:
-            order.add_exchange_id(exchange_order_id)
-        accepted = state in (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.FILLED, OrderState.CANCELLED)
-        order.is_submitted = state not in (OrderState.UNKNOWN, OrderState.PENDING_CREATE)
-        # Only for a requested cancel does the id decide: venues number rejected orders too.
-        named = state is OrderState.PENDING_CANCEL and exchange_order_id is not None
-        order.is_acknowledged = accepted or named or filled_lots > 0
-        order.has_created_event = order.is_acknowledged
-        order.cancel_requested = state is OrderState.PENDING_CANCEL
-        if state in _FINAL_EVIDENCE:
-            order.final_evidence = state
-            order.final_reason = reason
-        order.filled_lots = filled_lots
-        order.notional_units = notional_units
-        if fee_asset or fee_units:
-            order.fees[fee_asset] = fee_units
-        order.fill_count = fill_count
-        order.trade_ids.update(trade_ids)
-        order.expected_filled_lots = amount_lots if state is OrderState.FILLED else expected_filled_lots
-        order.revision = revision
-        order.last_update_utc_ns = last_update_utc_ns
-        order.is_restored = True
-        order.state = order.derived_state()
-        return order
-
     def derived_state(self) -> OrderState:
         """The state that the evidence gives, by the table at the top of this file."""
-        if self.filled_lots >= self.amount_lots:
+        if self.filled_lots >= (self.amount_lots if not self.has_open_size else self._open_size()):
             return _FILLED
         if self.final_evidence is not _UNKNOWN:
             return self.final_evidence
@@ -265,6 +198,10 @@ class InFlightOrder:
         if self.is_acknowledged:
             return OrderState.OPEN
         return OrderState.PENDING_SUBMIT if self.is_submitted else OrderState.PENDING_CREATE
+
+    def _open_size(self) -> int:
+        """What fills have to reach for an order whose size only its end tells."""
+        return max(1, self.expected_filled_lots) if self.is_said_filled else self.filled_lots + 1
 
     @property
     def is_active(self) -> bool:
@@ -392,6 +329,9 @@ class InFlightOrder:
         if trade.fee_asset or trade.fee_units:
             self.fees[trade.fee_asset] = self.fees.get(trade.fee_asset, 0) + trade.fee_units
         self.fill_count += 1
+        if self.has_open_size and self.filled_lots > self.amount_lots:
+            self.amount_lots = self.filled_lots
+            self.amount = self.rule.amount_from_lots(self.amount_lots)
 
     def __repr__(self) -> str:
         price = "market" if self.price is None else self.rule.price_text(self.price_units)

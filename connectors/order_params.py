@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import NamedTuple
 
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.trading_rule import TradingRule
@@ -17,8 +18,8 @@ class OrderParams:
     """An order as the user states it; which side it takes is said by calling `buy` or `sell`.
 
     `price` is None for MARKET. `position_action` CLOSE makes it reduce-only. `leverage` is applied and acknowledged by
-    the venue before the order is sent. `trigger_price` belongs to STOP types. `extra_params` are keys that the
-    connector declares.
+    the venue before the order is sent. `trigger_price` belongs to the STOP and TAKE_PROFIT types and is on the
+    tick as a price is. `extra_params` are keys that the connector declares.
     """
 
     trading_pair: str
@@ -34,17 +35,31 @@ class OrderParams:
 
 @dataclass(frozen=True, slots=True)
 class OrderLimits:
-    """What a connector can do at all; each connector states its own."""
+    """What a connector can do at all; each connector states its own.
+
+    `replaceable_types` can be modified while they rest. `has_brackets`: the venue takes an entry together with its
+    take-profit and stop-loss, and exits that follow a position.
+    """
 
     order_types: frozenset[OrderType] = frozenset({OrderType.LIMIT, OrderType.MARKET, OrderType.LIMIT_MAKER})
     times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
     position_actions: frozenset[PositionAction] = frozenset(PositionAction)
     has_leverage: bool = True
     extra_param_keys: frozenset[str] = frozenset()
+    replaceable_types: frozenset[OrderType] = frozenset()
+    has_brackets: bool = False
 
 
-def check_order(trade_type: TradeType, params: OrderParams, rule: TradingRule, limits: OrderLimits) -> tuple[int, int]:
-    """(amount in lots, price in units; 0 without a price) of an order that keeps every rule but the minimum notional.
+class ExactOrder(NamedTuple):
+    """An order's numbers as integers: the amount in lots, price and trigger price in units, 0 where there is none."""
+
+    amount_lots: int
+    price_units: int
+    trigger_units: int = 0
+
+
+def check_order(trade_type: TradeType, params: OrderParams, rule: TradingRule, limits: OrderLimits) -> ExactOrder:
+    """The numbers of an order that keeps every rule but the minimum notional.
 
     Raises OrderRefused for the first rule that is broken.
     """
@@ -58,10 +73,10 @@ def check_order(trade_type: TradeType, params: OrderParams, rule: TradingRule, l
         minimum = rule.amount_text(rule.min_amount_lots)
         raise OrderRefused("amount", params.amount, f"below the minimum amount {minimum} of {rule.trading_pair}")
     price_units = _check_price(params, rule)
-    _check_trigger(params, rule)
+    trigger_units = _check_trigger(params, rule)
     _check_leverage(params, rule, limits)
     _check_extra(params, limits)
-    return amount_lots, price_units
+    return ExactOrder(amount_lots, price_units, trigger_units)
 
 
 def check_notional(params: OrderParams, rule: TradingRule, amount_lots: int, price_units: int) -> None:
@@ -119,6 +134,9 @@ def _check_kinds(trade_type: TradeType, params: OrderParams, limits: OrderLimits
         raise OrderRefused("position_action", params.position_action.name, f"this connector supports {supported}")
     if params.order_type is OrderType.LIMIT_MAKER and params.time_in_force is TimeInForce.IOC:
         raise OrderRefused("time_in_force", "IOC", "a LIMIT_MAKER order only rests, an IOC order never does")
+    if params.order_type.has_trigger and params.time_in_force is TimeInForce.IOC:
+        kind = params.order_type.name
+        raise OrderRefused("time_in_force", "IOC", f"a {kind} order waits for its trigger, an IOC order never does")
 
 
 def _check_price(params: OrderParams, rule: TradingRule) -> int:
@@ -131,17 +149,18 @@ def _check_price(params: OrderParams, rule: TradingRule) -> int:
     return rule.price_units(_number("price", params.price))
 
 
-def _check_trigger(params: OrderParams, rule: TradingRule) -> None:
-    if not params.order_type.is_stop:
+def _check_trigger(params: OrderParams, rule: TradingRule) -> int:
+    if not params.order_type.has_trigger:
         if params.trigger_price is not None:
             kind = params.order_type.name
             raise OrderRefused("trigger_price", params.trigger_price, f"a {kind} order has no trigger: leave it None")
-        return
+        return 0
     if params.trigger_price is None:
         raise OrderRefused("trigger_price", None, f"a {params.order_type.name} order needs a trigger price")
     trigger = _number("trigger_price", params.trigger_price)
     if not rule.is_price_valid(trigger):
         raise OrderRefused("trigger_price", trigger, f"off the tick; nearest valid is {rule.quantize_price(trigger)}")
+    return rule.price_units(trigger)
 
 
 def _check_leverage(params: OrderParams, rule: TradingRule, limits: OrderLimits) -> None:

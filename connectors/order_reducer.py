@@ -32,6 +32,8 @@ _END_EVENTS = {
     OrderState.EXPIRED: "on_order_expired",
     OrderState.FAILED: "on_order_failed",
 }
+# A report completes an order only where nothing but a report tells its size; otherwise the last fill does.
+_SHOWN_BY = {**_END_EVENTS, OrderState.FILLED: "on_order_completed"}
 _ACCEPTED = frozenset({OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL, OrderState.FILLED})
 Visible = tuple[object, ...]
 
@@ -70,7 +72,9 @@ class OrderReducer:
         before, revision = visible(order), order.revision
         self._learn(order, update.exchange_order_id, update.venue_utc_ns)
         state, reason, filled_lots = update.state, update.reason, update.filled_lots
-        if state is OrderState.FILLED:
+        if state is OrderState.FILLED and order.has_open_size:
+            order.is_said_filled = True
+        elif state is OrderState.FILLED:
             if filled_lots is None:
                 filled_lots = order.amount_lots
             elif filled_lots < order.amount_lots:
@@ -113,10 +117,10 @@ class OrderReducer:
         self._acknowledge(order)
         if order.is_done:
             self.late_fills += 1
-        was_complete = order.filled_lots >= order.amount_lots
+        was_complete = order.state is OrderState.FILLED
         order.add_fill(trade)
-        completes = order.filled_lots >= order.amount_lots and not was_complete
         self.set_state(order, order.derived_state())
+        completes = order.state is OrderState.FILLED and not was_complete
         self.note_awaiting(order)
         self._events.fill_event("on_order_filled" if completes else "on_order_partially_filled", order, trade)
         if completes:
@@ -179,7 +183,7 @@ class OrderReducer:
         state = order.derived_state()
         if state is not order.state:
             self.set_state(order, state)
-            self._events.order_event(_END_EVENTS.get(state, "on_order_updated"), order)
+            self._events.order_event(_SHOWN_BY.get(state, "on_order_updated"), order)
         elif order.revision == revision and visible(order) != before:
             self._events.order_event("on_order_updated", order)
         return order.revision != revision

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from latentspeed.connectors.connector_base import ConnectorBase
 from latentspeed.connectors.order_params import OrderLimits
 from latentspeed.connectors.position import Balance
@@ -13,9 +11,7 @@ from latentspeed.connectors.types import ConnectorType, PositionAction
 class SpotExchangeBase(ConnectorBase):
     """A connector of spot markets. Combine it with NetworkConnector: `class X(NetworkConnector, SpotExchangeBase)`."""
 
-    order_limits: ClassVar[OrderLimits] = OrderLimits(
-        position_actions=frozenset({PositionAction.NIL}), has_leverage=False
-    )
+    order_limits: OrderLimits = OrderLimits(position_actions=frozenset({PositionAction.NIL}), has_leverage=False)
 
     @property
     def connector_type(self) -> ConnectorType:

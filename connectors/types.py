@@ -21,7 +21,11 @@ class ConnectorType(IntEnum):
 
 
 class OrderType(IntEnum):
-    """How an order meets the book. LIMIT_MAKER is post-only."""
+    """How an order meets the book. LIMIT_MAKER is post-only.
+
+    The last four wait for a trigger price, then act as a limit or as a market order. A stop is triggered by a price
+    that moves against the order's side (a buy above the market, a sell below), a take-profit by one that moves with it.
+    """
 
     UNKNOWN = 0
     LIMIT = 1
@@ -29,11 +33,18 @@ class OrderType(IntEnum):
     LIMIT_MAKER = 3
     STOP_LIMIT = 4
     STOP_MARKET = 5
+    TAKE_PROFIT_LIMIT = 6
+    TAKE_PROFIT_MARKET = 7
 
     @property
-    def is_stop(self) -> bool:
+    def has_trigger(self) -> bool:
         """Whether the order waits for a trigger price."""
-        return self is OrderType.STOP_LIMIT or self is OrderType.STOP_MARKET
+        return self._value_ >= _FIRST_TRIGGER
+
+    @property
+    def is_take_profit(self) -> bool:
+        """Whether the order waits for a price that moves with its side."""
+        return self is OrderType.TAKE_PROFIT_LIMIT or self is OrderType.TAKE_PROFIT_MARKET
 
     @property
     def has_price(self) -> bool:
@@ -93,17 +104,22 @@ class OrderState(IntEnum):
 
 # Looking a member up on its class costs more than comparing it, and these are asked for on every report.
 _FIRST_FINAL = int(OrderState.FILLED)
-_PRICED = frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LIMIT})
+_FIRST_TRIGGER = int(OrderType.STOP_LIMIT)
+_PRICED = frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 
 
 class ConnectorState(IntEnum):
-    """How far a connector's session with its venue has come."""
+    """How far a connector's session with its venue has come.
+
+    STALE is open but silent; UNAUTHORISED is open and read, but the venue does not take what the connector signs.
+    """
 
     DISCONNECTED = 0
     CONNECTING = 1
     SYNCING = 2
     LIVE = 3
     STALE = 4
+    UNAUTHORISED = 5
 
 
 class ReportSource(IntEnum):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
 from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
+from latentspeed.engine.connector_limits import write_limits
 from latentspeed.engine.error_text import kind_of
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import LedgerKeeper
@@ -239,7 +240,7 @@ class GatewayCore(ErrorEventListener):
         row.name = self._settings.name
         row.domain = self._settings.domain
         row.account_address = self._settings.account_address or ""
-        row.extra_param_keys = ",".join(sorted(self._connector.order_limits.extra_param_keys))
+        write_limits(row, self._connector.order_limits)
         row.state = self.market.connection_state
         row.is_ready = self._connector.is_ready
         row.instrument_count = len(self.instruments)
@@ -255,6 +256,8 @@ class GatewayCore(ErrorEventListener):
         """Why a place cannot be taken now, or an empty string."""
         if self.is_stopping:
             return "gateway_stopping"
+        if self._connector.connection_state is ConnectorState.UNAUTHORISED:
+            return "signer_refused"
         if not self.is_opened or self._connector.connection_state is not ConnectorState.LIVE:
             return "gateway_not_ready"
         return ""

@@ -148,7 +148,10 @@ class GatewayLink:
         reader = self.reader
         state = reader.state
         if state != SegmentState.LIVE:
-            raise GatewayNotReady(self.segment, f"the gateway is {SegmentState(state).name}, not LIVE")
+            venue = self.venue_state
+            raise GatewayNotReady(
+                self.segment, f"the gateway is {SegmentState(state).name}, not LIVE; its session is {venue.name}"
+            )
         age_ns = monotonic_ns() - reader.heartbeat_mono_ns
         if age_ns > STALE_NS:
             raise GatewayNotReady(self.segment, f"the gateway's last heartbeat is {age_ns / 1e9:.1f} s old")
@@ -187,7 +190,7 @@ class GatewayLink:
         if state == SegmentState.LIVE:
             return venue
         if state == SegmentState.RECOVERING:
-            return min(venue, ConnectorState.SYNCING)
+            return venue if venue is ConnectorState.UNAUTHORISED else min(venue, ConnectorState.SYNCING)
         return ConnectorState.DISCONNECTED
 
     @property

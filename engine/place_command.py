@@ -63,7 +63,7 @@ def order_params(command: Command, trading_pair: str) -> OrderParams:
     return OrderParams(
         trading_pair,
         command.amount,
-        None if order_type is OrderType.MARKET else command.price,
+        command.price if order_type.has_price else None,
         order_type,
         PositionAction(command.position_action),
         command.leverage or None,

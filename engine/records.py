@@ -23,7 +23,7 @@ from latentspeed.ipc import Record, make_record_type
 
 Fields = list[tuple[str, str]]
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 CACHE_LINE = 64
 
 PAIR = "S24"
@@ -60,6 +60,8 @@ class CommandKind(IntEnum):
     SET_LEVERAGE = 3
     SET_MARGIN_MODE = 4
     SUBSCRIBE = 5
+    MODIFY = 6
+    BRACKET = 7
 
 
 class MarketChange(IntEnum):
@@ -181,13 +183,16 @@ ORDER_TERMS_FIELDS: Fields = [
     ("trigger_price", "f8"),
     ("order_price_units", "i8"),
     ("order_amount_lots", "i8"),
+    ("trigger_price_units", "i8"),
+    ("replaces_order_id", "u8"),
+    ("parent_order_id", "u8"),
 ]
 
 ORDER_PROGRESS_FIELDS: Fields = [
     ("state", "u1"),
     ("is_unknown", "?"),
     ("cancel_requested", "?"),
-    ("reserved", "u1"),
+    ("has_open_size", "?"),
     ("revision", "u4"),
     ("fill_count", "u4"),
     ("epoch", "u4"),
@@ -251,6 +256,7 @@ BALANCE_FIELDS: Fields = [
     ("published_mono_ns", "i8"),
 ]
 
+# A MODIFY names the order that it replaces; a BRACKET places up to three orders, of which 0 as an id means none.
 COMMAND_FIELDS: Fields = [
     ("command_index", "u8"),
     ("generation", "u4"),
@@ -268,6 +274,13 @@ COMMAND_FIELDS: Fields = [
     ("trigger_price", "f8"),
     ("expire_mono_ns", "i8"),
     ("written_mono_ns", "i8"),
+    ("replaces_order_id", "u8"),
+    ("take_profit_order_id", "u8"),
+    ("stop_loss_order_id", "u8"),
+    ("take_profit_trigger", "f8"),
+    ("take_profit_price", "f8"),
+    ("stop_loss_trigger", "f8"),
+    ("stop_loss_price", "f8"),
     ("extra_params", "S96"),
 ]
 
@@ -304,7 +317,7 @@ CONNECTOR_FIELDS: Fields = [
     ("extra_param_keys", "S64"),
     ("state", "u1"),
     ("is_ready", "?"),
-    ("reserved", "u2"),
+    ("order_types", "u2"),
     ("instrument_count", "u4"),
     ("balance_count", "u4"),
     ("subscription_count", "u4"),
@@ -317,6 +330,8 @@ CONNECTOR_FIELDS: Fields = [
     ("venue_skew_ns", "i8"),
     ("venue_skew_error_ns", "i8"),
     ("venue_skew_mono_ns", "i8"),
+    ("replaceable_types", "u2"),
+    ("has_brackets", "?"),
 ]
 
 

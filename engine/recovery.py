@@ -31,6 +31,7 @@ from latentspeed.connectors import (
     TimeInForce,
     TradeType,
     format_client_order_id,
+    restore_order,
 )
 from latentspeed.engine.commands import CommandProcessor
 from latentspeed.engine.instruments import Instruments
@@ -113,7 +114,7 @@ class Recovery:
         rule = self._connector.get_trading_rule(row.trading_pair)
         if rule is None or row.order_amount_lots <= 0:
             return None  # refused before it was an order
-        order = InFlightOrder.restore(
+        order = restore_order(
             format_client_order_id(row.client_order_id),
             rule,
             TradeType(row.trade_type),
@@ -135,7 +136,10 @@ class Recovery:
             nonce=row.nonce,
             venue_expiry_ms=row.venue_expiry_utc_ms,
             leverage=row.leverage or None,
-            trigger_price=row.trigger_price or None,
+            trigger_units=row.trigger_price_units,
+            replaces=format_client_order_id(row.replaces_order_id) if row.replaces_order_id else "",
+            parent=format_client_order_id(row.parent_order_id) if row.parent_order_id else "",
+            has_open_size=row.has_open_size,
             strategy_tag=row.strategy_tag,
             last_update_utc_ns=row.venue_utc_ns,
         )

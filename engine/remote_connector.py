@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from latentspeed.connectors.client_order_id import format_client_order_id
 from latentspeed.connectors.errors import OrderRefused
-from latentspeed.connectors.order_params import OrderLimits, OrderParams
+from latentspeed.connectors.order_params import OrderParams
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode
 from latentspeed.engine.command_writer import check_extra_params
@@ -29,20 +29,11 @@ if TYPE_CHECKING:
     from latentspeed.connectors.in_flight_order import InFlightOrder
 
 
-class _AnyKey(frozenset[str]):
-    """Lets every key of extra_params pass: which there are is the gateway's to say, see `_check_extra_params`."""
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str)
-
-
 class RemoteConnector(RemoteLifecycle):
     """The connector of a gateway, used from this process; see `RemoteLifecycle` for the parameters.
 
     `buy`, `sell`, `cancel` and the getters may be called from any thread; listeners are called in the one that polls.
     """
-
-    order_limits: ClassVar[OrderLimits] = OrderLimits(extra_param_keys=_AnyKey())
 
     # Orders
 

@@ -18,6 +18,7 @@ from latentspeed.connectors.client_order_id import MAX_COUNTER
 from latentspeed.connectors.errors import VenueUnreachable
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import ConnectorState
+from latentspeed.engine.connector_limits import UNTOLD, read_limits
 from latentspeed.engine.driven_pending import DrivenPending
 from latentspeed.engine.gateway_link import GatewayLink, SessionClaim
 from latentspeed.engine.market_view import MarketView
@@ -57,6 +58,7 @@ class RemoteLifecycle(RemoteMarketData):
         stall_timeout_s: float = 0.0,
     ) -> None:
         super().__init__()
+        self.order_limits = UNTOLD
         self._name = connector
         claim = SessionClaim(
             name=name or f"{connector} user",
@@ -230,6 +232,7 @@ class RemoteLifecycle(RemoteMarketData):
         view = self._shared.view
         if view is None or view.reader is not self._link.reader:
             self._shared.view = MarketView(self._link.reader)
+        self.order_limits = read_limits(self._link.connector_row())
         self._on_rules_changed()
 
     def _begin_session(self, predecessor: RemoteSession | None) -> None:

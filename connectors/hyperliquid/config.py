@@ -12,6 +12,7 @@ TESTNET = "hyperliquid_perpetual_testnet"
 LOCAL = "hyperliquid_perpetual_local"
 
 _BASE_URLS = {MAINNET: "https://api.hyperliquid.xyz", TESTNET: "https://api.hyperliquid-testnet.xyz"}
+ACCOUNT_KINDS = ("master", "sub_account", "vault")
 MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
 
 
@@ -28,7 +29,9 @@ class HyperliquidConfig:
 
     Attributes:
         domain: `hyperliquid_perpetual`, `hyperliquid_perpetual_testnet` or `hyperliquid_perpetual_local`.
-        account_address: The master or sub-account that is read and traded; the signer's own address when None.
+        account_address: The account that is read and traded; the signer's own address when None.
+        account_kind: "master" for the signer's own account or that of which it is an agent; "sub_account" or "vault"
+            for one that is traded for by its master or leader, or an agent of theirs.
         base_url: Address of the REST interface; required for the local domain, which takes loopback addresses only.
         ws_url: Address of the socket; derived from `base_url` when None.
         engine_instance: 32 bits that tell the orders of this engine from those of others, through every restart.
@@ -40,19 +43,19 @@ class HyperliquidConfig:
         connect_timeout_s: How long connecting and the first synchronisation may take.
         max_batch: Orders or cancels in one signed action.
         max_requests_in_flight: Signed actions on their way at once; what comes meanwhile forms batches.
-        prepared_signatures: How many signatures are kept half made, so that an order waits for the other half only; 0
-            makes each from the start, with the nonce of RFC 6979. See `SignaturePool`.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
         stale_after_s: After how long without market data a subscribed pair makes the connector STALE; 0 for never.
         reconcile_every_s: How often everything is compared with the venue; 0 for never.
         limit_requests: Whether the request weight is kept below the venue's limit; None for everywhere but locally.
-        check_agent: Whether a signer other than the account must be an approved agent of it at start.
+        check_agent: Whether the venue is asked at start if the signer may trade for the account.
+        agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
         market_channels: The subscriptions made for each trading pair.
         socket_timing: How the socket is watched.
     """
 
     domain: str = MAINNET
     account_address: str | None = None
+    account_kind: str = "master"
     base_url: str | None = None
     ws_url: str | None = None
     engine_instance: int = 0
@@ -64,12 +67,12 @@ class HyperliquidConfig:
     connect_timeout_s: float = 30.0
     max_batch: int = 40
     max_requests_in_flight: int = 8
-    prepared_signatures: int = 16
     quote_max_age_s: float = 15.0
     stale_after_s: float = 45.0
     reconcile_every_s: float = 60.0
     limit_requests: bool | None = None
     check_agent: bool = True
+    agent_check_every_s: float = 600.0
     market_channels: tuple[str, ...] = MARKET_CHANNELS
     socket_timing: SocketTiming = field(default_factory=SocketTiming)
 
@@ -84,6 +87,10 @@ class HyperliquidConfig:
                 _check_url(name, value, self.domain)
         if self.account_address is not None and not is_address(self.account_address):
             raise InvalidOption("account_address", self.account_address, "0x and 40 hexadecimal digits")
+        if self.account_kind not in ACCOUNT_KINDS:
+            raise InvalidOption("account_kind", self.account_kind, f"one of {', '.join(ACCOUNT_KINDS)}")
+        if self.account_kind != "master" and self.account_address is None:
+            raise InvalidOption("account_kind", self.account_kind, "needs the account_address of that account")
         if not 0 <= self.engine_instance < 1 << 32:
             raise InvalidOption("engine_instance", self.engine_instance, "a whole number of 32 bits")
         if not 0.0 < self.slippage < 1.0:
@@ -92,20 +99,25 @@ class HyperliquidConfig:
             raise InvalidOption("order_transport", self.order_transport, "http or ws")
         if not 1 <= self.max_batch <= 200:
             raise InvalidOption("max_batch", self.max_batch, "1 to 200, the most that the venue takes in one action")
-        if not 0 <= self.prepared_signatures <= 1000:
-            raise InvalidOption("prepared_signatures", self.prepared_signatures, "0 to 1000")
         for name in ("place_expiry_ms", "expiry_margin_ms", "max_requests_in_flight"):
             if getattr(self, name) < 1:
                 raise InvalidOption(name, getattr(self, name), "a positive whole number")
         for name in ("request_timeout_s", "connect_timeout_s", "quote_max_age_s"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
-        for name in ("stale_after_s", "reconcile_every_s"):
+        for name in ("stale_after_s", "reconcile_every_s", "agent_check_every_s"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
         unknown = set(self.market_channels) - set(MARKET_CHANNELS)
         if unknown or "bbo" not in self.market_channels:
             raise InvalidOption("market_channels", self.market_channels, f"bbo and any of {', '.join(MARKET_CHANNELS)}")
+
+    @property
+    def vault(self) -> bytes | None:
+        """The 20 address bytes that every action names when the account is a sub-account or a vault."""
+        if self.account_kind == "master" or self.account_address is None:
+            return None
+        return bytes.fromhex(self.account_address[2:])
 
     @property
     def is_mainnet(self) -> bool:

@@ -14,6 +14,7 @@ from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualCon
 # What the engine's own settings say, and what no configuration file can express.
 NOT_OPTIONS = frozenset({"domain", "account_address", "engine_instance", "socket_timing"})
 OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "account_kind": (str,),
     "base_url": (str,),
     "ws_url": (str,),
     "slippage": (float, int),
@@ -24,12 +25,12 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "connect_timeout_s": (float, int),
     "max_batch": (int,),
     "max_requests_in_flight": (int,),
-    "prepared_signatures": (int,),
     "quote_max_age_s": (float, int),
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),
     "limit_requests": (bool,),
     "check_agent": (bool,),
+    "agent_check_every_s": (float, int),
     "market_channels": (list, tuple),
 }
 

@@ -1,4 +1,4 @@
-"""What a MARKET order may cost: an IOC limit at a bounded distance from the touch."""
+"""What a market order may cost: a limit at a bounded distance from the touch, or from its trigger price."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from latentspeed.connectors.quote import Quote
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import OrderType
 
+TRIGGERED_SLIPPAGE = 0.1
+"""How far beyond its trigger price a market order may trade, unless it says otherwise: the venue's own."""
+_MARKET_TYPES = (OrderType.MARKET, OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
+
 
 def check_slippage(params: OrderParams) -> None:
     """Refuses an extra parameter `slippage` that is not a fraction, or that is given for an order with a price."""
@@ -18,8 +22,8 @@ def check_slippage(params: OrderParams) -> None:
         return
     slippage = params.extra_params["slippage"]
     name = "extra_params['slippage']"
-    if params.order_type is not OrderType.MARKET:
-        raise OrderRefused(name, slippage, "only a MARKET order takes one")
+    if params.order_type not in _MARKET_TYPES:
+        raise OrderRefused(name, slippage, "only a market order takes one: MARKET, STOP_MARKET, TAKE_PROFIT_MARKET")
     if isinstance(slippage, bool) or not isinstance(slippage, (int, float)) or not 0.0 < slippage < 1.0:
         raise OrderRefused(name, slippage, "a fraction between 0 and 1 is required")
 
@@ -29,15 +33,27 @@ def market_limit_units(order: InFlightOrder, quote: Quote, slippage: float) -> i
 
     An order's own `slippage` parameter counts instead. 0 when the side it would trade against is empty.
     """
-    own = (order.extra_params or {}).get("slippage")
-    if isinstance(own, (int, float)):
-        slippage = own
+    slippage = _own_slippage(order, slippage)
     touch = quote.ask if order.is_buy else quote.bid
     if not 0.0 < touch < math.inf:
         return 0
     if order.is_buy:
         return max(_floor_units(order.rule, touch * (1.0 + slippage)), _ceiling_units(order.rule, touch))
     return max(1, min(_ceiling_units(order.rule, touch * (1.0 - slippage)), _floor_units(order.rule, touch)))
+
+
+def triggered_limit_units(order: InFlightOrder) -> int:
+    """The worst price of an order that takes the market once it is triggered, in price units."""
+    assert order.trigger_price is not None, "an order that waits for a trigger has one"
+    slippage = _own_slippage(order, TRIGGERED_SLIPPAGE)
+    if order.is_buy:
+        return _floor_units(order.rule, order.trigger_price * (1.0 + slippage))
+    return max(1, _ceiling_units(order.rule, order.trigger_price * (1.0 - slippage)))
+
+
+def _own_slippage(order: InFlightOrder, otherwise: float) -> float:
+    own = (order.extra_params or {}).get("slippage")
+    return float(own) if isinstance(own, (int, float)) else otherwise
 
 
 def _scaled(rule: TradingRule, price: float) -> float:

@@ -238,6 +238,20 @@ class UserRole(Message):
     data: RoleData | None = None
 
 
+class AgentRow(Message):
+    """A named agent of an account; `validUntil` is None where it does not expire."""
+
+    name: str
+    address: str
+    validUntil: int | None = None  # noqa: N815
+
+
+class VaultDetails(Message):
+    """Who trades a vault."""
+
+    leader: str
+
+
 # --- metadata ---
 
 
@@ -352,6 +366,8 @@ CLEARINGHOUSE_STATE = decoder(ClearinghouseState)
 CLEARINGHOUSE_PUSH = decoder(ClearinghousePush)
 SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)
 USER_ROLE = decoder(UserRole)
+AGENT_ROWS = RowDecoder(AgentRow)
+VAULT_DETAILS: msgspec.json.Decoder[VaultDetails | None] = decoder(VaultDetails | None)  # type: ignore[arg-type]
 META = decoder(Meta)
 EXCHANGE_STATUS = decoder(ExchangeStatus)
 SUBSCRIPTION_RESPONSE = decoder(SubscriptionResponse)

@@ -28,6 +28,7 @@ from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid import wire
 from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, Answer, OrderAnswers
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.replies import (
     ActionRefused,
     UnexpectedReply,
@@ -39,7 +40,7 @@ from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import TransportError
-from latentspeed.connectors.types import OrderState, OrderType, TimeInForce
+from latentspeed.connectors.types import OrderState
 
 CANCEL_SLOTS = 4
 """Requests with cancels that may be on their way at once; they have places of their own, so that orders never hold them
@@ -70,8 +71,7 @@ class Outbox:
         signer: L1Signer,
         nonces: NonceSource,
         send: Callable[[bytes], Answer],
-        cloid_of: Callable[[InFlightOrder], str],
-        market_price_units: Callable[[InFlightOrder], int],
+        forms: OrderForms,
         answers: OrderAnswers,
         on_refusal: Callable[[str, str], None],
         skew_ms: Callable[[], int] = lambda: 0,
@@ -86,8 +86,7 @@ class Outbox:
             signer: Signs every action.
             nonces: The one source of this signer's nonces.
             send: Writes a signed request at once, where it can, and returns the venue's answer to come.
-            cloid_of: The venue-side client id of an order.
-            market_price_units: The limit of a MARKET order, in price units; 0 when no quote is fresh.
+            forms: Makes the wire forms of orders.
             answers: Reduces the venue's answers.
             on_refusal: Told of each refusal, with the venue's name for the reason and its text.
             skew_ms: By how much the venue's clock is ahead of this one.
@@ -101,8 +100,7 @@ class Outbox:
         self._signer = signer
         self._nonces = nonces
         self._send = send
-        self._cloid_of = cloid_of
-        self._market_price_units = market_price_units
+        self._forms = forms
         self._answers = answers
         self._on_refusal = on_refusal
         self._skew_ms = skew_ms
@@ -254,7 +252,7 @@ class Outbox:
                 continue
             if batch and (life_ms < SHARED_LIFE_MS) != (shared_ms < SHARED_LIFE_MS):
                 break
-            entry = self._entry(order)
+            entry = self._forms.entry(order)
             if entry is None:
                 del self._places[order.client_order_id]
                 reason = f"{NEVER_SENT}: no fresh quote to bound a MARKET order"
@@ -263,24 +261,6 @@ class Outbox:
             batch.append((order, entry))
             shared_ms = min(shared_ms, life_ms)
         return batch, now_ms() + self._skew_ms() + shared_ms
-
-    def _entry(self, order: InFlightOrder) -> dict[str, Any] | None:
-        """The wire form of an order; None for a MARKET order without a fresh quote."""
-        if order.order_type is OrderType.MARKET:
-            price_units, time_in_force = self._market_price_units(order), "Ioc"
-            if price_units == 0:
-                return None
-        else:
-            price_units, time_in_force = order.price_units, _time_in_force(order)
-        return wire.limit_order(
-            order.rule.asset_id,
-            order.is_buy,
-            order.rule.price_text(price_units),
-            order.rule.amount_text(order.amount_lots),
-            order.is_reduce_only,
-            time_in_force,
-            self._cloid_of(order),
-        )
 
     def _send_cancels(self) -> float:
         """Signs and sends the next batch of cancels; returns the seconds to wait when the budget is used up."""
@@ -292,7 +272,7 @@ class Outbox:
         for order in orders:
             del self._cancels[order.client_order_id]
         if live:
-            action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._cloid_of(order)) for order in live])
+            action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._forms.cloid_of(order)) for order in live])
             try:
                 body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
             except Exception as error:
@@ -354,9 +334,3 @@ class Outbox:
             await self._answers.take_cancels(orders, answer)
         finally:
             self._cancels_in_flight -= 1
-
-
-def _time_in_force(order: InFlightOrder) -> str:
-    if order.order_type is OrderType.LIMIT_MAKER:
-        return "Alo"
-    return "Ioc" if order.time_in_force is TimeInForce.IOC else "Gtc"

@@ -19,27 +19,31 @@ import msgspec
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
+from latentspeed.connectors.errors import NotReady
 from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
+from latentspeed.connectors.hyperliquid.authority import Authority
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.outbox import CANCEL_SLOTS, Outbox, OutboxOptions
+from latentspeed.connectors.hyperliquid.owner import Owner
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.hyperliquid.settling import Settler
 from latentspeed.connectors.hyperliquid.signing import L1Signer
 from latentspeed.connectors.hyperliquid.streams import Streams
 from latentspeed.connectors.hyperliquid.upkeep import Upkeep
+from latentspeed.connectors.hyperliquid.user_signing import UserSigner
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
-from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpClient
@@ -74,8 +78,8 @@ class SessionParts(NetworkConnector):
         self.account_address = (config.account_address or signer.address).lower()
         """The account that is traded and read, lower case."""
         self._tracker = ClientOrderTracker(self._events, never_accepted_margin_s=config.expiry_margin_ms / 1000)
-        self._signatures = signer.signature_pool(config.prepared_signatures)
-        self._signer = L1Signer(signer, config.is_mainnet, self._signatures)
+        self._signer = L1Signer(signer, config.is_mainnet)
+        self._user_signer = UserSigner(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
         self._fills_from_ms = 0
@@ -129,6 +133,10 @@ class SessionParts(NetworkConnector):
         """The venue refused something, with its name for the reason and its text."""
 
     @abstractmethod
+    def _on_authority(self) -> None:
+        """The venue began or ceased to refuse what the key signs."""
+
+    @abstractmethod
     def _on_up(self) -> None:
         """The socket is open and subscribed."""
 
@@ -143,6 +151,11 @@ class SessionParts(NetworkConnector):
     @abstractmethod
     async def _load_rules(self) -> None:
         """Reads the list of markets."""
+
+    def _check_open(self) -> None:
+        """Raises NotReady before the session was opened and after it was closed."""
+        if not self._is_open:
+            raise NotReady(f"{self.name} is not connected")
 
     # Making
 
@@ -165,6 +178,17 @@ class SessionParts(NetworkConnector):
             budget=self._budget,
             on_malformed=lambda text: self._events.error("malformed_message", text),
         )
+        self._authority = Authority(
+            self._rest,
+            signer=self._signer.address,
+            account=self.account_address,
+            kind=config.account_kind,
+            check_every_s=config.agent_check_every_s if config.check_agent else 0.0,
+            on_change=self._on_authority,
+            on_problem=self._events.error,
+            start=self._start,
+        )
+        self._owner = Owner(self._rest, self._user_signer, self._nonces, self._line.post)
         self._account = self._make_account()
         self._reports = AccountReports(
             self._tracker,
@@ -202,8 +226,7 @@ class SessionParts(NetworkConnector):
             signer=self._signer,
             nonces=self._nonces,
             send=self._send,
-            cloid_of=self._cloid_of,
-            market_price_units=self._market_price_units,
+            forms=OrderForms(self._cloid_of, self._market_price_units),
             answers=OrderAnswers(
                 self._tracker,
                 settle=self._settler.pursue,
@@ -212,9 +235,9 @@ class SessionParts(NetworkConnector):
             ),
             on_refusal=self._on_refusal,
             skew_ms=self._skew_ms,
+            vault=config.vault,
             budget=self._budget,
         )
-        self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: self._outbox.waiting > 0)
         self._open_streams()
         self._upkeep = Upkeep(
             config,

@@ -19,16 +19,18 @@ from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpStatusError
 from latentspeed.connectors.types import MarginMode, OrderType, TradeType
 
+ORDER_TYPES = frozenset(OrderType) - {OrderType.UNKNOWN}
 UNIFIED = ("unifiedAccount", "portfolioMargin")
 
 
 class HyperliquidPerpetualConnector(HyperliquidSession, PerpetualDerivativeBase):
     """Trades perpetual futures on Hyperliquid, its test network, or a local venue that speaks the same protocol.
 
-    `extra_params` of an order: `slippage`, a fraction, for MARKET orders; otherwise the configured one counts.
+    `extra_params` of an order: `slippage`, a fraction, for market orders; otherwise the configured one counts, and for
+    those with a trigger the venue's own 10 %.
     """
 
-    order_limits = OrderLimits(extra_param_keys=frozenset({"slippage"}))
+    order_limits = OrderLimits(order_types=ORDER_TYPES, extra_param_keys=frozenset({"slippage"}))
 
     @property
     def name(self) -> str:

@@ -61,6 +61,7 @@ def adopted_order(row: OrderRow, client_order_id: str, rule: TradingRule) -> InF
         ValueError: A number of the row cannot be read.
     """
     parts = decode_cloid(row.cloid)
+    # One that was triggered keeps its kind and its trigger price, and is none that waits for a trigger any more.
     is_market = row.orderType in ("Market", "Stop Market", "Take Profit Market") or row.tif == "FrontendMarket"
     order = InFlightOrder(
         client_order_id,
@@ -71,7 +72,8 @@ def adopted_order(row: OrderRow, client_order_id: str, rule: TradingRule) -> InF
         0 if is_market else rule.units_from_text(row.limitPx),
         position_action=PositionAction.CLOSE if row.reduceOnly else PositionAction.NIL,
         time_in_force=TimeInForce.IOC if row.tif in ("Ioc", "FrontendMarket") else TimeInForce.GTC,
-        trigger_price=float(row.triggerPx) if row.isTrigger else None,
+        trigger_units=rule.units_from_text(row.triggerPx),
+        has_open_size=row.isPositionTpsl,
         strategy_tag=parts.strategy_tag if parts is not None else 0,
     )
     order.is_submitted = True
@@ -79,7 +81,9 @@ def adopted_order(row: OrderRow, client_order_id: str, rule: TradingRule) -> InF
 
 
 def _order_type(row: OrderRow, is_market: bool) -> OrderType:
-    if row.isTrigger:
+    if row.orderType.startswith("Take Profit"):
+        return OrderType.TAKE_PROFIT_MARKET if is_market else OrderType.TAKE_PROFIT_LIMIT
+    if row.isTrigger or row.orderType.startswith("Stop"):
         return OrderType.STOP_MARKET if is_market else OrderType.STOP_LIMIT
     if is_market:
         return OrderType.MARKET

@@ -14,6 +14,7 @@ import orjson
 
 from latentspeed.connectors.hyperliquid import messages
 from latentspeed.connectors.hyperliquid.messages import (
+    AgentRow,
     ClearinghouseState,
     FillRow,
     MalformedMessage,
@@ -161,6 +162,17 @@ class RestClient:
         """What an address is: a user, somebody's agent, or unknown."""
         body = await self.info({"type": "userRole", "user": address}, HEAVY)
         return self._decode(messages.USER_ROLE, body, "userRole")
+
+    async def extra_agents(self, address: str) -> list[AgentRow]:
+        """The agents of an account that have a name; the one without a name is not listed."""
+        body = await self.info({"type": "extraAgents", "user": address}, ORDINARY)
+        return self._decode_rows(messages.AGENT_ROWS, body, "extraAgents")
+
+    async def vault_leader(self, vault: str) -> str:
+        """The account that trades a vault, lower case; empty where the venue knows no such vault."""
+        body = await self.info({"type": "vaultDetails", "vaultAddress": vault}, ORDINARY)
+        details = self._decode(messages.VAULT_DETAILS, body, "vaultDetails")
+        return "" if details is None else details.leader.lower()
 
     def _decode(self, decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
         try:

@@ -4,6 +4,8 @@
                         ^            |        |        |
                         +---- the socket was lost -----+
 
+LIVE and STALE show as UNAUTHORISED while the venue refuses what the key signs.
+
 Every opening of the socket is followed by a full comparison with the venue, and only then is the session LIVE. Open
 but silent is not healthy: a session whose market data has stopped is STALE, and its socket is opened again.
 """
@@ -15,20 +17,20 @@ import logging
 from collections.abc import Iterable
 
 from latentspeed.connectors.errors import NotReady, VenueUnreachable
-from latentspeed.connectors.hyperliquid.agents import check_agent
+from latentspeed.connectors.hyperliquid.account_requests import AccountRequests
 from latentspeed.connectors.hyperliquid.market_data import subscriptions_of
 from latentspeed.connectors.hyperliquid.messages import FillRow
 from latentspeed.connectors.hyperliquid.nonces import now_ms
-from latentspeed.connectors.hyperliquid.parts import SessionParts
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import BackOff, TransportError
 from latentspeed.connectors.types import ConnectorState
 
 log = logging.getLogger(__name__)
+OPEN_STATES = (ConnectorState.LIVE, ConnectorState.STALE, ConnectorState.UNAUTHORISED)
 
 
-class HyperliquidSession(SessionParts):
+class HyperliquidSession(AccountRequests):
     """What every Hyperliquid connector does, whatever it trades."""
 
     # Opening
@@ -46,7 +48,7 @@ class HyperliquidSession(SessionParts):
 
         Raises:
             OrderRefused: A subscribed pair does not exist.
-            NotAnAgent: The signer may not trade for the account.
+            NotAllowed: The signer may not trade for the account.
             VenueUnreachable: The venue was not reached and compared with in time.
         """
         if self._connection_state is not ConnectorState.DISCONNECTED:
@@ -55,8 +57,8 @@ class HyperliquidSession(SessionParts):
         try:
             if not self._is_open or not self._market.rules:
                 await self._initialize()
-            if self.config.check_agent and self._signer.address != self.account_address:
-                await check_agent(self._rest, self._signer.address, self.account_address)
+            if self.config.check_agent:
+                await self._authority.check()
             await self._check_account()
             if not self._fills_from_ms:
                 # A fresh start: what was filled before is history, which nobody here counts.
@@ -67,7 +69,6 @@ class HyperliquidSession(SessionParts):
                 self._subscribe_streams(self._rule(pair))
             self._start(self._streams.link.run(), "socket")
             self._start(self._line.open(), "order line")
-            self._signature_keeper.start()
             await self._wait_live()
         except BaseException:
             await self._disconnect()
@@ -106,7 +107,7 @@ class HyperliquidSession(SessionParts):
                 await asyncio.sleep(back_off.next_s())
                 continue
             if self._streams.is_up and self._streams.link.opened == opened:
-                self._set_authenticated(True)
+                self._set_authenticated(not self._authority.refusal)
                 self._set_connection_state(ConnectorState.LIVE)
                 self._live.set()
             return
@@ -114,11 +115,6 @@ class HyperliquidSession(SessionParts):
     async def _resync(self) -> None:
         self._check_open()
         await self._resynchroniser.run()
-
-    def _check_open(self) -> None:
-        """Raises NotReady before the session was opened and after it was closed."""
-        if not self._is_open:
-            raise NotReady(f"{self.name} is not connected")
 
     def _on_down(self, reason: str) -> None:
         self._last_loss = reason
@@ -129,11 +125,34 @@ class HyperliquidSession(SessionParts):
 
     def _keep_house(self) -> None:
         super()._keep_house()
-        if self._connection_state in (ConnectorState.LIVE, ConnectorState.STALE):
+        if self._connection_state in OPEN_STATES:
             self._upkeep.tick()
+            self._authority.tick()
 
     def _set_stale(self, is_stale: bool) -> None:
         self._set_connection_state(ConnectorState.STALE if is_stale else ConnectorState.LIVE)
+
+    def _set_connection_state(self, state: ConnectorState) -> None:
+        """An open session whose actions the venue refuses is UNAUTHORISED, however well it is otherwise."""
+        if state in OPEN_STATES and self._authority.refusal:
+            state = ConnectorState.UNAUTHORISED
+        super()._set_connection_state(state)
+
+    def _on_authority(self) -> None:
+        """The key was refused, or may sign again; then what was asked for meanwhile is compared."""
+        self._set_authenticated(not self._authority.refusal)
+        if self._connection_state in OPEN_STATES:
+            self._set_connection_state(ConnectorState.LIVE)
+            if not self._authority.refusal:
+                self._upkeep.ask("reconcile", self._resynchroniser.run())
+
+    def _check_can_place(self) -> None:
+        if self._connection_state is ConnectorState.UNAUTHORISED:
+            raise NotReady(
+                f"{self.name}: the venue does not take what {self.signer_address} signs for account "
+                f"{self.account_address}: {self._authority.refusal}; no order was sent"
+            )
+        super()._check_can_place()
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
@@ -155,7 +174,6 @@ class HyperliquidSession(SessionParts):
             self._is_open = False
             self._upkeep.close()
             await self._outbox.close()
-            self._signature_keeper.stop()
             await self._end_tasks()
             await self._line.close()
             await self._http.close()
@@ -201,10 +219,8 @@ class HyperliquidSession(SessionParts):
         self._outbox.flush()
 
     def _on_refusal(self, status: str, text: str) -> None:
-        if status in ("signerUnknown", "accountNotFunded", "signatureMalformed"):
-            self._set_authenticated(False)
-            self._events.error("signer_refused", text)
-        elif status == "addressLimit":
+        self._authority.note_refusal(status, text)
+        if status == "addressLimit":
             self._events.error("address_limit", text)
         elif status == "actionExpired":
             self._upkeep.measure_clock()

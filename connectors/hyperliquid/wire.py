@@ -22,6 +22,12 @@ CLOID_MAGIC = 0x4C31
 MAX_ACTION_ORDERS = 40
 """Orders in one action: the venue charges 1 + floor(n / 40) of request weight, so a 40th order starts a second unit."""
 
+UNGROUPED = "na"
+WITH_EXITS = "normalTpsl"
+"""The first order is the parent, the rest are its take-profit and stop-loss, of fixed size."""
+POSITION_EXITS = "positionTpsl"
+"""Take-profit and stop-loss of a position, whose size they follow."""
+
 _ENGINE_BITS, _TAG_BITS, _ID_BITS = 32, 16, 64
 _MAGIC_SHIFT = _ENGINE_BITS + _TAG_BITS + _ID_BITS
 _ENGINE_SHIFT = _TAG_BITS + _ID_BITS
@@ -80,6 +86,14 @@ def decode_cloid(text: str | None) -> Cloid | None:
     )
 
 
+class TriggerTerms(NamedTuple):
+    """What an order waits for: `kind` is "tp" or "sl", `price` decimal text."""
+
+    kind: str
+    price: str
+    is_market: bool
+
+
 # --- asset ids ---
 
 
@@ -126,9 +140,54 @@ def limit_order(
     }
 
 
-def order_action(orders: Sequence[dict[str, Any]]) -> Action:
-    """Places the orders, in order, ungrouped."""
-    return {"type": "order", "orders": list(orders), "grouping": "na"}
+def trigger_order(
+    asset_id: int,
+    is_buy: bool,
+    price: str,
+    size: str,
+    reduce_only: bool,
+    trigger: TriggerTerms,
+    cloid: str,
+) -> dict[str, Any]:
+    """One entry of an order action that waits for the mark price to reach its trigger.
+
+    Args:
+        asset_id: The venue's number of the market.
+        is_buy: True buys.
+        price: The limit once it is triggered, as decimal text; for a market order the worst price.
+        size: Decimal text; "0" in a `positionTpsl` group means the whole position.
+        reduce_only: True refuses to increase a position.
+        trigger: What triggers it, and whether it then takes the market.
+        cloid: Lower-case text of `encode_cloid`.
+    """
+    terms = {"isMarket": trigger.is_market, "triggerPx": trigger.price, "tpsl": trigger.kind}
+    return {"a": asset_id, "b": is_buy, "p": price, "s": size, "r": reduce_only, "t": {"trigger": terms}, "c": cloid}
+
+
+def order_action(orders: Sequence[dict[str, Any]], grouping: str = UNGROUPED) -> Action:
+    """Places the orders, in order; see the three groupings above."""
+    return {"type": "order", "orders": list(orders), "grouping": grouping}
+
+
+def modify_action(modifies: Sequence[tuple[str, dict[str, Any]]]) -> Action:
+    """Cancels and replaces orders: (cloid of the old order, entry of the new one).
+
+    Without the flag `a` the new order is placed only if the old one could be cancelled.
+    """
+    return {"type": "batchModify", "modifies": [{"oid": cloid, "order": entry} for cloid, entry in modifies]}
+
+
+def twap_order_action(
+    asset_id: int, is_buy: bool, size: str, reduce_only: bool, minutes: int, randomize: bool
+) -> Action:
+    """Has the venue trade `size` in slices over `minutes`, at random moments where `randomize`."""
+    terms = {"a": asset_id, "b": is_buy, "s": size, "r": reduce_only, "m": minutes, "t": randomize}
+    return {"type": "twapOrder", "twap": terms}
+
+
+def twap_cancel_action(asset_id: int, twap_id: int) -> Action:
+    """Ends a TWAP by the venue's number."""
+    return {"type": "twapCancel", "a": asset_id, "t": twap_id}
 
 
 def cancel_by_cloid_action(cancels: Sequence[tuple[int, str]]) -> Action:

@@ -11,7 +11,9 @@ from decimal import Decimal
 from latentspeed.connectors import (
     ConnectorState,
     InFlightOrder,
+    OrderLimits,
     OrderState,
+    OrderType,
     OrderUpdate,
     Pending,
     PerpetualDerivativeBase,
@@ -35,7 +37,7 @@ class VenueOrder:
         self.exchange_order_id = str(7_000_000_000 + number)
         self.trade_type = order.trade_type
         self.amount_lots = order.amount_lots
-        self.price_units = order.price_units
+        self.price_units = order.price_units or order.trigger_units
         self.is_cancelled = False
         self.fills: list[TradeUpdate] = []
 
@@ -110,6 +112,7 @@ class MemoryConnector(PerpetualDerivativeBase):
         self._burn = burn
         self._set_trading_rules([RULE])
 
+    order_limits = OrderLimits(order_types=frozenset(OrderType) - {OrderType.UNKNOWN})
     name = "memory"
     domain = "memory"
     signer_address = "0xmemory"

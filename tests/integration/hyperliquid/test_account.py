@@ -21,7 +21,7 @@ from connected import (
 from eth_account import Account
 from hyperliquid.exchange import Exchange
 
-from latentspeed.connectors import ConnectorError, OrderState, PositionAction, TimeInForce
+from latentspeed.connectors import ConnectorError, PositionAction, TimeInForce
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 
 AGENT = SigningKey.from_hex(AGENT_SECRET)
@@ -41,18 +41,6 @@ async def approve_agent(venue):
     return SigningKey.from_hex(secret)
 
 
-def test_an_agent_trades_for_its_master():
-    async def scenario(venue):
-        agent = await approve_agent(venue)
-        async with connected(venue, agent, account_address=MAKER_KEY.address.upper().replace("0X", "0x")) as connector:
-            assert (connector.account_address, connector.signer_address) == (MAKER_KEY.address, agent.address)
-            await resting(connector, connector.buy(limit(0.01, 60000)))
-            assert len(venue.account(MAKER_KEY.address).open_orders) == 1
-            assert connector.get_balance("USDC").total == 100_000.0
-
-    run(scenario)
-
-
 def test_a_key_that_is_not_an_agent_of_the_account_is_refused_at_start():
     async def scenario(venue):
         agent = await approve_agent(venue)
@@ -65,20 +53,6 @@ def test_a_key_that_is_not_an_agent_of_the_account_is_refused_at_start():
             connector = new_connector(venue, key, account_address=account)
             with pytest.raises(ConnectorError, match=text):
                 await connector.connect()
-
-    run(scenario)
-
-
-def test_a_revoked_agent_is_noticed():
-    async def scenario(venue):
-        agent = await approve_agent(venue)
-        async with connected(venue, agent, account_address=MAKER_KEY.address) as connector:
-            venue.state.agents.revoke(agent.address)
-            order = await ended(connector, connector.buy(limit(0.01, 60000)))
-            assert order.state is OrderState.FAILED
-            assert order.reason.startswith("signerUnknown")
-            assert not connector.is_ready
-            assert "signer_refused" in {code for code, _ in connector.heard.errors}
 
     run(scenario)
 

@@ -20,11 +20,11 @@ from connected import (
 
 from latentspeed.connectors import (
     ClientOrderIdGenerator,
-    InFlightOrder,
     OrderState,
     OrderType,
     TimeInForce,
     TradeType,
+    restore_order,
 )
 
 INCARNATIONS = iter(range(1000, 2000))
@@ -46,7 +46,7 @@ def restored(order, **changes):
         "strategy_tag": order.strategy_tag,
         "revision": order.revision,
     }
-    return InFlightOrder.restore(
+    return restore_order(
         order.client_order_id,
         order.rule,
         order.trade_type,

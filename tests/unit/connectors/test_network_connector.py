@@ -25,6 +25,7 @@ from latentspeed.connectors import (
     TradeUpdate,
     VenueRejected,
     VenueUnreachable,
+    restore_order,
 )
 
 S = OrderState
@@ -651,7 +652,7 @@ def test_a_task_that_fails_is_told_and_not_lost(connector):
 
 def test_recovered_orders_are_asked_for_and_their_cancels_sent_again(connector, kit):
     template = kit.make_order()
-    order = type(template).restore(
+    order = restore_order(
         template.client_order_id,
         kit.RULE,
         TradeType.BUY,
@@ -661,7 +662,7 @@ def test_recovered_orders_are_asked_for_and_their_cancels_sent_again(connector, 
         state=S.PENDING_CANCEL,
         exchange_order_id="5",
     )
-    lost = type(template).restore(
+    lost = restore_order(
         kit.make_order().client_order_id, kit.RULE, TradeType.BUY, OrderType.LIMIT, 10, 500_000, state=S.PENDING_SUBMIT
     )
     connector.recover_orders([order, lost])

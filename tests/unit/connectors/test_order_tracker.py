@@ -4,12 +4,12 @@ import pytest
 
 from latentspeed.connectors import (
     ConnectorError,
-    InFlightOrder,
     OrderEnded,
     OrderState,
     OrderType,
     ReportSource,
     TradeType,
+    restore_order,
 )
 
 S = OrderState
@@ -423,7 +423,7 @@ def test_the_exchange_order_id_can_be_waited_for(kit):
 
 def restored(kit, state, **more):
     template = kit.make_order()
-    return InFlightOrder.restore(
+    return restore_order(
         template.client_order_id, kit.RULE, TradeType.BUY, OrderType.LIMIT, 10, 500_000, state=state, **more
     )
 

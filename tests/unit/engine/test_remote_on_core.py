@@ -8,7 +8,15 @@ import time
 import pytest
 from support.gateway_desk import GatewayDesk
 
-from latentspeed.connectors import ConnectorState, OrderParams, OrderRefused, OrderState, OrderType, VenueRejected
+from latentspeed.connectors import (
+    ConnectorState,
+    OrderParams,
+    OrderRefused,
+    OrderState,
+    OrderType,
+    PositionAction,
+    VenueRejected,
+)
 from latentspeed.engine.remote_connector import RemoteConnector
 
 
@@ -115,3 +123,52 @@ def test_a_restart_between_a_place_and_its_reading_is_told_as_never_sent(pair):
     assert (unread.state, unread.reason) == (OrderState.FAILED, "never_sent")
     assert working.state is OrderState.OPEN
     assert set(pair.desk.venue.received.values()) == {1}
+
+
+TRIGGERS = [order_type for order_type in OrderType if order_type.has_trigger]
+
+
+@pytest.mark.parametrize("order_type", TRIGGERS)
+def test_a_trigger_order_reaches_the_venue_with_its_exact_trigger_price_and_survives_a_restart(pair, order_type):
+    price = 9_400.1 if order_type.has_price else None
+    params = OrderParams(
+        "BTC-USD", 0.003, price, order_type, PositionAction.CLOSE, trigger_price=9_500.3
+    )  # fmt: skip
+    order = pair.remote.get_order(pair.remote.sell(params))
+    pair.settle()
+    assert order.state is OrderState.OPEN
+    theirs = pair.desk.connector.get_order(order.client_order_id)
+    assert (theirs.order_type, theirs.trigger_units) == (order_type, 95_003)
+    assert theirs.price_units == (94_001 if price else 0)
+    row = pair.desk.row(order.id64)
+    assert (row.trigger_price, row.trigger_price_units) == (9_500.3, 95_003)
+    assert row.position_action == PositionAction.CLOSE
+    pair.desk.restart()
+    restored = pair.desk.connector.get_order(order.client_order_id)
+    assert restored is not theirs
+    assert (restored.order_type, restored.trigger_units, restored.state) == (order_type, 95_003, OrderState.OPEN)
+    pair.remote.cancel(order.client_order_id)
+    pair.settle()
+    assert order.state is OrderState.CANCELLED
+
+
+@pytest.mark.parametrize("trigger_price", [None, 9_500.35, -1.0, 0.0, float("nan")])
+def test_a_trigger_price_that_is_none_is_refused_before_anything_is_written(pair, trigger_price):
+    with pytest.raises(OrderRefused, match="trigger_price"):
+        pair.remote.sell(OrderParams("BTC-USD", 0.003, None, OrderType.STOP_MARKET, trigger_price=trigger_price))
+    pair.settle()
+    assert pair.desk.venue.orders == {}
+
+
+def test_a_trigger_that_another_process_writes_is_checked_by_the_gateway(pair):
+    client = pair.desk.claim("other")
+    wrong = [
+        client.place(order_type=OrderType.STOP_LIMIT, trigger_price=9_500.35),
+        client.place(order_type=OrderType.STOP_LIMIT, trigger_price=0.0),
+        client.place(order_type=OrderType.LIMIT, trigger_price=9_500.0),
+    ]
+    pair.settle()
+    for id64 in wrong:
+        state, reason = pair.desk.state(id64)
+        assert state is OrderState.FAILED
+        assert "trigger_price" in reason

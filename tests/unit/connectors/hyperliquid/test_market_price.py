@@ -86,6 +86,6 @@ def test_a_slippage_that_is_no_fraction_is_refused(slippage):
 
 
 def test_a_slippage_on_a_priced_order_is_refused():
-    with pytest.raises(OrderRefused, match="only a MARKET order"):
+    with pytest.raises(OrderRefused, match="only a market order"):
         check_slippage(OrderParams("BTC-USD", 1.0, 100.0, extra_params={"slippage": 0.1}))
     check_slippage(OrderParams("BTC-USD", 1.0, 100.0))

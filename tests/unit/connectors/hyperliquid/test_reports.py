@@ -120,6 +120,30 @@ def test_a_row_of_2023_without_original_size_says_nothing_of_fills():
             TimeInForce.GTC,
             PositionAction.NIL,
         ),
+        (
+            {"tif": None, "isTrigger": True, "orderType": "Stop Limit", "triggerPx": "43000.0", "reduceOnly": True},
+            OrderType.STOP_LIMIT,
+            TimeInForce.GTC,
+            PositionAction.CLOSE,
+        ),
+        (
+            {"tif": None, "isTrigger": True, "orderType": "Take Profit Market", "triggerPx": "43000.0"},
+            OrderType.TAKE_PROFIT_MARKET,
+            TimeInForce.GTC,
+            PositionAction.NIL,
+        ),
+        (
+            {"tif": None, "isTrigger": True, "orderType": "Take Profit Limit", "triggerPx": "43000.0"},
+            OrderType.TAKE_PROFIT_LIMIT,
+            TimeInForce.GTC,
+            PositionAction.NIL,
+        ),
+        (
+            {"tif": "Gtc", "orderType": "Stop Limit", "triggerPx": "43000.0", "triggerCondition": "Triggered"},
+            OrderType.STOP_LIMIT,
+            TimeInForce.GTC,
+            PositionAction.NIL,
+        ),
     ],
 )
 def test_an_orphan_is_adopted_as_what_it_is(changes, order_type, time_in_force, action):
@@ -127,6 +151,15 @@ def test_an_orphan_is_adopted_as_what_it_is(changes, order_type, time_in_force, 
     assert (order.order_type, order.time_in_force, order.position_action) == (order_type, time_in_force, action)
     assert (order.id64, order.strategy_tag, order.amount_lots, order.trade_type) == (ID, 9, 1000, TradeType.BUY)
     assert order.price_units == (0 if "MARKET" in order_type.name else 432100)
+
+
+def test_an_adopted_trigger_order_has_the_venues_trigger_price_exactly():
+    row = order_row(tif=None, isTrigger=True, orderType="Stop Limit", triggerPx="43000.1", limitPx="42900.2")
+    order = adopted_order(row, TEXT, BTC)
+    assert (order.trigger_units, order.trigger_price, order.price_units) == (430001, 43000.1, 429002)
+    assert not order.has_open_size
+    exit_ = adopted_order(order_row(isTrigger=True, orderType="Stop Market", isPositionTpsl=True, sz="0.0"), TEXT, BTC)
+    assert exit_.has_open_size
 
 
 def test_a_fill_is_exact_in_lots_price_units_and_fee_units():
