@@ -43,6 +43,8 @@ class HyperliquidConfig:
         connect_timeout_s: How long connecting and the first synchronisation may take.
         max_batch: Orders or cancels in one signed action.
         max_requests_in_flight: Signed actions on their way at once; what comes meanwhile forms batches.
+        prepared_signatures: How many signatures are kept half made, so that an order waits for the other half only; 0
+            makes each from the start, with the nonce of RFC 6979. See `SignaturePool`.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
         stale_after_s: After how long without market data a subscribed pair makes the connector STALE; 0 for never.
         reconcile_every_s: How often everything is compared with the venue; 0 for never.
@@ -67,6 +69,7 @@ class HyperliquidConfig:
     connect_timeout_s: float = 30.0
     max_batch: int = 40
     max_requests_in_flight: int = 8
+    prepared_signatures: int = 16
     quote_max_age_s: float = 15.0
     stale_after_s: float = 45.0
     reconcile_every_s: float = 60.0
@@ -99,6 +102,8 @@ class HyperliquidConfig:
             raise InvalidOption("order_transport", self.order_transport, "http or ws")
         if not 1 <= self.max_batch <= 200:
             raise InvalidOption("max_batch", self.max_batch, "1 to 200, the most that the venue takes in one action")
+        if not 0 <= self.prepared_signatures <= 1000:
+            raise InvalidOption("prepared_signatures", self.prepared_signatures, "0 to 1000")
         for name in ("place_expiry_ms", "expiry_margin_ms", "max_requests_in_flight"):
             if getattr(self, name) < 1:
                 raise InvalidOption(name, getattr(self, name), "a positive whole number")

@@ -25,6 +25,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "connect_timeout_s": (float, int),
     "max_batch": (int,),
     "max_requests_in_flight": (int,),
+    "prepared_signatures": (int,),
     "quote_max_age_s": (float, int),
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),

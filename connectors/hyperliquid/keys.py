@@ -16,8 +16,7 @@ import coincurve
 import sha3
 
 from latentspeed.connectors.errors import ConnectorError
-
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+from latentspeed.connectors.signature_pool import CURVE_ORDER, SignaturePool
 
 
 class InvalidKey(ConnectorError):
@@ -47,6 +46,10 @@ class SigningKey:
         """A recoverable signature over 32 bytes: r, s, and the recovery number 0 or 1, in 65 bytes."""
         signature: bytes = self._private.sign_recoverable(digest, hasher=None)
         return signature
+
+    def signature_pool(self, size: int) -> SignaturePool:
+        """Signs with this key too, from up to `size` signatures that are prepared ahead."""
+        return SignaturePool(self._private, size)
 
     @classmethod
     def from_environment(cls, variable: str, environment: Mapping[str, str] | None = None) -> SigningKey:
@@ -130,4 +133,4 @@ def _decrypt_keystore(path: Path, password: str) -> tuple[bytes, str]:
 
 
 def _is_key(secret: bytes) -> bool:
-    return len(secret) == 32 and 0 < int.from_bytes(secret, "big") < _CURVE_ORDER
+    return len(secret) == 32 and 0 < int.from_bytes(secret, "big") < CURVE_ORDER

@@ -44,6 +44,7 @@ from latentspeed.connectors.hyperliquid.user_signing import UserSigner
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpClient
@@ -78,7 +79,8 @@ class SessionParts(NetworkConnector):
         self.account_address = (config.account_address or signer.address).lower()
         """The account that is traded and read, lower case."""
         self._tracker = ClientOrderTracker(self._events, never_accepted_margin_s=config.expiry_margin_ms / 1000)
-        self._signer = L1Signer(signer, config.is_mainnet)
+        self._signatures = signer.signature_pool(config.prepared_signatures)
+        self._signer = L1Signer(signer, config.is_mainnet, self._signatures)
         self._user_signer = UserSigner(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
@@ -238,6 +240,7 @@ class SessionParts(NetworkConnector):
             vault=config.vault,
             budget=self._budget,
         )
+        self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: self._outbox.waiting > 0)
         self._open_streams()
         self._upkeep = Upkeep(
             config,

@@ -69,6 +69,7 @@ class HyperliquidSession(AccountRequests):
                 self._subscribe_streams(self._rule(pair))
             self._start(self._streams.link.run(), "socket")
             self._start(self._line.open(), "order line")
+            self._signature_keeper.start()
             await self._wait_live()
         except BaseException:
             await self._disconnect()
@@ -174,6 +175,7 @@ class HyperliquidSession(AccountRequests):
             self._is_open = False
             self._upkeep.close()
             await self._outbox.close()
+            self._signature_keeper.stop()
             await self._end_tasks()
             await self._line.close()
             await self._http.close()

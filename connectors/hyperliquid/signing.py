@@ -21,6 +21,7 @@ import sha3
 from coincurve import PublicKey
 
 from latentspeed.connectors.hyperliquid.keys import SigningKey
+from latentspeed.connectors.signature_pool import SignaturePool
 
 _keccak = sha3.keccak_256
 
@@ -77,9 +78,10 @@ class L1Signer:
 
     __slots__ = ("_key", "_sign", "_struct_prefix", "address")
 
-    def __init__(self, key: SigningKey, is_mainnet: bool) -> None:
+    def __init__(self, key: SigningKey, is_mainnet: bool, pool: SignaturePool | None = None) -> None:
+        """Signs with `key`, or with the prepared signatures of its `pool`."""
         self._key = key
-        self._sign = key.sign_digest
+        self._sign = key.sign_digest if pool is None else pool.sign_digest
         self._struct_prefix = _STRUCT_PREFIX[b"a" if is_mainnet else b"b"]
         self.address = key.address
         """The address that the venue recovers, lower case."""

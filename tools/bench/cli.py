@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latentspeed.tools.bench.orders import OrderBenchReport, run_order_bench
+from latentspeed.tools.bench.sign import ROUNDS, run_sign_bench
 from latentspeed.tools.latency import LatencySummary
 
 
@@ -29,6 +30,30 @@ def orders(
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     show(report, Console())
+    if not report.is_good:
+        raise typer.Exit(1)
+
+
+def sign(
+    rounds: Annotated[int, typer.Option(min=1, max=999, help="interleaved rounds")] = ROUNDS,
+    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
+) -> None:
+    """Measure what it takes from an order in hand to its signed bytes, beside a bare signature and the official client.
+
+    Exits 1 when one order costs more than is wanted.
+    """
+    console = Console(stderr=True)
+    report = run_sign_bench(rounds=rounds, say=lambda line: console.print(line, style="dim"))
+    if json is not None:
+        json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    table = Table("signing for Hyperliquid", "times a bare signature", "us an order", box=None)
+    for name, cost in report.costs.items():
+        table.add_row(name, f"{cost.times_bare:.2f}", f"{cost.us:.1f}")
+    out = Console()
+    out.print(table)
+    for name, why in report.left_out.items():
+        out.print(f"left out: {name}, {why}", soft_wrap=True)
+    out.print(f"one order, wanted at most {report.wanted}: {'reached' if report.is_good else 'NOT REACHED'}")
     if not report.is_good:
         raise typer.Exit(1)
 

@@ -11,7 +11,8 @@ from latentspeed.tools.venues.hyperliquid import actions
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.agents import AgentError
 from latentspeed.tools.venues.hyperliquid.margin import Worth
-from latentspeed.tools.venues.hyperliquid.placing import OrderRefused, Placing, volume_text
+from latentspeed.tools.venues.hyperliquid.placing import Placing, volume_text
+from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_text, exact_units
 

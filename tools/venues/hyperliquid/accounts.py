@@ -162,6 +162,10 @@ class Account:
         order = self.cloids.get(cloid)
         return order if order is not None and order.oid in self.open_orders else None
 
+    def is_open(self, order: Order) -> bool:
+        """Whether an order is on the book or waits for something."""
+        return order.oid in self.open_orders
+
     def opened(self, order: Order) -> None:
         """List an order as open."""
         self.open_orders[order.oid] = order

@@ -16,8 +16,10 @@ from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.actions import Envelope, OrderWire, UserSigned
 from latentspeed.tools.venues.hyperliquid.limits import AddressBudget
 from latentspeed.tools.venues.hyperliquid.nonces import NonceBook, NonceError
+from latentspeed.tools.venues.hyperliquid.order_rules import TAKING
 from latentspeed.tools.venues.hyperliquid.orders import Order
-from latentspeed.tools.venues.hyperliquid.placing import TAKING, OrderRefused, Placing
+from latentspeed.tools.venues.hyperliquid.placing import Placing, Status
+from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.signing import Network, SignatureError, recover_signer
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.transfers import Transfers
@@ -49,7 +51,7 @@ def block_class(action: actions.Action) -> int:
         orders = [modify.order for modify in action.modifies]
     else:
         return 0
-    return 0 if all(order.t.limit is not UNSET and order.t.limit.tif == "Alo" for order in orders) else 2
+    return 2 if any(order.t.limit is not UNSET and order.t.limit.tif != "Alo" for order in orders) else 0
 
 
 class Exchange:
@@ -178,33 +180,46 @@ class Exchange:
             if action.builder.f > self.state.builder_fee_limit(account, builder):
                 raise ActionRefused("Builder fee has not been approved")
             rate = action.builder.f * TENTH_BASIS_POINT
-        place = self.placing.place
-        statuses = [place(account, order, builder, rate) for order in action.orders]
+        statuses: list[Status]
+        if isinstance(action.grouping, actions.Priority):
+            raise ActionRefused("Insufficient delegatable balance for priority order")
+        if action.grouping == "na":
+            place = self.placing.place
+            statuses = [place(account, order, builder, rate) for order in action.orders]
+        else:
+            of_position = action.grouping == "positionTpsl"
+            statuses = self.placing.place_group(account, action.orders, of_position, builder, rate)
         return {"status": "ok", "response": {"type": "order", "data": {"statuses": statuses}}}
 
     def _cancel(self, account: Account, action: actions.Cancel) -> Reply:
-        statuses = [self._cancel_one(account, cancel.a, account.open_orders.get(cancel.o)) for cancel in action.cancels]
+        is_fast = action.f is True
+        statuses = [
+            self._cancel_one(account, cancel.a, account.open_orders.get(cancel.o), is_fast) for cancel in action.cancels
+        ]
         return {"status": "ok", "response": {"type": "cancel", "data": {"statuses": statuses}}}
 
     def _cancel_by_cloid(self, account: Account, action: actions.CancelByCloid) -> Reply:
-        statuses = [self._cancel_one(account, c.asset, account.live_cloid(c.cloid)) for c in action.cancels]
+        is_fast = action.f is True
+        statuses = [self._cancel_one(account, c.asset, account.live_cloid(c.cloid), is_fast) for c in action.cancels]
         return {"status": "ok", "response": {"type": "cancel", "data": {"statuses": statuses}}}
 
-    def _cancel_one(self, account: Account, asset: int, order: Order | None) -> str | dict[str, str]:
+    def _cancel_one(self, account: Account, asset: int, order: Order | None, is_fast: bool) -> Status:
         if order is None or order.market.instrument.asset != asset:
             return self.placing.error(asset, OrderRefused(NEVER_PLACED))
-        self.state.pull(order, "canceled")
+        if is_fast and order.waits is not None:
+            return self.placing.error(asset, OrderRefused("Fast cancel is not for trigger orders."))
+        self.placing.cancel(order, "canceled")
         return "success"
 
     def _modify(self, account: Account, action: actions.Modify) -> Reply:
         status = self._modify_one(account, action.oid, action.order, action.a is True)
-        return error_reply(status["error"]) if "error" in status else OK
+        return error_reply(status["error"]) if isinstance(status, dict) and "error" in status else OK
 
     def _batch_modify(self, account: Account, action: actions.BatchModify) -> Reply:
         statuses = [self._modify_one(account, m.oid, m.order, action.a is True) for m in action.modifies]
         return {"status": "ok", "response": {"type": "order", "data": {"statuses": statuses}}}
 
-    def _modify_one(self, account: Account, oid: int | str, wire: OrderWire, always: bool) -> dict[str, Any]:
+    def _modify_one(self, account: Account, oid: int | str, wire: OrderWire, always: bool) -> Status:
         """Cancel and replace; unless told to place always, the old order must be live and the new one not trade."""
         old = account.open_orders.get(oid) if isinstance(oid, int) else account.live_cloid(oid)
         if not always:

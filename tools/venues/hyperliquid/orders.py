@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from latentspeed.tools.venues.hyperliquid.trigger_terms import TriggerTerms
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, usd_text
 from latentspeed.tools.venues.matching import BookOrder
 
@@ -21,21 +22,32 @@ class Order(BookOrder):
         lots: what is still open; `orig_lots - lots` is filled.
         status, status_ms: the newest status string and when it began.
         filled_notional: sum of price units times lots of its fills.
+        trigger: its trigger, None for an ordinary order.
+        waits: ``fill`` while its parent is not done, ``trigger`` while it is armed, None on the book and afterwards.
+        parent, siblings: of a take-profit or stop of a group: the order it protects, and every leg, itself included.
+        children: of such a parent: its legs.
+        is_position_tpsl: belongs to the position; zero lots then mean all of it.
     """
 
     __slots__ = (
         "account",
         "builder",
         "builder_rate",
+        "children",
         "cloid",
         "filled_notional",
+        "is_position_tpsl",
         "market",
         "orig_lots",
+        "parent",
         "reduce_only",
+        "siblings",
         "status",
         "status_ms",
         "tif",
         "timestamp",
+        "trigger",
+        "waits",
     )
 
     def __init__(
@@ -47,10 +59,11 @@ class Order(BookOrder):
         price: int,
         lots: int,
         *,
-        tif: str = "Gtc",
+        tif: str | None = "Gtc",
         reduce_only: bool = False,
         cloid: str | None = None,
         timestamp: int = 0,
+        trigger: TriggerTerms | None = None,
     ) -> None:
         super().__init__(oid, account, is_buy, price, lots)
         self.account = account
@@ -65,6 +78,12 @@ class Order(BookOrder):
         self.filled_notional = 0
         self.builder: str | None = None
         self.builder_rate = 0
+        self.trigger = trigger
+        self.waits: str | None = None
+        self.parent: Order | None = None
+        self.siblings: list[Order] = []
+        self.children: list[Order] = []
+        self.is_position_tpsl = False
 
     @property
     def coin(self) -> str:
@@ -122,7 +141,9 @@ def basic_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
 
 def frontend_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
     """The long order object: every key present, null where there is no value."""
-    instrument = order.market.instrument
+    instrument, trigger = order.market.instrument, order.trigger
+    kind = "Market" if order.tif == "FrontendMarket" else "Limit"
+    waiting = [child for child in order.children if child.waits == "fill"]
     return {
         "coin": instrument.name,
         "side": "B" if order.is_buy else "A",
@@ -130,13 +151,13 @@ def frontend_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
         "sz": decimal_text(lots, instrument.sz_decimals),
         "oid": order.oid,
         "timestamp": order.timestamp,
-        "triggerCondition": "N/A",
-        "isTrigger": False,
-        "triggerPx": "0.0",
-        "children": [],
-        "isPositionTpsl": False,
+        "triggerCondition": "N/A" if trigger is None else trigger.condition(instrument.price_decimals),
+        "isTrigger": trigger is not None,
+        "triggerPx": "0.0" if trigger is None else decimal_text(trigger.price, instrument.price_decimals),
+        "children": [frontend_order(child, child.lots, child.orig_lots) for child in waiting],
+        "isPositionTpsl": order.is_position_tpsl,
         "reduceOnly": order.reduce_only,
-        "orderType": "Market" if order.tif == "FrontendMarket" else "Limit",
+        "orderType": kind if trigger is None else trigger.order_type,
         "origSz": decimal_text(orig_lots, instrument.sz_decimals),
         "tif": order.tif,
         "cloid": order.cloid,

@@ -109,8 +109,9 @@ class Outside:
 
         placing = self.placing
         market.book.match_others(taker, self.state.outside_maker, on_fill, placing.removed, placing.allowed)
+        placing.groups.react()
         for account in accounts:
-            placing.keep_reduce_only(account, market)
+            placing.hold_to_position(account, market)
 
     def take(self, coin: str, is_buy: bool, size: int, limit: int) -> None:
         """Send an outside taker through the whole book, users and outside quotes alike."""

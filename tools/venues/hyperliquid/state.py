@@ -7,6 +7,7 @@ when it ends.
 from __future__ import annotations
 
 import random
+from collections import deque
 from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.accounts import Account, Holding
@@ -34,6 +35,8 @@ class VenueState:
     Attributes:
         fees: what the venue has earned, in USD units; negative when rebates exceed charges.
         block: the block in progress. Between blocks it is the one that comes next.
+        armed: trigger orders that wait for the mark, by market and order id.
+        ended: finished orders of take-profit and stop groups, for the group to react to.
     """
 
     def __init__(self, config: VenueConfig, clock: VenueClock | None = None) -> None:
@@ -50,6 +53,8 @@ class VenueState:
         self.accounts: dict[str, Account] = {}
         self.outside_maker = Account(OUTSIDE_MAKER, 0, 1, is_outside=True)
         self.outside_taker = Account(OUTSIDE_TAKER, 0, 1, is_outside=True)
+        self.armed: dict[Market, dict[int, Order]] = {}
+        self.ended: deque[Order] = deque()
         self.fees = 0
         self.taker_rate = rate_units(config.taker_fee)
         self.maker_rate = rate_units(config.maker_fee)
@@ -162,12 +167,37 @@ class VenueState:
             return
         self.set_status(order, status)
         order.account.closed(order)
+        if order.siblings or order.children:
+            self.ended.append(order)
+
+    def arm(self, order: Order) -> None:
+        """Let a trigger order wait for the mark."""
+        order.waits = "trigger"
+        self.armed.setdefault(order.market, {})[order.oid] = order
+        order.account.opened(order)
+
+    def disarm(self, order: Order) -> None:
+        """Let a trigger order wait no longer, because it fires or ends."""
+        if order.waits == "trigger":
+            waiting = self.armed[order.market]
+            del waiting[order.oid]
+            if not waiting:
+                del self.armed[order.market]
+        order.waits = None
 
     def pull(self, order: Order, status: str) -> None:
-        """Take a resting order off the book and finish it."""
-        order.market.book.cancel(order)
-        self.block.books.add(order.market)
+        """Take an open order off the book, or from where it waits, and finish it."""
+        if order.waits is None:
+            order.market.book.cancel(order)
+            self.block.books.add(order.market)
+        else:
+            self.disarm(order)
         self.finish(order, status)
+
+    def pull_unasked(self, order: Order, status: str) -> None:
+        """End an open order that the user did not cancel."""
+        self.pull(order, status)
+        self.block.cancels.setdefault(order.account, []).append(order)
 
     def cancel_unasked(self, order: Order, status: str) -> None:
         """Tell that the venue, not the user, ended an order that is already off the book."""

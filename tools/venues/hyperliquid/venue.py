@@ -33,6 +33,7 @@ from latentspeed.tools.venues.hyperliquid.server import Server
 from latentspeed.tools.venues.hyperliquid.sockets import Socket
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.streams import Streams
+from latentspeed.tools.venues.hyperliquid.triggers import Triggers
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units
 from latentspeed.tools.venues.market import Source, SyntheticMarket
 from latentspeed.tools.venues.tape import TapePlayer
@@ -61,6 +62,7 @@ class HyperliquidVenue:
         self.exchange = Exchange(self.state)
         self.info = Info(self.state)
         self.streams = Streams(self.state, self.info)
+        self.triggers = Triggers(self.state, self.exchange.placing)
         self.outside = Outside(self.state, self.exchange.placing)
         self.funding = Funding(self.state)
         self.faults = Faults()
@@ -214,6 +216,8 @@ class HyperliquidVenue:
             on_reply(reply)
 
     def _end_block(self) -> None:
+        if self.state.armed:
+            self.triggers.fire_due()
         block = self.state.end_block()
         if block.is_empty:
             return
@@ -273,8 +277,7 @@ class HyperliquidVenue:
             if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:
                 account.scheduled_cancels.append(account.scheduled_cancel_ms // DAY_MS)
                 account.scheduled_cancel_ms = None
-                for order in list(account.open_orders.values()):
-                    self.state.pull(order, "scheduledCancel")
+                self.exchange.placing.cancel_all(account, "scheduledCancel")
         self._end_block()
         self.streams.tick(now)
 

@@ -192,11 +192,3 @@ def test_the_default_leverage_bounds_what_can_be_opened(desk):
     trader = desk.trader()
     assert trader.order("ETH", "buy", "600", "3100") == {"resting": {"oid": trader.account.history[-1].order.oid}}
     assert trader.order("ETH", "buy", "700", "3100") == {"error": "Insufficient margin to place order. asset=1"}
-
-
-def test_a_trigger_order_is_refused_clearly(trader, wire):
-    order = {
-        **wire("BTC", "sell", "0.01", "60000"),
-        "t": {"trigger": {"isMarket": True, "triggerPx": "61000", "tpsl": "sl"}},
-    }
-    assert trader.orders([order]) == [{"error": "Trigger orders are not traded on this venue."}]
