@@ -114,12 +114,22 @@ class SyntheticMarket:
     """Independent synthetic coins that move once per step."""
 
     def __init__(self, prices: dict[str, int], seed: int) -> None:
+        self._seed = seed
         self._coins = {coin: SyntheticCoin(coin, price, seed) for coin, price in prices.items()}
 
     @property
     def coins(self) -> frozenset[str]:
         """The coins it quotes."""
         return frozenset(self._coins)
+
+    def add(self, outlet: Outlet, coin: str, price: int) -> None:
+        """Quote one more coin from now on."""
+        self._coins[coin] = SyntheticCoin(coin, price, self._seed)
+        self._publish(outlet, coin, self._coins[coin])
+
+    def remove(self, coin: str) -> None:
+        """Quote a coin no longer."""
+        self._coins.pop(coin, None)
 
     def step(self, outlet: Outlet, elapsed_ns: int) -> None:
         """Move every coin once, whatever the time."""

@@ -131,7 +131,7 @@ class Client:
 def with_venue():
     """Runs ``async def scenario(client)`` against a venue with these settings."""
 
-    def run(scenario, **settings: Any) -> Any:
+    def run(scenario, /, **settings: Any) -> Any:
         async def main() -> Any:
             config = VenueConfig(**{"market": "none", **settings})
             async with asyncio.timeout(60), HyperliquidVenue(config) as venue, aiohttp.ClientSession() as session:

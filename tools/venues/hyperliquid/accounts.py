@@ -173,13 +173,17 @@ class Account:
             self.reduce_only.setdefault(order.market.instrument.asset, OrderedDict())[order.oid] = order
 
     def closed(self, order: Order) -> None:
-        """Take an order off the open list and forget the oldest finished ones beyond what is retained."""
+        """Take an order off the open list; it is kept among the finished ones as long as they are retained."""
         self.open_orders.pop(order.oid, None)
         if order.reduce_only:
             siblings = self.reduce_only.get(order.market.instrument.asset)
             if siblings is not None:
                 siblings.pop(order.oid, None)
         self.finished.append(order)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the oldest finished orders beyond what is retained."""
         while len(self.finished) > self.orders_retained:
             oldest = self.finished.popleft()
             self.known.pop(oldest.oid, None)

@@ -60,6 +60,7 @@ def hyperliquid(
         bool,
         typer.Option(help="Ask for traded volume before a sub-account or a scheduled cancel."),
     ] = True,
+    scenario: Annotated[Path | None, typer.Option(help="File that says what goes wrong when.")] = None,
     known_accounts_only: Annotated[
         bool, typer.Option(help="Refuse signers that nobody has asked about, subscribed to or funded before.")
     ] = False,
@@ -79,6 +80,7 @@ def hyperliquid(
             fills_served=fills_served,
             sub_account_volume=SUB_ACCOUNT_VOLUME if volume_needed else 0,
             schedule_cancel_volume=SCHEDULE_CANCEL_VOLUME if volume_needed else 0,
+            scenario=scenario,
             enrol="mentioned" if known_accounts_only else "signed",
         )
         uvloop.run(serve(host, port, config, control_port))

@@ -12,10 +12,41 @@ from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text, e
 SCHEDULE_CANCEL_VOLUME = 1_000_000
 SUB_ACCOUNT_VOLUME = 100_000
 
+SWITCHABLE = (
+    "block_order",
+    "push_order",
+    "error_suffix",
+    "partial_ioc_status",
+    "update_on_partial_fill",
+    "cloid_reuse",
+    "ip_limits",
+    "address_limits",
+    "batch_limit",
+    "open_order_limit",
+    "subscription_limits",
+    "connection_limits",
+    "network_upgrade",
+    "schedule_cancel_volume",
+    "sub_account_volume",
+    "agent_grace_ms",
+    "agent_removal_ms",
+    "revoked_agent_error",
+    "greeting",
+    "idle_close_s",
+    "book_interval_ms",
+    "context_interval_ms",
+    "orders_retained",
+    "fills_page",
+    "fills_served",
+)
+"""Settings that may be changed while the venue runs."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class VenueConfig:
     """Settings of one venue; every default is what the real venue does or what a demo needs.
+
+    A venue works on a copy of its own, in which `SWITCHABLE` settings may be changed while it runs.
 
     Attributes:
         seed: makes the synthetic market, trade ids and hashes repeatable.
@@ -41,6 +72,10 @@ class VenueConfig:
         market_interval_ms: how often the synthetic market moves.
         prices: where the synthetic market starts, by coin.
         ip_limits, address_limits: enforce the weight budget per IP, the action budget per address.
+        batch_limit: refuse an action of more than 200 items.
+        open_order_limit: refuse orders beyond a thousand open ones and what the volume adds.
+        subscription_limits: 1000 subscriptions, 15 users and 100 waiting posts per IP.
+        connection_limits: 10 sockets, 30 new ones a minute and 2000 messages a minute per IP.
         network_upgrade: accept post-only orders only.
         schedule_cancel_volume: dollars that an account must have traded before it may schedule a cancel.
         sub_account_volume: dollars that an account must have traded before it may make a sub-account.
@@ -55,6 +90,7 @@ class VenueConfig:
         fills_page: rows of one `userFills` reply.
         fills_served: how far back `userFillsByTime` reaches, in rows.
         meta_file: a recorded `meta` reply to serve instead of the venue's own markets.
+        scenario: a file that says what goes wrong when; see `scenario.py`.
     """
 
     seed: int = 1
@@ -80,6 +116,10 @@ class VenueConfig:
     prices: Mapping[str, str] = field(default_factory=dict)
     ip_limits: bool = False
     address_limits: bool = False
+    batch_limit: bool = True
+    open_order_limit: bool = True
+    subscription_limits: bool = True
+    connection_limits: bool = False
     network_upgrade: bool = False
     schedule_cancel_volume: int = SCHEDULE_CANCEL_VOLUME
     sub_account_volume: int = SUB_ACCOUNT_VOLUME
@@ -94,8 +134,13 @@ class VenueConfig:
     fills_page: int = 2000
     fills_served: int = 10_000
     meta_file: Path | None = None
+    scenario: Path | None = None
 
     def __post_init__(self) -> None:
+        """Check every setting."""
+        self.check()
+
+    def check(self) -> None:
         """Refuse what could not work, with the name, the value and the rule.
 
         Raises:
@@ -113,6 +158,8 @@ class VenueConfig:
         for name in ("orders_retained", "fills_page", "fills_served"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: a count of at least 1")
+        if not self.idle_close_s > 0:
+            raise ValueError(f"idle_close_s={self.idle_close_s}: must be above 0")
         if not self.speed > 0:
             raise ValueError(f"speed={self.speed}: must be above 0")
         for name, path in [*(("tapes", tape) for tape in self.tapes), ("meta_file", self.meta_file)]:

@@ -55,12 +55,17 @@ def block_class(action: actions.Action) -> int:
 
 
 class Exchange:
-    """Executes signed actions on a venue's state."""
+    """Executes signed actions on a venue's state.
+
+    Attributes:
+        orders_sent: how many orders were sent by users, refused ones included.
+    """
 
     def __init__(self, state: VenueState) -> None:
         self.state = state
         self.config = state.config
         self.network: Network = state.config.network
+        self.orders_sent = 0
         self.nonces = NonceBook()
         self.placing = Placing(state)
         self.budget = AddressBudget(state.clock)
@@ -160,7 +165,7 @@ class Exchange:
             count = len(action.cancels)
         elif isinstance(action, actions.BatchModify):
             count = len(action.modifies)
-        if count > WEIGHT_LIMIT:
+        if self.config.batch_limit and count > WEIGHT_LIMIT:
             raise ActionRefused(f"Signed action over weight limit of {WEIGHT_LIMIT}.")
         if not count:
             raise ActionRefused("Action has no items.")
@@ -180,6 +185,7 @@ class Exchange:
             if action.builder.f > self.state.builder_fee_limit(account, builder):
                 raise ActionRefused("Builder fee has not been approved")
             rate = action.builder.f * TENTH_BASIS_POINT
+        self.orders_sent += len(action.orders)
         statuses: list[Status]
         if isinstance(action.grouping, actions.Priority):
             raise ActionRefused("Insufficient delegatable balance for priority order")

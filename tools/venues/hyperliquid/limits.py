@@ -14,6 +14,9 @@ IP_WEIGHT_PER_MINUTE = 1200
 ADDRESS_BASE = 10_000
 CANCEL_HEADROOM = 100_000
 TRICKLE_MS = 10_000
+SOCKETS = 10
+NEW_SOCKETS_PER_MINUTE = 30
+MESSAGES_PER_MINUTE = 2000
 
 LIGHT_INFO = frozenset(
     ("l2Book", "allMids", "clearinghouseState", "orderStatus", "spotClearinghouseState", "exchangeStatus")
@@ -55,9 +58,12 @@ class IpBudget:
         self._clock = clock
         self._spent: dict[str, deque[tuple[int, int]]] = {}
         self._sums: dict[str, int] = {}
+        self._exhausted_until_ms = 0
 
     def is_exhausted(self, ip: str) -> bool:
         """Whether this IP has no weight left."""
+        if self._clock.now_ms() < self._exhausted_until_ms:
+            return True
         spent = self._spent.get(ip)
         if spent is None:
             return False
@@ -66,10 +72,41 @@ class IpBudget:
             self._sums[ip] -= spent.popleft()[1]
         return self._sums[ip] >= IP_WEIGHT_PER_MINUTE
 
+    def exhaust(self, on: bool = True) -> None:
+        """Let every IP have no weight left for a minute, or end that."""
+        self._exhausted_until_ms = self._clock.now_ms() + 60_000 if on else 0
+
     def spend(self, ip: str, weight: int) -> None:
         """Count a request."""
         self._spent.setdefault(ip, deque()).append((self._clock.now_ms(), weight))
         self._sums[ip] = self._sums.get(ip, 0) + weight
+
+
+class SocketBudget:
+    """Sockets, new sockets a minute and messages a minute of each IP."""
+
+    def __init__(self, clock: VenueClock) -> None:
+        self._clock = clock
+        self._opened: dict[str, deque[int]] = {}
+        self._messages: dict[str, deque[int]] = {}
+
+    def may_open(self, ip: str, open_now: int) -> bool:
+        """Whether an IP that has so many sockets may open another; counts it if so."""
+        return open_now < SOCKETS and self._count(self._opened, ip, NEW_SOCKETS_PER_MINUTE)
+
+    def may_send(self, ip: str) -> bool:
+        """Whether the venue still takes a message from this IP; counts it if so."""
+        return self._count(self._messages, ip, MESSAGES_PER_MINUTE)
+
+    def _count(self, seen: dict[str, deque[int]], ip: str, most: int) -> bool:
+        now = self._clock.now_ms()
+        times = seen.setdefault(ip, deque())
+        while times and times[0] <= now - 60_000:
+            times.popleft()
+        if len(times) >= most:
+            return False
+        times.append(now)
+        return True
 
 
 class AddressBudget:

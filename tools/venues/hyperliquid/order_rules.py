@@ -143,7 +143,7 @@ class OrderRules:
         """Above a thousand open orders only volume earns more, and neither reduce-only nor trigger orders are taken."""
         account = order.account
         open_orders = len(account.open_orders)
-        if open_orders >= OPEN_ORDERS_BASE:
+        if self.config.open_order_limit and open_orders >= OPEN_ORDERS_BASE:
             allowed = min(OPEN_ORDERS_BASE + account.volume // OPEN_ORDERS_PER_VOLUME, OPEN_ORDERS_CAP)
             if order.reduce_only or order.trigger is not None or open_orders >= allowed:
                 raise OrderRefused("Too many open orders.", "tooManyOpenOrdersRejected")

@@ -29,6 +29,8 @@ class Outside:
     def set_quotes(self, coin: str, bids: Sequence[PriceLevel], asks: Sequence[PriceLevel]) -> None:
         """Replace the outside quotes: less size keeps its place, more size queues again, a crossing quote trades."""
         market = self.state.by_coin[coin]
+        if market.instrument.is_delisted:
+            return
         wanted = {True: self._on_grid(market, bids, True), False: self._on_grid(market, asks, False)}
         book = market.book
         for is_buy in (True, False):
@@ -80,7 +82,7 @@ class Outside:
         unit = 10 ** (NEUTRAL_DECIMALS - instrument.price_decimals)
         lots = size // 10 ** (NEUTRAL_DECIMALS - instrument.sz_decimals)
         units = instrument.round_price(-(-price // unit) if is_buy else price // unit, up=is_buy)
-        if not lots or not units:
+        if not lots or not units or instrument.is_delisted:
             return
         state.block.next_action()
         taker = Order(state.next_oid(), state.outside_taker, market, is_buy, units, lots)

@@ -16,22 +16,20 @@ from aiohttp import WSMsgType, web
 from latentspeed.tools.venues.hyperliquid.actions import decode_envelope
 from latentspeed.tools.venues.hyperliquid.control import Control
 from latentspeed.tools.venues.hyperliquid.exchange import Reply
-from latentspeed.tools.venues.hyperliquid.limits import IpBudget, action_weight, info_weight
-from latentspeed.tools.venues.hyperliquid.replies import JsonReply
-from latentspeed.tools.venues.hyperliquid.sockets import Socket, message_frame, text_frame
+from latentspeed.tools.venues.hyperliquid.http_faults import TOO_MANY, UNPROCESSABLE, HttpFaults, refusal
+from latentspeed.tools.venues.hyperliquid.limits import IpBudget, SocketBudget, action_weight, info_weight
+from latentspeed.tools.venues.hyperliquid.sockets import Socket, text_frame
 from latentspeed.tools.venues.hyperliquid.subscriptions import parse_subscription
 from latentspeed.tools.venues.hyperliquid.wire import WireError
 
 if TYPE_CHECKING:
     from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
 
-UNPROCESSABLE = "Failed to deserialize the JSON body into the target type"
 GREETING = text_frame(b"Websocket connection established.")
 PONG = text_frame(b'{"channel":"pong"}')
 MOST_PENDING_POSTS = 100
 LARGEST_BODY = 4 * 1024 * 1024
 SHUTDOWN_S = 0.5
-BURSTS = {"http_429_burst": 429, "http_500_burst": 500, "http_502_burst": 502}
 
 
 class PostRequest(msgspec.Struct):
@@ -61,7 +59,9 @@ class Server:
         self.host = ""
         self.port = 0
         self.control_port = 0
-        self._ip_budget = IpBudget(venue.clock)
+        self.faults = HttpFaults(venue.faults)
+        self.ip_budget = IpBudget(venue.clock)
+        self._socket_budget = SocketBudget(venue.clock)
         self._runners: list[web.BaseRunner] = []
 
     async def start(self, host: str, port: int, control_port: int) -> None:
@@ -99,32 +99,25 @@ class Server:
         if request.method != "POST" or path not in ("/exchange", "/info"):
             return web.Response(status=404)
         body = await request.read()
-        for fault, status in BURSTS.items():
-            if self.venue.faults.take(fault):
-                return _refusal(status)
+        refused = self.faults.refused(path)
+        if refused is not None:
+            return refused
         ip = request.remote or ""
-        if self.venue.config.ip_limits and self._ip_budget.is_exhausted(ip):
-            return _refusal(429)
+        if self.venue.config.ip_limits and self.ip_budget.is_exhausted(ip):
+            return refusal(429)
         try:
             if path == "/exchange":
                 reply: Any = await self._execute(body, ip)
             else:
                 reply = self._answer(orjson.loads(body), ip)
         except (WireError, orjson.JSONDecodeError):
-            return web.Response(status=422, text=UNPROCESSABLE)
-        delay = self.venue.faults.value("delay_reply_ms")
-        if delay:
-            await asyncio.sleep(delay / 1000)
-        if path == "/exchange" and self.venue.faults.take("drop_next_reply"):
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response(status=500)
-        return JsonReply(orjson.dumps(reply))
+            return refusal(422)
+        return await self.faults.finish(request, path, reply)
 
     async def _execute(self, body: bytes, ip: str) -> Reply:
         envelope = decode_envelope(body)
         if self.venue.config.ip_limits:
-            self._ip_budget.spend(ip, action_weight(envelope))
+            self.ip_budget.spend(ip, action_weight(envelope))
         if not self.venue.config.block_interval_ms:
             return self.venue.execute_now(envelope)
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -134,7 +127,7 @@ class Server:
     def _answer(self, request: Any, ip: str) -> Any:
         reply = self.venue.info.answer(request)
         if self.venue.config.ip_limits:
-            self._ip_budget.spend(ip, info_weight(request["type"], len(reply) if isinstance(reply, list) else 0))
+            self.ip_budget.spend(ip, info_weight(request["type"], len(reply) if isinstance(reply, list) else 0))
         return reply
 
     # -- WebSocket -----------------------------------------------------------------------------------------------------
@@ -143,10 +136,13 @@ class Server:
         response = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_BODY)
         if not response.can_prepare(request):
             return web.Response(status=400, text="a WebSocket handshake is expected")
+        ip, limited = request.remote or "", self.venue.config.connection_limits
+        if limited and not self._socket_budget.may_open(ip, len(self.venue.streams.of_ip(ip))):
+            return refusal(429)
         await response.prepare(request)
         transport = request.transport
         assert transport is not None
-        socket = Socket(transport, request.remote or "")
+        socket = Socket(transport, ip)
         self.venue.streams.add(socket)
         if self.venue.config.greeting:
             socket.send(GREETING)
@@ -159,10 +155,16 @@ class Server:
         return response
 
     def _on_frame(self, socket: Socket, text: str) -> None:
+        if self.venue.config.connection_limits and not self._socket_budget.may_send(socket.ip):
+            socket.close(1008, "Too many messages")
+            return
         try:
             frame = _decode_frame(text)
             if frame.method == "ping":
-                socket.send(PONG)
+                if self.venue.faults.value("silent_pongs"):
+                    self.venue.faults.happened("silent_pongs")
+                else:
+                    socket.send(PONG if not self.venue.faults.armed else self._pong())
             elif frame.method in ("subscribe", "unsubscribe") and frame.subscription is not None:
                 self._on_subscription(socket, frame.method, frame.subscription)
             elif frame.method == "post" and frame.request is not None and isinstance(frame.id, int):
@@ -182,13 +184,14 @@ class Server:
         (streams.subscribe if method == "subscribe" else streams.unsubscribe)(socket, subscription)
 
     def _on_post(self, socket: Socket, post_id: int, request: PostRequest) -> None:
-        if socket.pending_posts >= MOST_PENDING_POSTS:
+        if self.venue.config.subscription_limits and self._pending_posts(socket.ip) >= MOST_PENDING_POSTS:
             socket.error(f"too many pending post requests id={post_id}")
             return
-        if self.venue.faults.take("http_429_burst") or (
-            self.venue.config.ip_limits and self._ip_budget.is_exhausted(socket.ip)
-        ):
-            self._reply(socket, post_id, "error", "429 Too Many Requests")
+        refused = self.faults.refused_post()
+        if refused is None and self.venue.config.ip_limits and self.ip_budget.is_exhausted(socket.ip):
+            refused = TOO_MANY
+        if refused is not None:
+            self._reply(socket, post_id, "error", refused)
             return
         try:
             if request.type == "info":
@@ -198,7 +201,7 @@ class Server:
             elif request.type == "action":
                 envelope = decode_envelope(request.payload)
                 if self.venue.config.ip_limits:
-                    self._ip_budget.spend(socket.ip, action_weight(envelope))
+                    self.ip_budget.spend(socket.ip, action_weight(envelope))
                 socket.pending_posts += 1
                 self.venue.submit(envelope, lambda reply: self._on_action_done(socket, post_id, reply))
             else:
@@ -206,8 +209,14 @@ class Server:
         except (WireError, orjson.JSONDecodeError):
             self._reply(socket, post_id, "error", UNPROCESSABLE)
 
+    def _pending_posts(self, ip: str) -> int:
+        return sum(socket.pending_posts for socket in self.venue.streams.of_ip(ip))
+
+    def _pong(self) -> bytes:
+        return text_frame(self.faults.encoded({"channel": "pong"}))
+
     def _on_action_done(self, socket: Socket, post_id: int, reply: Reply) -> None:
-        delay = self.venue.faults.value("delay_reply_ms")
+        delay = self.faults.delay_ms
         if delay:
             asyncio.get_running_loop().call_later(delay / 1000, self._finish_post, socket, post_id, reply)
         else:
@@ -215,22 +224,13 @@ class Server:
 
     def _finish_post(self, socket: Socket, post_id: int, reply: Reply) -> None:
         socket.pending_posts -= 1
-        if self.venue.faults.take("drop_next_reply"):
-            socket.abort()
-        else:
-            self._reply(socket, post_id, "action", reply)
+        frame = self._post_frame(post_id, "action", reply)
+        if not self.faults.cut_post(socket, frame):
+            socket.send(frame)
 
-    @staticmethod
-    def _reply(socket: Socket, post_id: int, kind: str, payload: Any) -> None:
-        socket.send(message_frame("post", {"id": post_id, "response": {"type": kind, "payload": payload}}))
+    def _reply(self, socket: Socket, post_id: int, kind: str, payload: Any) -> None:
+        socket.send(self._post_frame(post_id, kind, payload))
 
-
-def _refusal(status: int) -> web.Response:
-    """What the edge in front of the real venue answers: `null` for 429, HTML for a bad gateway."""
-    if status == 429:
-        return web.Response(status=429, body=b"null", content_type="application/json")
-    if status == 502:
-        return web.Response(
-            status=502, text="<html><body><h1>502 Bad Gateway</h1></body></html>", content_type="text/html"
-        )
-    return web.Response(status=status, text="Internal Server Error")
+    def _post_frame(self, post_id: int, kind: str, payload: Any) -> bytes:
+        data = {"id": post_id, "response": {"type": kind, "payload": payload}}
+        return text_frame(self.faults.encoded({"channel": "post", "data": data}))

@@ -70,6 +70,11 @@ class Socket:
         self._transport.abort()
 
     @property
+    def is_open(self) -> bool:
+        """Whether frames still go out."""
+        return not self._transport.is_closing()
+
+    @property
     def users(self) -> set[str]:
         """Addresses that this socket follows."""
         return {sub.user for sub in self.subscriptions.values() if sub.user is not None}

@@ -8,13 +8,16 @@ from typing import Any
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.blocks import Block
 from latentspeed.tools.venues.hyperliquid.candles import candle_row
+from latentspeed.tools.venues.hyperliquid.faults import Faults
 from latentspeed.tools.venues.hyperliquid.info import Info
 from latentspeed.tools.venues.hyperliquid.info_account import fill_rows
 from latentspeed.tools.venues.hyperliquid.markets import Market, Touch
 from latentspeed.tools.venues.hyperliquid.orders import Fill
 from latentspeed.tools.venues.hyperliquid.snapshots import Snapshots
 from latentspeed.tools.venues.hyperliquid.sockets import Socket, message_frame
+from latentspeed.tools.venues.hyperliquid.stale import StaleSnapshots
 from latentspeed.tools.venues.hyperliquid.state import VenueState
+from latentspeed.tools.venues.hyperliquid.stream_faults import StreamFaults
 from latentspeed.tools.venues.hyperliquid.subscriptions import Key, Subscription
 
 MOST_SUBSCRIPTIONS = 1000
@@ -26,9 +29,12 @@ STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", 
 class Streams:
     """The subscription registry and its pushes."""
 
-    def __init__(self, state: VenueState, info: Info) -> None:
+    def __init__(self, state: VenueState, info: Info, faults: Faults) -> None:
         self.state = state
         self.snapshots = Snapshots(state, info)
+        self.faults = StreamFaults(faults, state.config.seed)
+        self.stale = StaleSnapshots(state, self.snapshots, faults)
+        faults.on_armed = self._on_fault
         self.sockets: set[Socket] = set()
         self._subscribers: dict[Key, dict[Socket, None]] = {}
         self._by_name: dict[tuple[str, str], dict[Key, Subscription]] = {}
@@ -39,6 +45,13 @@ class Streams:
         self._ledger_sent: dict[Account, int] = {}
         self._context_sent_ms = 0
 
+    def _on_fault(self, name: str) -> None:
+        """A fault was armed or disarmed, or, with no name, all are reset."""
+        if name == "stale_snapshot":
+            self.stale.keep([sub for subscriptions in self._by_name.values() for sub in subscriptions.values()])
+        elif name in ("", "late_open"):
+            self.faults.release()
+
     # -- registry ------------------------------------------------------------------------------------------------------
 
     def subscribe(self, socket: Socket, subscription: Subscription) -> None:
@@ -46,24 +59,40 @@ class Streams:
         if subscription.key in socket.subscriptions:
             socket.error(f"Already subscribed: {subscription.text}")
             return
-        if len(socket.subscriptions) >= MOST_SUBSCRIPTIONS:
-            socket.error(f"Cannot track more than {MOST_SUBSCRIPTIONS} total subscriptions.")
+        refusal = self._refusal(socket, subscription) if self.state.config.subscription_limits else None
+        if refusal is not None:
+            socket.error(refusal)
             return
         if subscription.user is not None:
-            if len(socket.users | {subscription.user}) > MOST_USERS:
-                socket.error(f"Cannot track more than {MOST_USERS} total users.")
-                return
             self.state.mentioned(subscription.user)
         socket.subscriptions[subscription.key] = subscription
         self._subscribers.setdefault(subscription.key, {})[socket] = None
         self._by_name.setdefault((subscription.kind, subscription.name), {})[subscription.key] = subscription
-        socket.send(_response("subscribe", subscription))
-        snapshot = self.snapshots.of(subscription)
+        self._echo(socket, "subscribe", subscription)
+        snapshot = self.stale.of(subscription)
         if snapshot is not None:
-            socket.send(message_frame(*snapshot))
+            if self.faults.is_active:
+                self.faults.deliver([socket], *snapshot)
+            else:
+                socket.send(message_frame(*snapshot))
         if subscription.kind == "bbo":
             market = self.state.by_coin[subscription.name]
             self._last_bbo[market] = market.touch()
+
+    def _refusal(self, socket: Socket, subscription: Subscription) -> str | None:
+        """Why an IP may not have one more subscription, or None. All sockets of the IP count together."""
+        neighbours = self.of_ip(socket.ip)
+        if sum(len(other.subscriptions) for other in neighbours) >= MOST_SUBSCRIPTIONS:
+            return f"Cannot track more than {MOST_SUBSCRIPTIONS} total subscriptions."
+        if subscription.user is not None:
+            users = set[str]().union(*(other.users for other in neighbours))
+            if len(users | {subscription.user}) > MOST_USERS:
+                return f"Cannot track more than {MOST_USERS} total users."
+        return None
+
+    def of_ip(self, ip: str) -> list[Socket]:
+        """The open sockets of one IP."""
+        return [socket for socket in self.sockets if socket.ip == ip]
 
     def unsubscribe(self, socket: Socket, subscription: Subscription) -> None:
         """Take a subscription away; one that is not there is an error message."""
@@ -71,7 +100,11 @@ class Streams:
             socket.error(f"Already unsubscribed: {subscription.text}")
             return
         self._forget(socket, subscription)
-        socket.send(_response("unsubscribe", subscription))
+        self._echo(socket, "unsubscribe", subscription)
+
+    def _echo(self, socket: Socket, method: str, subscription: Subscription) -> None:
+        data = {"method": method, "subscription": subscription.echo}
+        socket.send(self.faults.frame("subscriptionResponse", data))
 
     def _forget(self, socket: Socket, subscription: Subscription) -> None:
         del socket.subscriptions[subscription.key]
@@ -96,7 +129,9 @@ class Streams:
 
     def _send(self, key: Key, channel: str, data: Any) -> None:
         sockets = self._subscribers.get(key)
-        if sockets:
+        if sockets and self.faults.is_active:
+            self.faults.deliver(sockets, channel, data)
+        elif sockets:
             frame = message_frame(channel, data)
             for socket in list(sockets):
                 socket.send(frame)
@@ -217,7 +252,3 @@ class Streams:
                 message = self.snapshots.of(subscription)
                 if message is not None:
                     self._send(subscription.key, *message)
-
-
-def _response(method: str, subscription: Subscription) -> bytes:
-    return message_frame("subscriptionResponse", {"method": method, "subscription": subscription.echo})

@@ -13,7 +13,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -22,13 +23,17 @@ from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.actions import Envelope
 from latentspeed.tools.venues.hyperliquid.blocks import Block
 from latentspeed.tools.venues.hyperliquid.clock import VenueClock
+from latentspeed.tools.venues.hyperliquid.commands import commands_of
 from latentspeed.tools.venues.hyperliquid.config import VenueConfig
 from latentspeed.tools.venues.hyperliquid.exchange import Exchange, Reply, block_class
 from latentspeed.tools.venues.hyperliquid.faults import Faults
 from latentspeed.tools.venues.hyperliquid.funding import Funding
 from latentspeed.tools.venues.hyperliquid.info import Info
+from latentspeed.tools.venues.hyperliquid.interventions import Interventions
+from latentspeed.tools.venues.hyperliquid.limits import IpBudget
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.outside import NEUTRAL_DECIMALS, Outside
+from latentspeed.tools.venues.hyperliquid.scenario import load_scenario
 from latentspeed.tools.venues.hyperliquid.server import Server
 from latentspeed.tools.venues.hyperliquid.sockets import Socket
 from latentspeed.tools.venues.hyperliquid.state import VenueState
@@ -56,17 +61,19 @@ class HyperliquidVenue:
     """
 
     def __init__(self, config: VenueConfig | None = None, clock: VenueClock | None = None) -> None:
-        self.config = config or VenueConfig()
+        self.config = replace(config or VenueConfig())
         self.state = VenueState(self.config, clock)
         self.clock = self.state.clock
         self.exchange = Exchange(self.state)
         self.info = Info(self.state)
-        self.streams = Streams(self.state, self.info)
+        self.faults = Faults()
+        self.streams = Streams(self.state, self.info, self.faults)
         self.triggers = Triggers(self.state, self.exchange.placing)
         self.outside = Outside(self.state, self.exchange.placing)
         self.funding = Funding(self.state)
-        self.faults = Faults()
         self.sources = self._make_sources()
+        self.interventions = Interventions(self)
+        self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
         self._queue: list[tuple[Envelope, Callable[[Reply], None]]] = []
         self._held: deque[Block] = deque()
         self._push_random = random.Random(self.config.seed)
@@ -101,9 +108,13 @@ class HyperliquidVenue:
         if self.config.block_interval_ms:
             loops.append(self._block_loop)
         self._tasks = [asyncio.create_task(self._guarded(loop)) for loop in loops]
+        if self.scenario is not None:
+            self.scenario.start()
 
     async def stop(self) -> None:
         """Close every socket and end."""
+        if self.scenario is not None:
+            self.scenario.stop()
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -188,6 +199,25 @@ class HyperliquidVenue:
                 socket.abort()
         return len(sockets)
 
+    @property
+    def ip_budget(self) -> IpBudget:
+        """The request weight that each IP has spent."""
+        return self._server.ip_budget
+
+    def status(self) -> dict[str, Any]:
+        """What is going on."""
+        accounts = self.state.accounts.values()
+        return {
+            "time": self.clock.now_ms(),
+            "accounts": len(accounts),
+            "orders_sent": self.exchange.orders_sent,
+            "open_orders": sum(len(account.open_orders) for account in accounts),
+            "fills": sum(len(account.fills) for account in accounts),
+            "sockets": len(self.streams.sockets),
+            "armed": self.faults.armed,
+            "happened": dict(self.faults.counts),
+        }
+
     # -- blocks --------------------------------------------------------------------------------------------------------
 
     def submit(self, envelope: Envelope, on_reply: Callable[[Reply], None]) -> None:
@@ -215,10 +245,21 @@ class HyperliquidVenue:
         for reply, on_reply in replies:
             on_reply(reply)
 
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        """A block of its own for what happens inside; it is told also when that fails half-way."""
+        self.state.begin_block()
+        try:
+            yield
+        finally:
+            self._end_block()
+
     def _end_block(self) -> None:
         if self.state.armed:
             self.triggers.fire_due()
         block = self.state.end_block()
+        if self.scenario is not None:
+            self.scenario.note_orders(self.exchange.orders_sent)
         if block.is_empty:
             return
         order = self.config.push_order

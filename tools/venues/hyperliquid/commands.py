@@ -1,0 +1,189 @@
+"""What a test or a scenario may tell the venue: every command, its arguments, and what they must be.
+
+`/control` and scenario files read the same table, so that a wrong name or value is refused in the same words in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from latentspeed.tools.venues.hyperliquid.faults import BY_CHANNEL, BY_PATH, COUNTED, SWITCHED, VALUED
+from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text
+
+if TYPE_CHECKING:
+    from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
+
+RULES = {
+    "count": "a whole number, not below zero",
+    "whole": "a whole number",
+    "text": "text",
+    "switch": "true or false",
+    "decimal": "a decimal number as text",
+    "address": "an address of 40 hex digits",
+    "texts": "a list of texts",
+    "any": "a value",
+}
+WITH_TEXT = ("unknown_status", "unknown_dir")
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        run: takes the checked arguments and returns what the reply adds.
+        takes: kind of each argument, by name; a key of `RULES`.
+        defaults: values of the arguments that may be left out.
+    """
+
+    name: str
+    run: Callable[[Arguments], dict[str, Any]]
+    takes: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, given: Mapping[str, Any]) -> Arguments:
+        """Return every argument, defaults included.
+
+        Raises:
+            ValueError: an argument that is unknown, missing or of the wrong kind.
+        """
+        for name in given:
+            if name not in self.takes:
+                known = f"it takes {', '.join(self.takes)}" if self.takes else "it takes none"
+                raise ValueError(f"{self.name}: unknown argument {name!r}; {known}")
+        arguments = dict(self.defaults)
+        for name, kind in self.takes.items():
+            if name in given:
+                arguments[name] = _checked(f"{self.name}: {name}", kind, given[name])
+            elif name not in arguments:
+                raise ValueError(f"{self.name}: missing {name!r}, {RULES[kind]}")
+        return arguments
+
+
+def _checked(what: str, kind: str, value: Any) -> Any:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if kind == "decimal" and (is_whole or isinstance(value, float)):
+        value = str(value)
+    fits = {
+        "count": is_whole and value >= 0,
+        "whole": is_whole,
+        "text": isinstance(value, str),
+        "switch": isinstance(value, bool),
+        "decimal": isinstance(value, str),
+        "address": isinstance(value, str),
+        "texts": isinstance(value, list) and all(isinstance(item, str) for item in value),
+        "any": True,
+    }[kind]
+    if not fits:
+        raise ValueError(f"{what}={value!r}: must be {RULES[kind]}")
+    if kind == "address":
+        try:
+            return address_text(value)
+        except WireError:
+            raise ValueError(f"{what}={value!r}: must be {RULES[kind]}") from None
+    return value
+
+
+def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
+    """Every command on a venue, by name."""
+    change = venue.interventions
+    plain = [
+        Command(
+            "drop_sockets",
+            lambda given: {"dropped": venue.drop_sockets(given["with_close_frame"])},
+            {"with_close_frame": "switch"},
+            {"with_close_frame": False},
+        ),
+        Command(
+            "set_price",
+            lambda given: {"mark": _set_price(venue, given["coin"], given["price"])},
+            {"coin": "text", "price": "decimal"},
+        ),
+        Command("advance_clock", lambda given: {"time": _advance(venue, given["ms"])}, {"ms": "whole"}),
+        Command(
+            "fund",
+            lambda given: _done(venue.fund, given["user"], given["usd"]),
+            {"user": "address", "usd": "decimal"},
+        ),
+        Command(
+            "revoke_agent",
+            lambda given: {"revoked": venue.state.agents.revoke(given["address"])},
+            {"address": "address"},
+        ),
+        Command(
+            "list_market",
+            lambda given: {"asset": change.list_market(**given)},
+            {"coin": "text", "sz_decimals": "count", "max_leverage": "count", "price": "decimal"},
+            {"sz_decimals": 2, "max_leverage": 10, "price": "10"},
+        ),
+        Command("delist_market", lambda given: _done(change.delist_market, given["coin"]), {"coin": "text"}),
+        Command(
+            "set_size_decimals",
+            lambda given: _done(change.set_size_decimals, given["coin"], given["sz_decimals"]),
+            {"coin": "text", "sz_decimals": "count"},
+        ),
+        Command(
+            "exhaust_address_budget",
+            lambda given: _done(change.exhaust_address_budget, given["user"], given["on"]),
+            {"user": "address", "on": "switch"},
+            {"on": True},
+        ),
+        Command(
+            "exhaust_ip_budget",
+            lambda given: _done(change.exhaust_ip_budget, given["on"]),
+            {"on": "switch"},
+            {"on": True},
+        ),
+        Command(
+            "set",
+            lambda given: {"before": change.set(**given)},
+            {"setting": "text", "value": "any", "for_ms": "count"},
+            {"for_ms": 0},
+        ),
+        Command("reset_faults", lambda given: _done(venue.faults.reset)),
+        Command("status", lambda given: venue.status()),
+    ]
+    return {command.name: command for command in [*plain, *(_fault_command(venue, name) for name in _fault_names())]}
+
+
+def _fault_names() -> list[str]:
+    return sorted(COUNTED | VALUED | SWITCHED)
+
+
+def _fault_command(venue: HyperliquidVenue, name: str) -> Command:
+    amount = "count" if name in COUNTED else "value" if name in VALUED else "on"
+    takes = {amount: "switch" if name in SWITCHED else "count", "for_ms": "count"}
+    defaults: dict[str, Any] = {"for_ms": 0}
+    if name not in VALUED:
+        defaults[amount] = True if name in SWITCHED else 1
+    if name in BY_PATH:
+        takes["path"], defaults["path"] = "text", ""
+    if name in BY_CHANNEL:
+        takes["channels"], defaults["channels"] = "texts", []
+    if name in WITH_TEXT:
+        takes["text"], defaults["text"] = "text", ""
+
+    def run(given: Arguments) -> dict[str, Any]:
+        venue.faults.order(name, int(given.pop(amount)), **given)
+        return {"armed": venue.faults.armed}
+
+    return Command(name, run, takes, defaults)
+
+
+def _done(change: Callable[..., None], *values: Any) -> dict[str, Any]:
+    change(*values)
+    return {}
+
+
+def _set_price(venue: HyperliquidVenue, coin: str, price: str) -> str:
+    venue.set_price(coin, price)
+    market = venue.market(coin)
+    return market.price_text(market.mark)
+
+
+def _advance(venue: HyperliquidVenue, milliseconds: int) -> int:
+    venue.clock.advance(milliseconds)
+    return venue.clock.now_ms()
