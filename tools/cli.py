@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {
             "orders": Command("latentspeed.tools.bench.cli:orders", "Orders at a fixed rate, each accounted for."),
             "sign": Command("latentspeed.tools.bench.cli:sign", "Signing an order, beside the official client."),
+            "send": Command("latentspeed.tools.bench.cli:send", "From signed bytes to the socket, by each way."),
             "ipc": Command("latentspeed.tools.bench.ipc_cli:ipc", "The shared memory beside what others use."),
         },
         "Measure this machine.",

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latentspeed.tools.bench.orders import OrderBenchReport, run_order_bench
+from latentspeed.tools.bench.orders import OrderBenchReport, Transport, run_order_bench
+from latentspeed.tools.bench.send import ORDERS, run_send_bench
 from latentspeed.tools.bench.sign import ROUNDS, run_sign_bench
 from latentspeed.tools.latency import LatencySummary
 
@@ -20,13 +21,24 @@ def orders(
     seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="how long to send")] = 30.0,
     json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
     idle: Annotated[str, typer.Option(help="how the strategy waits: park, backoff or spin")] = "park",
+    transport: Annotated[Transport, typer.Option(help="how the gateway sends: http or ws")] = Transport.HTTP,
+    limits: Annotated[
+        bool, typer.Option("--limits", help="the venue keeps its rate limits, and the gateway stays below them")
+    ] = False,
 ) -> None:
     """Send orders at a fixed rate through strategy, gateway and local venue, and account for every one.
 
     Exits 1 when an order was lost or strategy, gateway and venue count different fills.
     """
     console = Console(stderr=True)
-    report = run_order_bench(rate, seconds, idle=idle, say=lambda line: console.print(line, style="dim"))
+    report = run_order_bench(
+        rate,
+        seconds,
+        idle=idle,
+        transport=transport,
+        limits=limits,
+        say=lambda line: console.print(line, style="dim"),
+    )
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     show(report, Console())
@@ -56,6 +68,23 @@ def sign(
     out.print(f"one order, wanted at most {report.wanted}: {'reached' if report.is_good else 'NOT REACHED'}")
     if not report.is_good:
         raise typer.Exit(1)
+
+
+def send(
+    orders: Annotated[int, typer.Option(min=1, max=1_000_000, help="orders by each way")] = ORDERS,
+    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
+) -> None:
+    """Measure what it takes from an order's signed bytes to the venue's socket, by each way that an order can go."""
+    console = Console(stderr=True)
+    report = run_send_bench(orders=orders, say=lambda line: console.print(line, style="dim"))
+    if json is not None:
+        json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    table = Table("sending", "times the limit", "p50 us", "p99 us", "answered: times the limit", "p50 us", box=None)
+    for name, cost in report.costs.items():
+        there = (f"{cost.arrival_times_limit:.2f}", f"{cost.arrival_p50_us:.0f}", f"{cost.arrival_p99_us:.0f}")
+        table.add_row(name, *there, f"{cost.answer_times_limit:.2f}", f"{cost.answer_p50_us:.0f}")
+    # A table that is piped to a file is not cut at eighty columns.
+    (Console() if Console().is_terminal else Console(width=120)).print(table)
 
 
 def show(report: OrderBenchReport, console: Console) -> None:

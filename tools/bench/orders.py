@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,10 +108,26 @@ class OrderBenchReport:
         return self.orders.lost == 0 and len(set(self.fills.values())) == 1
 
 
+class Transport(StrEnum):
+    """How a gateway sends orders."""
+
+    HTTP = "http"
+    WS = "ws"
+
+
 def run_order_bench(
-    rate: float, seconds: float, *, idle: str = "park", say: Callable[[str], None] = lambda line: None
+    rate: float,
+    seconds: float,
+    *,
+    idle: str = "park",
+    transport: Transport = Transport.HTTP,
+    limits: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> OrderBenchReport:
     """Run the bench in a temporary folder; `say` is told what goes on.
+
+    With `limits` the venue keeps its rate limits and the gateway stays below them, so that most orders of a high rate
+    wait, and expire unsent.
 
     Raises BenchFailed where a process failed or the bench itself fell behind.
     """
@@ -118,10 +135,14 @@ def run_order_bench(
         folder = Path(name)
         load = LoadSettings(CONNECTOR, PAIR, AMOUNT, rate, seconds, folder / "load.npz")
         retained = str(load.orders + 10_000)
-        with venue_process("--orders-retained", retained, "--fills-served", retained) as venue:
+        with venue_process(
+            "--orders-retained", retained, "--fills-served", retained, *(["--limits"] if limits else [])
+        ) as venue:
             key, account = new_account()
             instance = secrets.randbelow((1 << 32) - 1) + 1
-            config = write_config(folder, f"bench-{secrets.token_hex(4)}", venue.url, account, instance, idle, load)
+            options = f'order_transport = "{transport}"\nlimit_requests = {str(limits).lower()}'
+            engine = f"bench-{secrets.token_hex(4)}"
+            config = write_config(folder, engine, venue.url, account, instance, idle, load, options)
             say(f"{load.orders} orders at {rate:g} a second")
             seen, meter = _run_engine(config, key, venue)
             log, summary = read_load(load.out)
@@ -147,7 +168,14 @@ def run_order_bench(
 
 
 def write_config(
-    folder: Path, engine: str, venue_url: str, account: str, instance: int, idle: str, load: LoadSettings
+    folder: Path,
+    engine: str,
+    venue_url: str,
+    account: str,
+    instance: int,
+    idle: str,
+    load: LoadSettings,
+    options: str = "",
 ) -> Path:
     """Write the engine's configuration: one connector and the load."""
     arguments = ", ".join(f'"{word}"' for word in load.to_arguments())
@@ -167,6 +195,7 @@ secret_env = "{SECRET_VARIABLE}"
 
 [connectors.{CONNECTOR}.options]
 base_url = "{venue_url}"
+{options}
 
 [connectors.{CONNECTOR}.shared_memory]
 sessions = 2

@@ -27,6 +27,7 @@ from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
+from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.outbox import Outbox, OutboxOptions
 from latentspeed.connectors.hyperliquid.signing import L1Signer
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
@@ -94,8 +95,7 @@ class _Desk:
             signer=L1Signer(key, is_mainnet=False, pool=pool),
             nonces=NonceSource(),
             send=self._write,
-            cloid_of=lambda order: encode_cloid(7, order.strategy_tag, order.id64),
-            market_price_units=lambda order: 0,
+            forms=OrderForms(lambda order: encode_cloid(7, order.strategy_tag, order.id64), lambda order: 0),
             answers=answers,
             on_refusal=lambda status, text: None,
         )
