@@ -105,6 +105,12 @@ def check_market_notional(params: OrderParams, rule: TradingRule, price: float) 
         )
 
 
+def check_margin_change(amount: float) -> None:
+    """Raises OrderRefused unless the amount is a number other than zero."""
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount) or amount == 0:
+        raise OrderRefused("amount", amount, "a number of the collateral: above zero adds, below zero takes out")
+
+
 def check_leverage(trading_pair: str, leverage: object, rule: TradingRule) -> int:
     """The leverage, if the market allows it; raises OrderRefused otherwise."""
     if isinstance(leverage, bool) or not isinstance(leverage, int):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.connector_base import ConnectorBase
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.order_params import OrderParams, check_leverage
 from latentspeed.connectors.pending import Pending
@@ -24,6 +25,7 @@ class PerpetualDerivativeBase(ConnectorBase):
         super().__init__(id_generator=id_generator)
         self._positions: dict[str, Position] = {}
         self._leverages: dict[str, int] = {}
+        self._margin_modes: dict[str, MarginMode] = {}
         self._leverage_requests: dict[str, tuple[int, Pending[int]]] = {}
         self._has_positions = False
 
@@ -53,6 +55,7 @@ class PerpetualDerivativeBase(ConnectorBase):
                 setattr(known, name, getattr(position, name))
         if position.leverage:
             self._leverages[position.trading_pair] = position.leverage
+            self._margin_modes[position.trading_pair] = position.margin_mode
         self._has_positions = True
         self._events.market_data("on_position", known)
 
@@ -83,6 +86,25 @@ class PerpetualDerivativeBase(ConnectorBase):
 
         `margin_mode` None keeps the mode in use. A subclass calls `_check_leverage` first and `update_leverage` after.
         """
+
+    def set_margin_mode(self, trading_pair: str, margin_mode: MarginMode) -> Pending[MarginMode]:
+        """Changes a market's margin mode and keeps its leverage; done when the venue has acknowledged it.
+
+        Raises OrderRefused for a mode that the market or the venue does not have; the result raises VenueRejected,
+        as most venues do while there is a position.
+        """
+        raise OrderRefused("margin_mode", margin_mode.name, f"{self.name} has no way to change it")
+
+    def adjust_margin(self, trading_pair: str, amount: float) -> Pending[None]:
+        """Adds so much of the collateral to an isolated position's margin; takes it out when `amount` is below zero.
+
+        Done when the venue has acknowledged it. Raises OrderRefused for an amount that cannot be.
+        """
+        raise OrderRefused("amount", amount, f"{self.name} has no way to change a position's margin")
+
+    def get_margin_mode(self, trading_pair: str) -> MarginMode | None:
+        """The margin mode that the venue was seen to have, None where it is not known."""
+        return self._margin_modes.get(trading_pair)
 
     def get_leverage(self, trading_pair: str) -> int | None:
         """The leverage that the venue has acknowledged, None where it is not known."""

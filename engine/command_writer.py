@@ -93,6 +93,14 @@ class CommandWriter:
             CommandKind.SET_LEVERAGE, instrument, result, leverage, leverage=leverage, margin_mode=margin_mode
         )
 
+    def set_margin_mode(self, instrument: int, mode: MarginMode, result: Pending[MarginMode]) -> None:
+        """Write a change of the margin mode; `result` is resolved by the gateway's answer."""
+        self._request(CommandKind.SET_MARGIN_MODE, instrument, result, mode, margin_mode=int(mode))
+
+    def adjust_margin(self, instrument: int, amount: float, result: Pending[None]) -> None:
+        """Write a change of a position's margin; `result` is resolved by the gateway's answer."""
+        self._request(CommandKind.ADJUST_MARGIN, instrument, result, None, amount=amount)
+
     def subscribe(self, instrument: int, result: Pending[None]) -> None:
         """Ask for a market's data; `result` is resolved by the gateway's answer."""
         self._request(CommandKind.SUBSCRIBE, instrument, result, None)
@@ -119,7 +127,7 @@ class CommandWriter:
         while self._waiters:
             self._waiters.popitem()[1][0].set_exception(error)
 
-    def _request(self, kind: CommandKind, instrument: int, result: Pending[Any], value: object, **fields: int) -> None:
+    def _request(self, kind: CommandKind, instrument: int, result: Pending[Any], value: object, **fields: Any) -> None:
         with self.lock:
             # The result must be known before the command is, which the gateway may answer at once.
             index = self._queue.tail
@@ -138,6 +146,7 @@ class CommandWriter:
         client_order_id: int,
         leverage: int = 0,
         margin_mode: int = 0,
+        amount: float = 0.0,
     ) -> None:
         command = self._command
         command.clear()
@@ -146,6 +155,7 @@ class CommandWriter:
         command.client_order_id = client_order_id
         command.leverage = leverage
         command.margin_mode = margin_mode
+        command.amount = amount
         command.written_mono_ns = monotonic_ns()
         self._queue.push(command, is_cancel=kind is CommandKind.CANCEL)
 

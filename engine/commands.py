@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentspeed.connectors import (
     ConnectorError,
     InFlightOrder,
-    MarginMode,
     Pending,
     TradeType,
     format_client_order_id,
 )
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.live_session import LiveSession
+from latentspeed.engine.margin_commands import MARGIN_KINDS, start_margin_command
 from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.place_command import (
     PLACE_LIFETIME_NS,
@@ -33,7 +33,7 @@ from latentspeed.engine.place_command import (
     order_params,
 )
 from latentspeed.engine.publisher import OrderPublisher
-from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind
+from latentspeed.engine.records import Command, CommandKind
 from latentspeed.ipc import SessionRevoked
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class CommandProcessor:
             live.queue.advance()
 
     def _carry_out(self, live: LiveSession, command: Command) -> None:
-        if command.kind == CommandKind.SET_LEVERAGE:
-            self._set_leverage(live, command)
+        if command.kind in MARGIN_KINDS:
+            self._change_margin(live, command)
         elif command.kind == CommandKind.SUBSCRIBE:
             self._subscribe(command)
             self._publisher.publish_result(command, live.generation, live.no_order_id, ok=True)
@@ -274,14 +274,12 @@ class CommandProcessor:
         if rule is not None:
             self._instruments.subscribed(command.instrument, rule)
 
-    def _set_leverage(self, live: LiveSession, command: Command) -> None:
-        keeps_mode = command.margin_mode == KEEP_MARGIN_MODE
-        mode = None if keeps_mode else MarginMode(command.margin_mode)
+    def _change_margin(self, live: LiveSession, command: Command) -> None:
         done = command.copy()
         generation, no_order_id = live.generation, live.no_order_id
-        pending = self._connector.set_leverage(self._pair(command), command.leverage, mode)
+        pending = start_margin_command(self._connector, command, self._pair(command))
 
-        def publish(settled: Pending[int]) -> None:
+        def publish(settled: Pending[Any]) -> None:
             error = settled.exception()
             reason = "" if error is None else str(error) or type(error).__name__
             self._publisher.publish_result(done, generation, no_order_id, ok=error is None, reason=reason)

@@ -62,6 +62,7 @@ class CommandKind(IntEnum):
     SUBSCRIBE = 5
     MODIFY = 6
     BRACKET = 7
+    ADJUST_MARGIN = 8
 
 
 class MarketChange(IntEnum):

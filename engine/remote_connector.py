@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentspeed.connectors.client_order_id import format_client_order_id
 from latentspeed.connectors.errors import OrderRefused
-from latentspeed.connectors.order_params import OrderParams
+from latentspeed.connectors.order_params import OrderParams, check_margin_change
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode
 from latentspeed.engine.command_writer import check_extra_params
@@ -85,6 +85,23 @@ class RemoteConnector(RemoteLifecycle):
         pending: Pending[int] = DrivenPending(self._drive)
         pending.add_done_callback(lambda done: self._note_leverage(trading_pair, done))
         self._open_session.writer.set_leverage(self._number(trading_pair), leverage, margin_mode, pending)
+        return pending
+
+    def set_margin_mode(self, trading_pair: str, margin_mode: MarginMode) -> Pending[MarginMode]:
+        """Changes a market's margin mode and keeps its leverage; done when the venue has acknowledged it."""
+        number = self._number(trading_pair)
+        self._check_can_place()
+        pending: Pending[MarginMode] = DrivenPending(self._drive)
+        self._open_session.writer.set_margin_mode(number, MarginMode(margin_mode), pending)
+        return pending
+
+    def adjust_margin(self, trading_pair: str, amount: float) -> Pending[None]:
+        """Adds margin to an isolated position, or takes some out of it; done when the venue has acknowledged it."""
+        number = self._number(trading_pair)
+        check_margin_change(amount)
+        self._check_can_place()
+        pending: Pending[None] = DrivenPending(self._drive)
+        self._open_session.writer.adjust_margin(number, amount, pending)
         return pending
 
     def _note_leverage(self, trading_pair: str, done: Pending[int]) -> None:

@@ -174,6 +174,12 @@ class Leverage(Message):
     value: int
 
 
+class ActiveAssetData(Message):
+    """What an account may do in one market."""
+
+    leverage: Leverage
+
+
 class PositionRow(Message):
     """A position; `szi` is signed."""
 
@@ -362,6 +368,7 @@ ORDER_STATUS_ROWS = RowDecoder(OrderStatusRow)
 ORDER_STATUS_REPLY = decoder(OrderStatusReply)
 FILL_ROWS = RowDecoder(FillRow)
 USER_FILLS = decoder(UserFills)
+ACTIVE_ASSET_DATA = decoder(ActiveAssetData)
 CLEARINGHOUSE_STATE = decoder(ClearinghouseState)
 CLEARINGHOUSE_PUSH = decoder(ClearinghousePush)
 SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)

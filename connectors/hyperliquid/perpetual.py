@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
 from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.margin import MarginSession
 from latentspeed.connectors.hyperliquid.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rules
-from latentspeed.connectors.hyperliquid.session import HyperliquidSession
-from latentspeed.connectors.hyperliquid.wire import update_leverage_action
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
-from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpStatusError
-from latentspeed.connectors.types import MarginMode, OrderType, TradeType
+from latentspeed.connectors.types import OrderType, TradeType
 
 ORDER_TYPES = frozenset(OrderType) - {OrderType.UNKNOWN}
 UNIFIED = ("unifiedAccount", "portfolioMargin")
 
 
-class HyperliquidPerpetualConnector(HyperliquidSession, PerpetualDerivativeBase):
+class HyperliquidPerpetualConnector(MarginSession):
     """Trades perpetual futures on Hyperliquid, its test network, or a local venue that speaks the same protocol.
 
     `extra_params` of an order: `slippage`, a fraction, for market orders; otherwise the configured one counts, and for
@@ -105,28 +102,3 @@ class HyperliquidPerpetualConnector(HyperliquidSession, PerpetualDerivativeBase)
         self._outbox.add_cancel(order)
         self._outbox.flush()
         return False
-
-    # Leverage
-
-    def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
-        """Sets a market's leverage; done when the venue has acknowledged it.
-
-        Raises OrderRefused outside the market's limits; the result raises VenueRejected when the venue refuses.
-        """
-        self._check_leverage(trading_pair, leverage)
-        rule = self._rule(trading_pair)
-        if margin_mode is MarginMode.CROSS and rule.only_isolated:
-            raise OrderRefused("margin_mode", "CROSS", f"{trading_pair} allows isolated margin only")
-        return self._run(self._set_leverage(rule, leverage, margin_mode))
-
-    async def _set_leverage(self, rule: TradingRule, leverage: int, margin_mode: MarginMode | None) -> int:
-        self._check_open()
-        if margin_mode is None:
-            position = self._positions.get(rule.trading_pair)
-            margin_mode = position.margin_mode if position is not None else MarginMode.CROSS
-        is_cross = margin_mode is MarginMode.CROSS and not rule.only_isolated
-        await self._outbox.act(update_leverage_action(rule.asset_id, is_cross, leverage))
-        self.update_leverage(rule.trading_pair, leverage)
-        if (known := self._positions.get(rule.trading_pair)) is not None:
-            known.margin_mode = MarginMode.CROSS if is_cross else MarginMode.ISOLATED
-        return leverage

@@ -17,6 +17,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     AgentRow,
     ClearinghouseState,
     FillRow,
+    Leverage,
     MalformedMessage,
     Meta,
     OrderRow,
@@ -157,6 +158,11 @@ class RestClient:
                 break
         fills.sort(key=lambda fill: fill.time)
         return fills
+
+    async def active_leverage(self, coin: str) -> Leverage:
+        """Leverage and margin mode of one market, which the account has there with or without a position."""
+        body = await self.info({"type": "activeAssetData", "user": self.account, "coin": coin}, ORDINARY)
+        return self._decode(messages.ACTIVE_ASSET_DATA, body, "activeAssetData").leverage
 
     async def user_role(self, address: str) -> UserRole:
         """What an address is: a user, somebody's agent, or unknown."""

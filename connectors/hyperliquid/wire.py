@@ -205,6 +205,19 @@ def update_leverage_action(asset_id: int, is_cross: bool, leverage: int) -> Acti
     return {"type": "updateLeverage", "asset": asset_id, "isCross": is_cross, "leverage": leverage}
 
 
+def update_isolated_margin_action(asset_id: int, units: int) -> Action:
+    """Adds millionths of a dollar to an isolated position's margin, or takes them out below zero.
+
+    `isBuy` is documented to have no effect, and is sent as the venue's own client sends it.
+    """
+    return {"type": "updateIsolatedMargin", "asset": asset_id, "isBuy": True, "ntli": units}
+
+
+def top_up_margin_action(asset_id: int, leverage: str) -> Action:
+    """Adds margin to the position of a market that is isolated only, down to a leverage given as decimal text."""
+    return {"type": "topUpIsolatedOnlyMargin", "asset": asset_id, "leverage": leverage}
+
+
 def noop_action() -> Action:
     """Does nothing but use its nonce."""
     return {"type": "noop"}
