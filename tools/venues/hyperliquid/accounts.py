@@ -10,9 +10,12 @@ Account value is cash plus signed position values; unrealised profit is ``lots *
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentspeed.tools.venues.hyperliquid.orders import Fill, Order, OrderRow
+
+if TYPE_CHECKING:
+    from latentspeed.tools.venues.hyperliquid.twap import Twap
 
 DEFAULT_LEVERAGE_CAP = 20
 
@@ -92,6 +95,8 @@ class Account:
         "scheduled_cancel_ms",
         "scheduled_cancels",
         "spot_usdc",
+        "twap_history",
+        "twaps",
         "volume",
     )
 
@@ -117,6 +122,8 @@ class Account:
         self.scheduled_cancels: deque[int] = deque(maxlen=10)
         self.reserved_weight = 0
         self.spot_usdc = 0
+        self.twaps: dict[int, Twap] = {}
+        self.twap_history: list[dict[str, Any]] = []
 
     def holding(self, asset: int, max_leverage: int, only_isolated: bool = False) -> Holding:
         """The position record of a market, flat at first, at the default leverage (the maximum, up to 20)."""

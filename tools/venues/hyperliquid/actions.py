@@ -120,6 +120,46 @@ class UpdateIsolatedMargin(Struct, tag_field="type", tag="updateIsolatedMargin",
     ntli: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
+class TwapTerms(Struct, gc=False):
+    """A TWAP: asset, is buy, size, reduce only, minutes, randomised timing."""
+
+    a: Natural
+    b: bool
+    s: str
+    r: bool
+    m: Natural
+    t: bool
+
+
+class TwapTrigger(Struct, gc=False):
+    """The price at which a TWAP starts, and whether from below."""
+
+    p: str
+    a: bool
+
+
+class TwapDetails(Struct):
+    """Conditions of a TWAP: both keys are there, null when there is no such condition."""
+
+    t: TwapTrigger | None
+    s: str | None
+
+
+class TwapOrder(Struct, tag_field="type", tag="twapOrder", omit_defaults=True):
+    twap: TwapTerms
+    details: TwapDetails | UnsetType = UNSET
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether it is to start or stop at some price."""
+        return self.details is not UNSET and (self.details.t is not None or self.details.s is not None)
+
+
+class TwapCancel(Struct, tag_field="type", tag="twapCancel"):
+    a: Natural
+    t: Natural
+
+
 class Noop(Struct, tag_field="type", tag="noop"):
     pass
 
@@ -207,6 +247,8 @@ L1Action = (
     | ScheduleCancel
     | UpdateLeverage
     | UpdateIsolatedMargin
+    | TwapOrder
+    | TwapCancel
     | Noop
     | SetReferrer
     | ReserveRequestWeight
@@ -265,6 +307,8 @@ def _normalise(action: Action) -> None:
             _normalise_order(order)
         if action.builder is not UNSET:
             action.builder.b = address_text(action.builder.b)
+    elif isinstance(action, TwapOrder):
+        _normalise_twap(action)
     elif isinstance(action, CancelByCloid):
         for cancel in action.cancels:
             cancel.cloid = cloid_text(cancel.cloid)
@@ -293,6 +337,15 @@ def _normalise_typed(action: UserSigned) -> None:
         action.agent_address = address_text(action.agent_address)
     elif isinstance(action, ApproveBuilderFee):
         action.builder = address_text(action.builder)
+
+
+def _normalise_twap(action: TwapOrder) -> None:
+    action.twap.s = canonical_decimal(action.twap.s)
+    if action.details is not UNSET:
+        if action.details.t is not None:
+            action.details.t.p = canonical_decimal(action.details.t.p)
+        if action.details.s is not None:
+            action.details.s = canonical_decimal(action.details.s)
 
 
 def _normalise_order(order: OrderWire) -> None:

@@ -14,7 +14,8 @@ class Block:
     """Events collected while a block executes, for the streams to tell.
 
     Attributes:
-        updates, fills, fundings, cancels: by account, in order. `cancels` are those that the user did not ask for.
+        updates, fills, fundings, twap_history: by account, in order.
+        cancels: by account, in order: those that the user did not ask for.
         trades: by market, in order.
         books: markets whose book changed.
         touched: accounts whose state changed.
@@ -32,6 +33,7 @@ class Block:
         "time_ms",
         "touched",
         "trades",
+        "twap_history",
         "updates",
     )
 
@@ -45,6 +47,7 @@ class Block:
         self.fills: dict[Account, list[Fill]] = {}
         self.fundings: dict[Account, list[dict[str, Any]]] = {}
         self.cancels: dict[Account, list[Order]] = {}
+        self.twap_history: dict[Account, list[dict[str, Any]]] = {}
         self.trades: dict[Market, list[Trade]] = {}
         self.books: set[Market] = set()
         self.touched: set[Account] = set()

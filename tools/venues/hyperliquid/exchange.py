@@ -23,6 +23,7 @@ from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.signing import Network, SignatureError, recover_signer
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.transfers import Transfers
+from latentspeed.tools.venues.hyperliquid.twap import Twaps
 from latentspeed.tools.venues.hyperliquid.wire import RATE, units_from_text
 
 WEIGHT_LIMIT = 200
@@ -68,6 +69,7 @@ class Exchange:
         self.orders_sent = 0
         self.nonces = NonceBook()
         self.placing = Placing(state)
+        self.twaps = Twaps(state, self.placing)
         self.budget = AddressBudget(state.clock)
         self.account_actions = AccountActions(state, self.placing)
         self._handlers: dict[type, Callable[[Account, Any], Reply]] = {
@@ -76,6 +78,8 @@ class Exchange:
             actions.CancelByCloid: self._cancel_by_cloid,
             actions.Modify: self._modify,
             actions.BatchModify: self._batch_modify,
+            actions.TwapOrder: self.twaps.start,
+            actions.TwapCancel: self.twaps.cancel,
             **self.account_actions.handlers,
             **Transfers(state).handlers,
         }

@@ -9,6 +9,7 @@ from latentspeed.tools.venues.hyperliquid.info_account import AccountInfo
 from latentspeed.tools.venues.hyperliquid.info_market import MarketInfo
 from latentspeed.tools.venues.hyperliquid.info_ownership import OwnershipInfo
 from latentspeed.tools.venues.hyperliquid.info_request import Request
+from latentspeed.tools.venues.hyperliquid.info_twap import TwapInfo
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError
 
@@ -20,10 +21,12 @@ class Info:
         self.markets = MarketInfo(state)
         self.accounts = AccountInfo(state)
         self.ownership = OwnershipInfo(state, self.accounts)
+        self.twaps = TwapInfo(state)
         self._handlers: dict[str, Callable[[Request], Any]] = {
             **self.markets.handlers,
             **self.accounts.handlers,
             **self.ownership.handlers,
+            **self.twaps.handlers,
         }
 
     def answer(self, request: object) -> Any:

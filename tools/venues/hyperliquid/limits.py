@@ -29,6 +29,9 @@ ROWS_PER_WEIGHT = {
     "fundingHistory": 20,
     "userFunding": 20,
     "userNonFundingLedgerUpdates": 20,
+    "twapHistory": 20,
+    "userTwapSliceFills": 20,
+    "userTwapSliceFillsByTime": 20,
     "candleSnapshot": 60,
 }
 

@@ -27,6 +27,7 @@ class Order(BookOrder):
         parent, siblings: of a take-profit or stop of a group: the order it protects, and every leg, itself included.
         children: of such a parent: its legs.
         is_position_tpsl: belongs to the position; zero lots then mean all of it.
+        twap_id: the TWAP whose slice it is.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Order(BookOrder):
         "tif",
         "timestamp",
         "trigger",
+        "twap_id",
         "waits",
     )
 
@@ -84,6 +86,7 @@ class Order(BookOrder):
         self.siblings: list[Order] = []
         self.children: list[Order] = []
         self.is_position_tpsl = False
+        self.twap_id: int | None = None
 
     @property
     def coin(self) -> str:
@@ -142,7 +145,7 @@ def basic_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
 def frontend_order(order: Order, lots: int, orig_lots: int) -> dict[str, Any]:
     """The long order object: every key present, null where there is no value."""
     instrument, trigger = order.market.instrument, order.trigger
-    kind = "Market" if order.tif == "FrontendMarket" else "Limit"
+    kind = "Market" if order.tif == "FrontendMarket" else "Limit" if order.twap_id is None else "Twap Slice"
     waiting = [child for child in order.children if child.waits == "fill"]
     return {
         "coin": instrument.name,
@@ -234,7 +237,7 @@ class Fill:
         if order.cloid is not None:
             row["cloid"] = order.cloid
         row["feeToken"] = "USDC"
-        row["twapId"] = None
+        row["twapId"] = order.twap_id
         return row
 
 

@@ -87,7 +87,7 @@ class Placing:
             order.parent, order.siblings, order.is_position_tpsl = parent, siblings, parent is None
         try:
             self.rules.check(order, is_exact)
-            return self._execute(account, market, order), order
+            return self.execute(order), order
         except OrderRefused as refusal:
             order.siblings = []
             self.state.finish(order, refusal.status)
@@ -113,7 +113,7 @@ class Placing:
             self.cancel(old, "canceled")
         account.remember(order)
         try:
-            return self._execute(account, market, order)
+            return self.execute(order)
         except OrderRefused as refusal:
             self.state.finish(order, refusal.status)
             return self.error(wire.a, refusal)
@@ -134,8 +134,14 @@ class Placing:
         suffix = f" asset={asset}" if refusal.has_suffix and self.config.error_suffix else ""
         return {"error": f"{refusal}{suffix}"}
 
-    def _execute(self, account: Account, market: Market, order: Order) -> Status:
-        state, book = self.state, market.book
+    def execute(self, order: Order) -> Status:
+        """Match an order that broke no rule, rest or drop what is left of it, and return its status.
+
+        Raises:
+            OrderRefused: it would trade and may not, or may not rest and finds nothing.
+        """
+        state, account, market = self.state, order.account, order.market
+        book = market.book
         if order.trigger is not None:
             return self._wait(order)
         crosses = book.crosses(order.is_buy, order.price)

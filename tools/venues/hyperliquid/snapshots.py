@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.candles import candle_row
 from latentspeed.tools.venues.hyperliquid.info import Info
 from latentspeed.tools.venues.hyperliquid.info_market import BOOK_LEVELS
@@ -40,6 +41,9 @@ class Snapshots:
             "allDexsClearinghouseState": self._all_clearinghouses,
             "spotState": self._spot_state,
             "openOrders": self._open_orders,
+            "twapStates": lambda sub: (sub.kind, self._twap_states(sub)),
+            "userTwapHistory": lambda sub: self._of_user(sub, "history", info.twaps.history),
+            "userTwapSliceFills": lambda sub: self._of_user(sub, "twapSliceFills", info.twaps.slice_fills),
             "webData2": self._web_data,
         }
 
@@ -112,6 +116,13 @@ class Snapshots:
         orders = self.info.accounts.open_orders(self.state.mentioned(sub.name), frontend_order)
         return sub.kind, {"dex": sub.echo.get("dex", ""), "user": sub.name, "orders": orders}
 
+    def _twap_states(self, sub: Subscription) -> dict[str, Any]:
+        states = self.info.twaps.states(self.state.mentioned(sub.name))
+        return {"dex": sub.echo.get("dex", ""), "user": sub.name, "states": states}
+
+    def _of_user(self, sub: Subscription, key: str, rows: Callable[[Account | None], list[Any]]) -> Message:
+        return sub.kind, {"isSnapshot": True, "user": sub.name, key: rows(self.state.mentioned(sub.name))}
+
     def _web_data(self, sub: Subscription) -> Message:
         account = self.state.mentioned(sub.name)
         accounts, markets = self.info.accounts, self.info.markets
@@ -128,7 +139,7 @@ class Snapshots:
             "serverTime": self.state.clock.now_ms(),
             "isVault": False,
             "user": sub.name,
-            "twapStates": [],
+            "twapStates": self.info.twaps.states(account),
             "spotState": accounts.spot_state(account),
             "spotAssetCtxs": [],
             "perpsAtOpenInterestCap": [],

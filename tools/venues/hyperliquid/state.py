@@ -17,7 +17,7 @@ from latentspeed.tools.venues.hyperliquid.clock import VenueClock
 from latentspeed.tools.venues.hyperliquid.config import VenueConfig
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.metadata import Universe, load_universe
-from latentspeed.tools.venues.hyperliquid.orders import Fill, Order, OrderRow, Trade
+from latentspeed.tools.venues.hyperliquid.orders import ZERO_HASH, Fill, Order, OrderRow, Trade
 from latentspeed.tools.venues.hyperliquid.sub_accounts import SubAccountBook
 from latentspeed.tools.venues.hyperliquid.vaults import VaultBook
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units, rate_units, share
@@ -210,7 +210,7 @@ class VenueState:
     def settle(self, maker: Order, taker: Order, lots: int) -> None:
         """Book one trade on both accounts and print it; the book has already lowered both orders."""
         market, price, block = maker.market, maker.price, self.block
-        tid, hash_ = self.next_tid(), block.hash()
+        tid, hash_ = self.next_tid(), block.hash() if taker.twap_id is None else ZERO_HASH
         for order, crossed in ((taker, True), (maker, False)):
             account = order.account
             holding = self.holding(account, market)

@@ -11,6 +11,7 @@ from latentspeed.tools.venues.hyperliquid.candles import candle_row
 from latentspeed.tools.venues.hyperliquid.faults import Faults
 from latentspeed.tools.venues.hyperliquid.info import Info
 from latentspeed.tools.venues.hyperliquid.info_account import fill_rows
+from latentspeed.tools.venues.hyperliquid.info_twap import slice_rows
 from latentspeed.tools.venues.hyperliquid.markets import Market, Touch
 from latentspeed.tools.venues.hyperliquid.orders import Fill
 from latentspeed.tools.venues.hyperliquid.snapshots import Snapshots
@@ -23,7 +24,7 @@ from latentspeed.tools.venues.hyperliquid.subscriptions import Key, Subscription
 MOST_SUBSCRIPTIONS = 1000
 MOST_USERS = 15
 SLOW_BOOK_MS = 5_000
-STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", "spotState", "webData2")
+STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", "spotState", "twapStates", "webData2")
 
 
 class Streams:
@@ -164,6 +165,10 @@ class Streams:
                 self._send(("userHistoricalOrders", name), "userHistoricalOrders", history)
         for account, fills in block.fills.items():
             self._push_fills(account, fills)
+        for account, twaps in block.twap_history.items():
+            self._send(("userEvents", account.address), "user", {"twapHistory": twaps})
+            told = {"user": account.address, "history": twaps}
+            self._send(("userTwapHistory", account.address), "userTwapHistory", told)
         for account, orders in block.cancels.items():
             rows_ = [{"coin": order.coin, "oid": order.oid} for order in orders]
             self._send(("userEvents", account.address), "user", {"nonUserCancel": rows_})
@@ -185,6 +190,10 @@ class Streams:
         for subscription in self._each("userFills", name):
             rows = fill_rows(fills, subscription.echo["aggregateByTime"])
             self._send(subscription.key, "userFills", {"user": name, "fills": rows})
+        slices = slice_rows(fills)
+        if slices:
+            self._send(("userEvents", name), "user", {"twapSliceFills": slices})
+            self._send(("userTwapSliceFills", name), "userTwapSliceFills", {"user": name, "twapSliceFills": slices})
 
     def _push_ledger(self, account: Account) -> None:
         sent = self._ledger_sent.get(account, 0)

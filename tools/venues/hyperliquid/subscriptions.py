@@ -24,10 +24,12 @@ USER_TYPES = frozenset(
         "notification",
         "webData2",
         "allDexsClearinghouseState",
+        "userTwapHistory",
+        "userTwapSliceFills",
     )
 )
 DEX_TYPES = frozenset(("allMids", "assetCtxs"))
-USER_DEX_TYPES = frozenset(("clearinghouseState", "openOrders", "spotState"))
+USER_DEX_TYPES = frozenset(("clearinghouseState", "openOrders", "spotState", "twapStates"))
 
 
 class Subscription:

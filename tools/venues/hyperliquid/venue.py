@@ -314,6 +314,7 @@ class HyperliquidVenue:
         for market in self.state.markets:
             market.update_mark()
         self.funding.settle_due(now)
+        self.exchange.twaps.run_due(now)
         for account in self.state.accounts.values():
             if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:
                 account.scheduled_cancels.append(account.scheduled_cancel_ms // DAY_MS)
