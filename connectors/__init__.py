@@ -1,5 +1,7 @@
 """Trading connectors: the framework that every venue shares, and the venues. Knows no shared memory."""
 
+from latentspeed.connectors.candle import Candle
+from latentspeed.connectors.channels import Channel, ChannelState, ChannelWatch
 from latentspeed.connectors.client_order_id import (
     IN_PROCESS_SLOT,
     ClientOrderIdGenerator,
@@ -35,6 +37,7 @@ from latentspeed.connectors.events import (
     TradeEventListener,
     TradeUpdate,
 )
+from latentspeed.connectors.funding import FundingPayment, PredictedFunding
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.order_book import OrderBook
@@ -43,6 +46,7 @@ from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 from latentspeed.connectors.position import Balance, Position
 from latentspeed.connectors.quote import MarketTrade, Quote
+from latentspeed.connectors.rate_limit import RateLimit
 from latentspeed.connectors.restored_order import restore_order
 from latentspeed.connectors.spot_exchange_base import SpotExchangeBase
 from latentspeed.connectors.trading_rule import TradingRule, decimal_units
@@ -62,6 +66,10 @@ from latentspeed.connectors.types import (
 __all__ = [
     "IN_PROCESS_SLOT",
     "Balance",
+    "Candle",
+    "Channel",
+    "ChannelState",
+    "ChannelWatch",
     "ClientOrderIdGenerator",
     "ClientOrderTracker",
     "ClockSkew",
@@ -71,6 +79,7 @@ __all__ = [
     "ConnectorState",
     "ConnectorType",
     "ErrorEventListener",
+    "FundingPayment",
     "InFlightOrder",
     "MarginMode",
     "MarketDataListener",
@@ -93,7 +102,9 @@ __all__ = [
     "PerpetualDerivativeBase",
     "Position",
     "PositionAction",
+    "PredictedFunding",
     "Quote",
+    "RateLimit",
     "ReportSource",
     "SignerInUse",
     "SpotExchangeBase",

@@ -43,11 +43,12 @@ from latentspeed.connectors.position import Balance
 from latentspeed.connectors.quote import Quote
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import ConnectorState, ConnectorType, TradeType
+from latentspeed.connectors.vitals import Vitals
 
 __all__ = ["ConnectorBase", "OrderParams"]
 
 
-class ConnectorBase(ABC):
+class ConnectorBase(Vitals, ABC):
     """Identity, lifecycle, orders and listeners of a connector."""
 
     order_limits: OrderLimits = OrderLimits()
@@ -345,7 +346,7 @@ class ConnectorBase(ABC):
         if self._connection_state is not ConnectorState.LIVE:
             raise NotReady(f"{self.name} is {self._connection_state.name}, not LIVE: no order was sent")
 
-    def _check_extra_params(self, params: OrderParams) -> None:  # noqa: B027
+    def _check_extra_params(self, params: OrderParams) -> None:
         """Refuses values of extra_params that the venue would not take; the keys have been checked."""
 
     def _is_notional_exempt(self, params: OrderParams) -> bool:

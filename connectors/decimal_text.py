@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
+MOST_DIGITS = 40
+"""Beyond this a number with an exponent is nonsense, and its digits would take for ever to write."""
+
 
 def decimal_units(text: str, decimals: int, *, exact: bool = True) -> int:
     """The integer `text * 10**decimals` of a plain decimal string such as `-12.340`.
@@ -31,6 +34,8 @@ def decimal_units(text: str, decimals: int, *, exact: bool = True) -> int:
 
 def _rounded_units(text: str, decimals: int) -> int:
     try:
+        if abs(Decimal(text).adjusted()) > MOST_DIGITS:
+            raise ValueError("out of range")
         return int(Decimal(text).scaleb(decimals).to_integral_value(ROUND_HALF_EVEN))
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is not a decimal number") from error

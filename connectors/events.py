@@ -14,6 +14,8 @@ import msgspec
 from latentspeed.connectors.types import ConnectorState, OrderState, ReportSource, TradeType
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.candle import Candle
+    from latentspeed.connectors.funding import FundingPayment
     from latentspeed.connectors.in_flight_order import InFlightOrder
     from latentspeed.connectors.order_book import OrderBook
     from latentspeed.connectors.position import Balance, Position
@@ -125,6 +127,12 @@ class MarketDataListener:
 
     def on_market_trade(self, trade: MarketTrade) -> None:
         """Somebody traded."""
+
+    def on_candle(self, candle: Candle) -> None:
+        """A candle changed or was closed; each closed one is told once, before the next one begins."""
+
+    def on_funding(self, payment: FundingPayment) -> None:
+        """This account has paid or received funding."""
 
     def on_position(self, position: Position) -> None:
         """A position of this account changed."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.event_dispatcher import EventDispatcher
+from latentspeed.connectors.funding import FundingPayment
 from latentspeed.connectors.order_book import OrderBook
 from latentspeed.connectors.position import Balance
 from latentspeed.connectors.quote import MarketTrade, Quote
@@ -14,7 +16,7 @@ from latentspeed.connectors.trading_rule import TradingRule
 class MarketState:
     """Rules, quotes, books and balances by name. Objects are made once and changed in place."""
 
-    __slots__ = ("_events", "balances", "books", "quotes", "rules", "rules_by_symbol", "subscriptions")
+    __slots__ = ("_events", "balances", "books", "candles", "quotes", "rules", "rules_by_symbol", "subscriptions")
 
     def __init__(self, events: EventDispatcher) -> None:
         self._events = events
@@ -23,6 +25,7 @@ class MarketState:
         self.quotes: dict[str, Quote] = {}
         self.books: dict[str, OrderBook] = {}
         self.balances: dict[str, Balance] = {}
+        self.candles: dict[tuple[str, str], Candle] = {}
         self.subscriptions: dict[str, None] = {}
 
     def set_rules(self, rules: Iterable[TradingRule]) -> None:
@@ -47,6 +50,22 @@ class MarketState:
         if book is None:
             book = self.books[trading_pair] = OrderBook(trading_pair)
         return book
+
+    def candle(self, trading_pair: str, interval: str) -> Candle:
+        """The latest candle of a market and interval, made if it is the first."""
+        key = trading_pair, interval
+        candle = self.candles.get(key)
+        if candle is None:
+            candle = self.candles[key] = Candle(trading_pair, interval)
+        return candle
+
+    def publish_candle(self, candle: Candle) -> None:
+        """Tells the listener that a candle was changed or closed."""
+        self._events.market_data("on_candle", candle)
+
+    def publish_funding(self, payment: FundingPayment) -> None:
+        """Tells the listener of a funding payment."""
+        self._events.market_data("on_funding", payment)
 
     def publish_book(self, book: OrderBook) -> None:
         """Tells the listener that a book was changed."""

@@ -19,9 +19,19 @@ class OrderBook:
     """The best levels of one market. `bids` and `asks` are float64 arrays (depth, 2): price and size, best first.
 
     Rows from `bid_count` and `ask_count` on hold nothing of meaning.
+    `is_stale` means that the venue has stopped saying this book: it may be long gone.
     """
 
-    __slots__ = ("ask_count", "asks", "bid_count", "bids", "received_mono_ns", "trading_pair", "venue_utc_ns")
+    __slots__ = (
+        "ask_count",
+        "asks",
+        "bid_count",
+        "bids",
+        "is_stale",
+        "received_mono_ns",
+        "trading_pair",
+        "venue_utc_ns",
+    )
 
     def __init__(self, trading_pair: str, depth: int = DEPTH) -> None:
         self.trading_pair = trading_pair
@@ -31,6 +41,7 @@ class OrderBook:
         self.ask_count = 0
         self.venue_utc_ns = 0
         self.received_mono_ns = 0
+        self.is_stale = False
 
     @property
     def depth(self) -> int:
@@ -87,6 +98,7 @@ class OrderBook:
         twin.ask_count = self.ask_count
         twin.venue_utc_ns = self.venue_utc_ns
         twin.received_mono_ns = self.received_mono_ns
+        twin.is_stale = self.is_stale
         return twin
 
     def __repr__(self) -> str:

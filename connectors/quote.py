@@ -10,7 +10,10 @@ from latentspeed.connectors.types import TradeType
 
 
 class Quote:
-    """Top of book and the derivative's reference prices. NaN where not known yet; times 0."""
+    """Top of book and the derivative's reference prices. NaN where not known yet; times 0.
+
+    `is_stale` means that the venue has stopped saying these prices: they may be long gone.
+    """
 
     __slots__ = (
         "ask",
@@ -19,6 +22,7 @@ class Quote:
         "bid_size",
         "funding_rate",
         "index",
+        "is_stale",
         "last",
         "mark",
         "mid",
@@ -46,6 +50,7 @@ class Quote:
         self.open_interest = math.nan
         self.venue_utc_ns = 0
         self.received_mono_ns = 0
+        self.is_stale = False
 
     def copy(self) -> Self:
         """A copy that the connector does not change."""

@@ -16,6 +16,7 @@ from latentspeed.connectors.hyperliquid.fills import SeenFills, trade_update
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow, OrderStatusRow
 from latentspeed.connectors.hyperliquid.reports import order_update, own_order_id
 from latentspeed.connectors.hyperliquid.streams import Handler
+from latentspeed.connectors.hyperliquid.system_fills import announcement, is_made_by_venue
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import OrderState, ReportSource
@@ -82,6 +83,7 @@ class AccountReports:
             else:
                 self.foreign_orders.pop(row.order.oid, None)
             return None
+        rule = self._rule_of(client_order_id, rule)
         update = order_update(row.order, row.status, row.statusTimestamp, client_order_id, rule, source)
         if update.state is OrderState.UNKNOWN:
             self._on_problem("unknown_status", f"order {client_order_id}: {row.status!r}")
@@ -103,11 +105,11 @@ class AccountReports:
             return False
         client_order_id = self.own_id(row.cloid)
         try:
-            trade = trade_update(row, rule, client_order_id, source)
+            trade = trade_update(row, self._rule_of(client_order_id, rule), client_order_id, source)
         except ValueError as error:
             self._on_problem("malformed_message", f"fill {row.tid} of {row.coin}: {error}")
             return False
-        if row.cloid is not None and client_order_id is None:
+        if client_order_id is None and (row.cloid is not None or self._is_of_venue(row)):
             is_new = self._tracker.process_foreign_trade(trade)
         else:
             is_new = self._tracker.process_trade_update(trade)
@@ -115,7 +117,19 @@ class AccountReports:
         if is_new:
             self._seen_fills.add(row)
             self._on_new_fill(row, rule)
+            if code := announcement(row, self._account):
+                self._on_problem(code, f"{row.dir!r}: {row.side} {row.sz} {row.coin} @ {row.px}, order {row.oid}")
         return is_new
+
+    def _is_of_venue(self, row: FillRow) -> bool:
+        """Whether nobody placed the order, so that there is nothing to wait for."""
+        is_known = self._tracker.get_order_by_exchange_id(str(row.oid)) is not None
+        return not is_known and is_made_by_venue(row, self._account)
+
+    def _rule_of(self, client_order_id: str | None, rule: TradingRule) -> TradingRule:
+        """The rule by which to count: an order keeps the lots and ticks that it was made with."""
+        order = None if client_order_id is None else self._tracker.get_order(client_order_id)
+        return rule if order is None else order.rule
 
     # --- streams ---
 

@@ -25,6 +25,8 @@ from latentspeed.connectors.transport import HttpStatusError, NotSent, Transport
 from latentspeed.connectors.types import OrderState, ReportSource
 
 NEVER_SENT = "never_sent"
+ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT = "addressLimit", "cancelAddressLimit"
+"""The venue's refusal of an order, and of a cancel, because the address has used up its actions."""
 Answer = Awaitable[bytes | msgspec.Raw]
 
 
@@ -139,7 +141,8 @@ class OrderAnswers:
 
     def _cancel_refused(self, order: InFlightOrder, text: str) -> None:
         """The text is the same for filled, cancelled, unknown and not yet placed orders, so the venue is asked."""
-        self._on_refusal(classify_refusal(text).status, text)
+        status = classify_refusal(text).status
+        self._on_refusal(CANCEL_ADDRESS_LIMIT if status == ADDRESS_LIMIT else status, text)
         order.cancel_in_flight = False
         if not order.is_done:
             self._settle(order, f"cancel refused: {text}")

@@ -14,6 +14,8 @@ LOCAL = "hyperliquid_perpetual_local"
 _BASE_URLS = {MAINNET: "https://api.hyperliquid.xyz", TESTNET: "https://api.hyperliquid-testnet.xyz"}
 ACCOUNT_KINDS = ("master", "sub_account", "vault")
 MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
+CANDLE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M")
+MOST_CANDLES = 4
 
 
 class InvalidOption(ConnectorError):
@@ -52,6 +54,9 @@ class HyperliquidConfig:
         check_agent: Whether the venue is asked at start if the signer may trade for the account.
         agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
         market_channels: The subscriptions made for each trading pair.
+        candle_intervals: The candles subscribed for each trading pair, at most four of the venue's intervals.
+        fast_books: True for five levels twice a second, False for twenty every five seconds; None lets the venue
+            choose.
         socket_timing: How the socket is watched.
     """
 
@@ -77,6 +82,8 @@ class HyperliquidConfig:
     check_agent: bool = True
     agent_check_every_s: float = 600.0
     market_channels: tuple[str, ...] = MARKET_CHANNELS
+    candle_intervals: tuple[str, ...] = ()
+    fast_books: bool | None = None
     socket_timing: SocketTiming = field(default_factory=SocketTiming)
 
     def __post_init__(self) -> None:
@@ -116,6 +123,11 @@ class HyperliquidConfig:
         unknown = set(self.market_channels) - set(MARKET_CHANNELS)
         if unknown or "bbo" not in self.market_channels:
             raise InvalidOption("market_channels", self.market_channels, f"bbo and any of {', '.join(MARKET_CHANNELS)}")
+
+        unknown = set(self.candle_intervals) - set(CANDLE_INTERVALS)
+        if unknown or len(self.candle_intervals) > MOST_CANDLES:
+            rule = f"at most {MOST_CANDLES} of {', '.join(CANDLE_INTERVALS)}"
+            raise InvalidOption("candle_intervals", self.candle_intervals, rule)
 
     @property
     def vault(self) -> bytes | None:

@@ -33,6 +33,8 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "check_agent": (bool,),
     "agent_check_every_s": (float, int),
     "market_channels": (list, tuple),
+    "candle_intervals": (list, tuple),
+    "fast_books": (bool,),
 }
 
 

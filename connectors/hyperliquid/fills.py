@@ -12,6 +12,9 @@ from latentspeed.connectors.hyperliquid.messages import FillRow
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE, TradingRule
 from latentspeed.connectors.types import ReportSource, TradeType
 
+_LIMIT = 1 << 53
+"""Integers from here on are no longer exact as floats; no market comes near."""
+
 
 def trade_id(row: FillRow) -> str:
     """The id of a fill, unique within its order."""
@@ -27,9 +30,13 @@ def signed_lots(row: FillRow, rule: TradingRule) -> int:
     """By how many lots the fill moved the position.
 
     Raises:
-        ValueError: The size is not a whole number of lots.
+        ValueError: The size is not a whole number of lots, or the side is none.
     """
     lots = rule.lots_from_text(row.sz)
+    if row.side not in ("A", "B"):
+        raise ValueError(f"side {row.side!r}")
+    if not 0 < lots < _LIMIT:
+        raise ValueError(f"size {row.sz!r}")
     return lots if row.side == "B" else -lots
 
 
@@ -40,14 +47,16 @@ def trade_update(row: FillRow, rule: TradingRule, client_order_id: str | None, s
     rounded half to even. Sizes are exact.
 
     Raises:
-        ValueError: A number of the row cannot be read, or the size is not a whole number of lots.
+        ValueError: A number or the side cannot be read, or the size is not a whole number of lots.
     """
-    lots = rule.lots_from_text(row.sz)
+    lots = abs(signed_lots(row, rule))
     try:
         price_units = rule.units_from_text(row.px)
     except ValueError:
         price_units = decimal_units(row.px, rule.price_decimals, exact=False)
     fee_units = decimal_units(row.fee, FEE_DECIMALS, exact=False)
+    if not 0 <= price_units < _LIMIT or abs(fee_units) >= _LIMIT:
+        raise ValueError(f"price {row.px!r} or fee {row.fee!r}")
     return TradeUpdate(
         trade_id=trade_id(row),
         client_order_id=client_order_id,
@@ -78,16 +87,16 @@ class SeenFills:
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        self._keys: dict[tuple[str, int], None] = {}
+        self._keys: dict[tuple[str, int, str], None] = {}
 
     def add(self, row: FillRow) -> None:
         """Remembers a fill, and forgets the oldest one beyond the capacity."""
-        self._keys[trade_id(row), row.oid] = None
+        self._keys[trade_id(row), row.oid, row.coin] = None
         if len(self._keys) > self._capacity:
             del self._keys[next(iter(self._keys))]
 
     def __contains__(self, row: FillRow) -> bool:
-        return (trade_id(row), row.oid) in self._keys
+        return (trade_id(row), row.oid, row.coin) in self._keys
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -8,11 +8,16 @@ Times are milliseconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
+"""A time since the epoch, far from where it would no longer fit in nanoseconds."""
+VenueId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that the venue gives: well beyond 2^32 already."""
 
 MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
 """What a decoder raises on bytes that are not what they should be."""
@@ -37,7 +42,7 @@ class Bbo(Message):
     """Best bid and best ask; either may be missing."""
 
     coin: str
-    time: int
+    time: Milliseconds
     bbo: tuple[Level | None, Level | None]
 
 
@@ -45,7 +50,7 @@ class L2Book(Message):
     """Up to 20 levels a side, bids first; always the whole book."""
 
     coin: str
-    time: int
+    time: Milliseconds
     levels: tuple[list[Level], list[Level]]
 
 
@@ -56,8 +61,8 @@ class PublicTrade(Message):
     side: str
     px: float
     sz: float
-    time: int
-    tid: int = 0
+    time: Milliseconds
+    tid: VenueId = 0
 
 
 class AssetContext(Message):
@@ -87,8 +92,8 @@ class OrderRow(Message):
     side: str
     limitPx: str  # noqa: N815
     sz: str
-    oid: int
-    timestamp: int
+    oid: VenueId
+    timestamp: Milliseconds
     origSz: str = ""  # noqa: N815
     cloid: str | None = None
     reduceOnly: bool | None = None  # noqa: N815
@@ -105,7 +110,7 @@ class OrderStatusRow(Message):
 
     order: OrderRow
     status: str
-    statusTimestamp: int = 0  # noqa: N815
+    statusTimestamp: Milliseconds = 0  # noqa: N815
 
 
 class OrderStatusReply(Message):
@@ -133,17 +138,18 @@ class FillRow(Message):
     px: str
     sz: str
     side: str
-    time: int
-    oid: int
+    time: Milliseconds
+    oid: VenueId
     crossed: bool = False
     fee: str = "0.0"
     feeToken: str = "USDC"  # noqa: N815
-    tid: int = 0
+    tid: VenueId = 0
     cloid: str | None = None
     startPosition: str = ""  # noqa: N815
     closedPnl: str = "0.0"  # noqa: N815
     dir: str = ""
     hash: str = ""
+    twapId: int | None = None  # noqa: N815
     liquidation: Liquidation | None = None
 
 
@@ -205,7 +211,7 @@ class ClearinghouseState(Message):
     crossMarginSummary: MarginSummary  # noqa: N815
     assetPositions: list[AssetPosition] = []  # noqa: N815
     withdrawable: str = "0.0"
-    time: int = 0
+    time: Milliseconds = 0
 
 
 class ClearinghousePush(Message):
@@ -282,7 +288,7 @@ class Meta(Message):
 class ExchangeStatus(Message):
     """The venue's clock."""
 
-    time: int
+    time: Milliseconds
 
 
 # --- sockets ---
@@ -361,6 +367,7 @@ _raw_rows = decoder(list[msgspec.Raw])
 ENVELOPE = decoder(Envelope)
 BBO = decoder(Bbo)
 L2_BOOK = decoder(L2Book)
+L2_BOOK_OR_NOTHING: msgspec.json.Decoder[L2Book | None] = decoder(L2Book | None)  # type: ignore[arg-type]
 PUBLIC_TRADES = RowDecoder(PublicTrade)
 ACTIVE_ASSET_CONTEXT = decoder(ActiveAssetContext)
 ORDER_ROWS = RowDecoder(OrderRow)

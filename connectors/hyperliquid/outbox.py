@@ -27,6 +27,7 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid import wire
 from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, Answer, OrderAnswers
+from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.hyperliquid.replies import (
@@ -47,6 +48,7 @@ CANCEL_SLOTS = 4
 up."""
 LAST_ANSWERS_S = 2.0
 """How long closing waits for answers that are on their way."""
+LONGEST_WAIT_S = 0.5
 SHARED_LIFE_MS = 1_000
 """An order that is to expire sooner than this does not share a request with longer-lived ones."""
 
@@ -77,6 +79,7 @@ class Outbox:
         skew_ms: Callable[[], int] = lambda: 0,
         vault: bytes | None = None,
         budget: WeightBudget | None = None,
+        address: AddressBudget | None = None,
     ) -> None:
         """Sends nothing yet.
 
@@ -92,6 +95,7 @@ class Outbox:
             skew_ms: By how much the venue's clock is ahead of this one.
             vault: The vault or sub-account that is traded, if any.
             budget: The request weight that may be used, None for no limit.
+            address: The actions that the address may use.
         """
         self.requests = 0
         """Signed requests sent since the start."""
@@ -106,6 +110,7 @@ class Outbox:
         self._skew_ms = skew_ms
         self._vault = vault
         self._budget = budget
+        self._address = address if address is not None else AddressBudget()
         self._places: dict[str, InFlightOrder] = {}
         self._cancels: dict[str, InFlightOrder] = {}
         self._places_in_flight = 0
@@ -178,16 +183,19 @@ class Outbox:
         if wait_s > 0.0:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
+            # Not later than this, so that what expires while it waits is told in time.
+            self._timer = asyncio.get_running_loop().call_later(min(wait_s, LONGEST_WAIT_S), self.wake)
 
     def _wait_for_budget(self, count: int, *, urgent: bool) -> float:
         """Takes the weight of a request, or returns the seconds until there is enough."""
-        if self._budget is None:
-            return 0.0
+        wait_s = self._address.wait_s(is_cancel=urgent)
         weight = action_weight(count)
-        wait_s = self._budget.wait_s(weight, urgent=urgent)
+        if self._budget is not None:
+            wait_s = max(wait_s, self._budget.wait_s(weight, urgent=urgent))
         if wait_s == 0.0:
-            self._budget.take(weight)
+            self._address.take(count)
+            if self._budget is not None:
+                self._budget.take(weight)
         return wait_s
 
     def _send_places(self) -> float:
@@ -239,7 +247,7 @@ class Outbox:
         now_mono_ns = time.monotonic_ns()
         batch: list[tuple[InFlightOrder, dict[str, Any]]] = []
         shared_ms = self._options.place_expiry_ms
-        for order in list(islice(self._places.values(), self._options.max_batch)):
+        for order in list(islice(self._places.values(), self._address.most(self._options.max_batch))):
             life_ms = self._options.place_expiry_ms
             if order.expire_mono_ns:
                 life_ms = min(life_ms, (order.expire_mono_ns - now_mono_ns) // 1_000_000)
@@ -306,6 +314,7 @@ class Outbox:
         body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
         if self._budget is not None:
             self._budget.take(action_weight(0))
+        self._address.take(1)
         self.requests += 1
         try:
             parse_reply(await self._send(body), 0)

@@ -1,7 +1,7 @@
 """What a session is made of: one part for each purpose, made and joined when the session opens.
 
     commands:  Outbox (outbox.py) -> L1Signer (signing.py) -> HttpLine or Streams -> OrderAnswers -> tracker
-    streams:   Streams (streams.py) -> MarketFeed (market_data.py)        -> quotes, books, trades
+    streams:   Streams (streams.py) -> Feeds (feeds.py), MarketFeed       -> quotes, books, trades, candles, fundings
                                     -> AccountReports (account_reports.py) -> tracker, Account (account.py)
     questions: Resynchroniser (resync.py), Settler (settling.py) -> RestClient (rest.py) -> the same reducers
 
@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from latentspeed.connectors.channels import Channel, ChannelState
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
@@ -26,9 +27,10 @@ from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.authority import Authority
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.keys import SigningKey
-from latentspeed.connectors.hyperliquid.market_data import MarketFeed
+from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.order_forms import OrderForms
@@ -44,6 +46,7 @@ from latentspeed.connectors.hyperliquid.user_signing import UserSigner
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.rate_limit import RateLimit
 from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
@@ -159,6 +162,25 @@ class SessionParts(NetworkConnector):
         if not self._is_open:
             raise NotReady(f"{self.name} is not connected")
 
+    def channels(self) -> list[tuple[Channel, ChannelState]]:
+        """Every subscription of this session, with how it is doing now."""
+        if not self._is_open:
+            return []
+        return [(channel, self._feeds.watch.state_of(channel)) for channel in self._feeds.watch]
+
+    def rate_limits(self) -> list[RateLimit]:
+        """What of the venue's budgets is used now: of the weight, of the account's actions, of the socket."""
+        if not self._is_open:
+            return []
+        limits = []
+        if (budget := self._budget) is not None:
+            limits.append(
+                RateLimit(
+                    "request_weight", budget.used, budget.capacity, budget.reserve, budget.refused, budget.blocked_s
+                )
+            )
+        return [*limits, *self._address.rate_limits(), *self._streams.rate_limits()]
+
     # Making
 
     def _open(self) -> None:
@@ -166,6 +188,7 @@ class SessionParts(NetworkConnector):
         config = self.config
         self._live.clear()
         self._budget = WeightBudget(WEIGHT_PER_MINUTE, 60.0, WEIGHT_FOR_CANCELS) if config.is_limited else None
+        self._address = AddressBudget()
         self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
         # As many connections as requests may be on their way, and one for what goes ahead of them.
         self._line = HttpLine(
@@ -239,15 +262,18 @@ class SessionParts(NetworkConnector):
             skew_ms=self._skew_ms,
             vault=config.vault,
             budget=self._budget,
+            address=self._address,
         )
         self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: self._outbox.waiting > 0)
         self._open_streams()
         self._upkeep = Upkeep(
             config,
-            feed=self._feed,
+            feeds=self._feeds,
             account=self._account,
             resynchroniser=self._resynchroniser,
             load_rules=self._load_rules,
+            read_limits=self._read_limits,
+            address=self._address,
             set_stale=self._set_stale,
             drop_socket=self._streams.link.drop,
             start=self._start,
@@ -265,17 +291,29 @@ class SessionParts(NetworkConnector):
             request_timeout_s=self.config.request_timeout_s,
             timing=self.config.socket_timing,
         )
-        self._feed = MarketFeed(
+        self._feeds = Feeds(
+            self.config,
+            self._rest,
+            self._streams,
             self._market,
+            self._tracker,
+            self._reports,
+            account=self.account_address,
             publish_quote=self._publish_quote,
             on_mark=self._account.apply_mark,
+            on_balance_moved=lambda: self._upkeep.refresh_soon(),
+            ask_about=self._settler.pursue,
+            compare=lambda: self._upkeep.compare(),
+            ask=lambda name, question: self._upkeep.ask(name, question),
+            venue_now_ms=lambda: now_ms() + self._skew_ms(),
             on_problem=self._events.error,
         )
-        for channel, handler in (self._feed.handlers | self._reports.handlers).items():
-            self._streams.set_handler(channel, handler)
-        self._streams.subscribe([{"type": name, "user": self.account_address} for name in self._reports.handlers])
+        self._feed = self._feeds.market
 
     # Asked by the parts
+
+    async def _read_limits(self) -> None:
+        self._address.refresh(await self._rest.rate_limit())
 
     def _cloid_of(self, order: InFlightOrder) -> str:
         return encode_cloid(self.config.engine_instance, order.strategy_tag, order.id64)

@@ -19,7 +19,7 @@ from enum import IntEnum
 
 import msgspec
 
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, decoder
+from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, VenueId, decoder
 
 
 class Outcome(IntEnum):
@@ -59,11 +59,11 @@ class ActionRefused(Exception):
 
 
 class _Resting(Message):
-    oid: int
+    oid: VenueId
 
 
 class _Filled(Message):
-    oid: int
+    oid: VenueId
     totalSz: str = ""  # noqa: N815
 
 

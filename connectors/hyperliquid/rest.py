@@ -13,15 +13,27 @@ import msgspec
 import orjson
 
 from latentspeed.connectors.hyperliquid import messages
+from latentspeed.connectors.hyperliquid.candles import CANDLE_ROWS, CandleRow
+from latentspeed.connectors.hyperliquid.fundings import (
+    FUNDING_HISTORY,
+    FUNDING_RATES,
+    PREDICTIONS,
+    FundingRateRow,
+    FundingRow,
+    Prediction,
+)
+from latentspeed.connectors.hyperliquid.limits import USER_RATE_LIMIT, UserRateLimit
 from latentspeed.connectors.hyperliquid.messages import (
     AgentRow,
     ClearinghouseState,
     FillRow,
+    L2Book,
     Leverage,
     MalformedMessage,
     Meta,
     OrderRow,
     OrderStatusReply,
+    OrderStatusRow,
     SpotClearinghouseState,
     UserRole,
 )
@@ -33,6 +45,7 @@ T = TypeVar("T")
 LIGHT, ORDINARY, HEAVY = 2, 20, 60
 """Weights of info requests."""
 
+STILL_OPEN = ("open", "triggered")
 
 SHORTEST_LIMIT = 500
 """Rows of one answer that the venue may have cut; documents say 500 and 2000."""
@@ -140,8 +153,7 @@ class RestClient:
         while True:
             body = await self.info({"type": "userFillsByTime", "user": self.account, "startTime": start_ms}, ORDINARY)
             page = self._decode_rows(messages.FILL_ROWS, body, "userFillsByTime")
-            if self.budget is not None:
-                self.budget.take(len(page) // 20)
+            self._take_rows(len(page), 20)
             fresh = []
             for fill in page:
                 key = (fill.time, fill.coin, fill.tid, fill.oid, fill.side, fill.sz)
@@ -163,6 +175,79 @@ class RestClient:
         """Leverage and margin mode of one market, which the account has there with or without a position."""
         body = await self.info({"type": "activeAssetData", "user": self.account, "coin": coin}, ORDINARY)
         return self._decode(messages.ACTIVE_ASSET_DATA, body, "activeAssetData").leverage
+
+    async def historical_orders(self) -> list[OrderStatusRow]:
+        """The latest orders, each with the status that it reached last: the venue lists every status on the way."""
+        body = await self.info({"type": "historicalOrders", "user": self.account}, ORDINARY)
+        rows = self._decode_rows(messages.ORDER_STATUS_ROWS, body, "historicalOrders")
+        self._take_rows(len(rows), 20)
+        newest: dict[int, OrderStatusRow] = {}
+        for row in rows:
+            known = newest.get(row.order.oid)
+            if known is None or (row.statusTimestamp, row.status not in STILL_OPEN) > (
+                known.statusTimestamp,
+                known.status not in STILL_OPEN,
+            ):
+                newest[row.order.oid] = row
+        return list(newest.values())
+
+    async def book(self, coin: str) -> L2Book | None:
+        """The book of a market as it is now; None for a market that the venue does not know."""
+        body = await self.info({"type": "l2Book", "coin": coin}, LIGHT)
+        return self._decode(messages.L2_BOOK_OR_NOTHING, body, "l2Book")
+
+    async def candles(self, coin: str, interval: str, start_ms: int, until_ms: int) -> list[CandleRow]:
+        """The candles that began from `start_ms` to `until_ms`, oldest first, paged until a page adds nothing new.
+
+        The venue keeps the last 5000 of an interval.
+        """
+        found: dict[int, CandleRow] = {}
+        while True:
+            wanted = {"coin": coin, "interval": interval, "startTime": start_ms, "endTime": until_ms}
+            body = await self.info({"type": "candleSnapshot", "req": wanted}, ORDINARY)
+            page = self._decode_rows(CANDLE_ROWS, body, "candleSnapshot")
+            self._take_rows(len(page), 60)
+            fresh = {row.start_ms: row for row in page if row.start_ms not in found}
+            found |= fresh
+            if not fresh or len(page) < SHORTEST_LIMIT or max(fresh) >= until_ms:
+                return [found[start] for start in sorted(found)]
+            start_ms = max(fresh)
+
+    async def fundings(self, start_ms: int) -> list[FundingRow]:
+        """The account's funding payments from `start_ms` on, oldest first, paged until a page adds nothing new."""
+        seen: set[tuple[int, str]] = set()
+        found: list[FundingRow] = []
+        while True:
+            body = await self.info({"type": "userFunding", "user": self.account, "startTime": start_ms}, ORDINARY)
+            page = self._decode_rows(FUNDING_HISTORY, body, "userFunding")
+            self._take_rows(len(page), 20)
+            fresh = [row.payment() for row in page if (row.time, row.delta.coin) not in seen]
+            seen |= {(row.time, row.coin) for row in fresh}
+            found += fresh
+            if not fresh or len(page) < SHORTEST_LIMIT:
+                return sorted(found, key=lambda row: row.time)
+            start_ms = max(row.time for row in fresh)
+
+    async def funding_rates(self, coin: str, start_ms: int) -> list[FundingRateRow]:
+        """The rates that a market has paid from `start_ms` on, oldest first; at most 500."""
+        body = await self.info({"type": "fundingHistory", "coin": coin, "startTime": start_ms}, ORDINARY)
+        rows = self._decode_rows(FUNDING_RATES, body, "fundingHistory")
+        self._take_rows(len(rows), 20)
+        return sorted(rows, key=lambda row: row.time)
+
+    async def predicted_fundings(self) -> list[tuple[str, list[tuple[str, Prediction | None]]]]:
+        """What each market is expected to pay next, here and at other venues, by the venue's names."""
+        return self._decode_rows(PREDICTIONS, await self.info({"type": "predictedFundings"}, ORDINARY), "predictions")
+
+    async def rate_limit(self) -> UserRateLimit:
+        """How many actions the address has used, and may use."""
+        body = await self.info({"type": "userRateLimit", "user": self.account}, ORDINARY)
+        return self._decode(USER_RATE_LIMIT, body, "userRateLimit")
+
+    def _take_rows(self, count: int, rows_a_unit: int) -> None:
+        """The weight of an answer's rows, which is known only afterwards."""
+        if self.budget is not None:
+            self.budget.take(count // rows_a_unit)
 
     async def user_role(self, address: str) -> UserRole:
         """What an address is: a user, somebody's agent, or unknown."""

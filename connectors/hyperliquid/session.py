@@ -16,12 +16,19 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from latentspeed.connectors.errors import NotReady, VenueUnreachable
+from latentspeed.connectors.candle import Candle
+from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
+from latentspeed.connectors.funding import PredictedFunding
 from latentspeed.connectors.hyperliquid.account_requests import AccountRequests
-from latentspeed.connectors.hyperliquid.market_data import subscriptions_of
+from latentspeed.connectors.hyperliquid.answers import ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT
+from latentspeed.connectors.hyperliquid.candles import candles_of
+from latentspeed.connectors.hyperliquid.config import CANDLE_INTERVALS
+from latentspeed.connectors.hyperliquid.fundings import predictions_of
+from latentspeed.connectors.hyperliquid.limits import EXPIRED_COST
 from latentspeed.connectors.hyperliquid.messages import FillRow
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import BackOff, TransportError
 from latentspeed.connectors.types import ConnectorState
@@ -64,7 +71,7 @@ class HyperliquidSession(AccountRequests):
                 # A fresh start: what was filled before is history, which nobody here counts.
                 self._fills_from_ms = now_ms()
                 self._tracker.ignore_fills((), self._fills_from_ms * 1_000_000)
-            self._resynchroniser.fills_from_ms = self._fills_from_ms
+            self._resynchroniser.fills_from_ms = self._feeds.fundings.counts_from_ms = self._fills_from_ms
             for pair in self._market.subscriptions:
                 self._subscribe_streams(self._rule(pair))
             self._start(self._streams.link.run(), "socket")
@@ -86,6 +93,51 @@ class HyperliquidSession(AccountRequests):
 
     async def _check_account(self) -> None:
         """Asks the venue once for what decides how the account is read."""
+
+    # Asking the venue
+
+    def fetch_candles(
+        self, trading_pair: str, interval: str, start_utc_ns: int, end_utc_ns: int = 0
+    ) -> Pending[list[Candle]]:
+        """The candles that began from `start_utc_ns` to `end_utc_ns` (0 for now), oldest first, from the venue's store.
+
+        The venue keeps the last 5000 of an interval. Raises OrderRefused for an unknown pair or interval; the result
+        raises VenueUnreachable.
+        """
+        rule = self._rule(trading_pair)
+        if interval not in CANDLE_INTERVALS:
+            raise OrderRefused("interval", interval, f"one of {', '.join(CANDLE_INTERVALS)}")
+
+        async def fetch() -> list[Candle]:
+            self._check_open()
+            venue_now_ms = now_ms() + self._skew_ms()
+            until_ms = end_utc_ns // 1_000_000 if end_utc_ns else venue_now_ms
+            rows = await self._rest.candles(rule.symbol, interval, start_utc_ns // 1_000_000, until_ms)
+            return candles_of(rows, rule, venue_now_ms)
+
+        return self._run(fetch())
+
+    def fetch_predicted_fundings(self) -> Pending[list[PredictedFunding]]:
+        """What every market is expected to pay next, here and, for comparison, at other venues."""
+
+        async def fetch() -> list[PredictedFunding]:
+            self._check_open()
+            rules = self._market.rules_by_symbol
+            rows = await self._rest.predicted_fundings()
+            return predictions_of(rows, lambda coin: rules[coin].trading_pair if coin in rules else None)
+
+        return self._run(fetch())
+
+    def fetch_funding_rates(self, trading_pair: str, start_utc_ns: int) -> Pending[list[tuple[int, float]]]:
+        """The rates that a market has paid since a time: (settled at, in ns since the epoch, rate), oldest first."""
+        rule = self._rule(trading_pair)
+
+        async def fetch() -> list[tuple[int, float]]:
+            self._check_open()
+            rows = await self._rest.funding_rates(rule.symbol, start_utc_ns // 1_000_000)
+            return [(row.time * 1_000_000, row.fundingRate) for row in rows]
+
+        return self._run(fetch())
 
     # Synchronising and watching
 
@@ -111,6 +163,7 @@ class HyperliquidSession(AccountRequests):
                 self._set_authenticated(not self._authority.refusal)
                 self._set_connection_state(ConnectorState.LIVE)
                 self._live.set()
+                self._feeds.went_up()
             return
 
     async def _resync(self) -> None:
@@ -119,7 +172,7 @@ class HyperliquidSession(AccountRequests):
 
     def _on_down(self, reason: str) -> None:
         self._last_loss = reason
-        self._feed.invalidate()
+        self._feeds.went_down()
         if self._connection_state is not ConnectorState.DISCONNECTED:
             self._events.error("socket_lost", reason)
             self._set_connection_state(ConnectorState.CONNECTING)
@@ -164,6 +217,7 @@ class HyperliquidSession(AccountRequests):
 
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
         self._account.apply_fill(row, rule)
+        self._address.traded(float(row.px) * float(row.sz))
         self._upkeep.on_new_fill()
 
     # Closing and taking over
@@ -179,7 +233,7 @@ class HyperliquidSession(AccountRequests):
             await self._end_tasks()
             await self._line.close()
             await self._http.close()
-            self._feed.invalidate()
+            self._feeds.went_down()
             self._fills_from_ms = max(self._fills_from_ms, self._reports.newest_fill_ms)
 
     def recover_orders(
@@ -209,8 +263,7 @@ class HyperliquidSession(AccountRequests):
             self._network_loop.call(lambda: self._subscribe_streams(self._rule(trading_pair)))
 
     def _subscribe_streams(self, rule: TradingRule) -> None:
-        self._feed.add(rule.trading_pair, rule.symbol)
-        self._streams.subscribe(subscriptions_of(rule.symbol, self.config.market_channels))
+        self._feeds.subscribe(rule)
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
         self._check_open()
@@ -222,7 +275,9 @@ class HyperliquidSession(AccountRequests):
 
     def _on_refusal(self, status: str, text: str) -> None:
         self._authority.note_refusal(status, text)
-        if status == "addressLimit":
+        if status in (ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT):
+            self._address.refuse(text, is_cancel=status == CANCEL_ADDRESS_LIMIT)
             self._events.error("address_limit", text)
         elif status == "actionExpired":
+            self._address.take(EXPIRED_COST - 1)
             self._upkeep.measure_clock()

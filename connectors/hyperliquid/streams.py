@@ -15,18 +15,25 @@ import orjson
 
 from latentspeed.connectors.hyperliquid import messages
 from latentspeed.connectors.hyperliquid.messages import MalformedMessage
+from latentspeed.connectors.rate_limit import RateLimit
+from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, NotSent, SocketTiming, TransportError, WebSocketLink
 
 Subscription = dict[str, Any]
 Handler = Callable[[msgspec.Raw, int], None]
 """Takes the data of a message, still as bytes, and the monotonic nanoseconds at which it was received."""
 
+Key = tuple[tuple[str, str], ...]
+"""What tells subscriptions apart."""
+
 GREETING = "Websocket connection established."
 MAX_POSTS_IN_FLIGHT = 90
 """The venue allows 100 an address."""
+OPENINGS_A_MINUTE, MESSAGES_A_MINUTE, MAX_SUBSCRIPTIONS = 30.0, 2000.0, 1000
+"""What the venue allows an address, all sockets together."""
 
 
-def subscription_key(subscription: Subscription) -> tuple[tuple[str, str], ...]:
+def subscription_key(subscription: Subscription) -> Key:
     """What tells subscriptions apart; the venue's echo has more keys and lower-case addresses."""
     return tuple(
         (name, str(subscription[name]).lower() if name == "user" else str(subscription[name]))
@@ -75,15 +82,20 @@ class Streams:
         self.is_up = False
         self.messages = 0
         """Frames received since the start."""
+        self.openings = WeightBudget(OPENINGS_A_MINUTE, 60.0)
+        self.sent = WeightBudget(MESSAGES_A_MINUTE, 60.0)
+        """What of the venue's limits for sockets is used."""
+        self.on_subscription: Callable[[Key, str], None] = lambda key, text: None
+        """Called when the venue has confirmed a subscription, or with its text when it has refused it."""
         self._handlers: dict[str, Handler] = {
             "subscriptionResponse": self._on_confirmed,
             "pong": lambda data, mono_ns: None,
             "error": self._on_error_frame,
             "post": self._on_post_reply,
         }
-        self._wanted: dict[tuple[tuple[str, str], ...], Subscription] = {}
-        self._unconfirmed: set[tuple[tuple[str, str], ...]] = set()
-        self._leaving: set[tuple[tuple[str, str], ...]] = set()
+        self._wanted: dict[Key, Subscription] = {}
+        self._unconfirmed: set[Key] = set()
+        self._leaving: set[Key] = set()
         self._confirm_timer: asyncio.TimerHandle | None = None
         self._posts: dict[int, asyncio.Future[messages.PostResponse]] = {}
         self._last_post = 0
@@ -105,6 +117,10 @@ class Streams:
             key = subscription_key(subscription)
             if key in self._wanted:
                 continue
+            if len(self._wanted) >= MAX_SUBSCRIPTIONS:
+                self.on_subscription(key, f"more than {MAX_SUBSCRIPTIONS} subscriptions")
+                self._on_error("subscription_refused", f"{subscription}: more than {MAX_SUBSCRIPTIONS} subscriptions")
+                continue
             self._wanted[key] = subscription
             if self.link.is_open and key not in self._leaving:
                 self._send_subscribe(key)
@@ -118,14 +134,26 @@ class Streams:
             self._unconfirmed.discard(key)
             if self.link.is_open:
                 self._leaving.add(key)
+                self.sent.take(1)
                 self.link.send(_frame("unsubscribe", subscription))
         self._check_up()
 
-    def _send_subscribe(self, key: tuple[tuple[str, str], ...]) -> None:
+    def _send_subscribe(self, key: Key) -> None:
         self._unconfirmed.add(key)
+        self.sent.take(1)
         self.link.send(_frame("subscribe", self._wanted[key]))
 
+    def rate_limits(self) -> list[RateLimit]:
+        """What of the venue's limits for sockets is used now."""
+        return [
+            RateLimit("open_posts", len(self._posts), MAX_POSTS_IN_FLIGHT),
+            RateLimit("subscriptions", len(self._wanted), MAX_SUBSCRIPTIONS),
+            RateLimit("socket_openings", self.openings.used, OPENINGS_A_MINUTE),
+            RateLimit("socket_messages", self.sent.used, MESSAGES_A_MINUTE),
+        ]
+
     def _opened(self) -> None:
+        self.openings.take(1)
         self._leaving.clear()
         self._unconfirmed.clear()
         for key in self._wanted:
@@ -181,12 +209,16 @@ class Streams:
         response = messages.SUBSCRIPTION_RESPONSE.decode(data)
         key = subscription_key(response.subscription)
         if response.method == "subscribe":
-            self._unconfirmed.discard(key)
-            self._check_up()
+            self._confirmed(key)
         else:
             self._left(key)
 
-    def _left(self, key: tuple[tuple[str, str], ...]) -> None:
+    def _confirmed(self, key: Key) -> None:
+        self._unconfirmed.discard(key)
+        self.on_subscription(key, "")
+        self._check_up()
+
+    def _left(self, key: Key) -> None:
         """An unsubscription is done; it may have been wanted again meanwhile."""
         self._leaving.discard(key)
         if key in self._wanted:
@@ -196,15 +228,28 @@ class Streams:
         text = messages.TEXT.decode(data)
         subscription = _subscription_in(text)
         if subscription is not None and text.startswith("Already subscribed"):
-            self._unconfirmed.discard(subscription_key(subscription))
-            self._check_up()
+            self._confirmed(subscription_key(subscription))
             return
         if subscription is not None and text.startswith("Already unsubscribed"):
             self._left(subscription_key(subscription))
             return
+        if subscription is not None and text.startswith("Invalid subscription"):
+            self._refused(subscription_key(subscription), text)
+            return
         if "too many pending post requests" in text:
             self._fail_post(text)
         self._on_error("stream_error", text[:500])
+
+    def _refused(self, key: Key, text: str) -> None:
+        """One that is not to be had, such as a market that was delisted, must not keep the others waiting.
+
+        Without the account's own streams nothing can be traded, so that those are asked for until they are confirmed.
+        """
+        self.on_subscription(key, text)
+        self._on_error("subscription_refused", text[:500])
+        if key in self._unconfirmed and not any(name == "user" for name, _ in key):
+            self._unconfirmed.discard(key)
+            self._check_up()
 
     # --- posts ---
 
@@ -226,6 +271,7 @@ class Streams:
         number = self._last_post
         future: asyncio.Future[messages.PostResponse] = asyncio.get_running_loop().create_future()
         self._posts[number] = future
+        self.sent.take(1)
         try:
             await self.link.send_now(
                 f'{{"method":"post","id":{number},"request":{{"type":"action","payload":{body.decode()}}}}}'

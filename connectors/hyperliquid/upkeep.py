@@ -12,7 +12,8 @@ from typing import Any
 
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
-from latentspeed.connectors.hyperliquid.market_data import MarketFeed
+from latentspeed.connectors.hyperliquid.feeds import Feeds
+from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import BackOff, TransportError
@@ -22,6 +23,7 @@ ACCOUNT_DELAY_S = 0.25
 ACCOUNT_EVERY_S = 2.0
 """How often it is read at most."""
 RULES_EVERY_S = 600.0
+LIMITS_EVERY_S, NEAR_LIMIT_EVERY_S = 600.0, 60.0
 MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S = 1.0, 60.0
 
 
@@ -32,10 +34,12 @@ class Upkeep:
         self,
         config: HyperliquidConfig,
         *,
-        feed: MarketFeed,
+        feeds: Feeds,
         account: Account,
         resynchroniser: Resynchroniser,
         load_rules: Callable[[], Coroutine[Any, Any, None]],
+        read_limits: Callable[[], Coroutine[Any, Any, None]],
+        address: AddressBudget,
         set_stale: Callable[[bool], None],
         drop_socket: Callable[[str], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
@@ -45,20 +49,27 @@ class Upkeep:
 
         Args:
             config: Intervals.
-            feed: Whose silence is noticed.
+            feeds: Whose silence is noticed.
             account: Read after fills.
             resynchroniser: Compares with the venue, and fetches fills.
             load_rules: Reads the list of markets.
+            read_limits: Asks how many actions the address may use.
+            address: What is known of that.
             set_stale: Told at each tick whether the market data has stopped.
             drop_socket: Closes the socket, so that it is opened again.
             start: Starts a task.
             on_problem: Called with a code and a text for what failed and will be tried again.
         """
         self._config = config
-        self._feed = feed
+        self._feeds = feeds
+        self._feed = feeds.market
         self._account = account
         self._resynchroniser = resynchroniser
         self._load_rules = load_rules
+        self._read_limits = read_limits
+        self._address = address
+        self._limits_due = 0.0
+        self._is_over = False
         self._set_stale = set_stale
         self._drop_socket = drop_socket
         self._start = start
@@ -73,6 +84,7 @@ class Upkeep:
 
     def tick(self) -> None:
         """Does what is due; called about once a second while the session is open."""
+        self._feeds.tick()
         self._watch_silence()
         every_s = self._config.reconcile_every_s
         idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
@@ -81,6 +93,12 @@ class Upkeep:
         if time.monotonic() > self._rules_due:
             self._rules_due = time.monotonic() + RULES_EVERY_S
             self.ask("metadata", self._load_rules())
+        self._watch_address()
+
+    def compare(self) -> None:
+        """Something has happened that nobody here has counted: everything is compared with the venue."""
+        if not self._resynchroniser.is_running:
+            self.ask("reconcile", self._resynchroniser.run())
 
     def close(self) -> None:
         """Stops what is timed."""
@@ -99,13 +117,30 @@ class Upkeep:
 
         self._start(run(), name)
 
+    def _watch_address(self) -> None:
+        """Asks where the address stands: seldom, and more often when little or nothing is left.
+
+        A refusal has told the venue's own numbers, so that there is nothing to ask at once.
+        """
+        address, now = self._address, time.monotonic()
+        if address.is_over and not self._is_over:
+            self._limits_due = now + NEAR_LIMIT_EVERY_S
+        self._is_over = address.is_over
+        if (self._config.is_limited or address.is_over) and now > self._limits_due:
+            is_near = address.is_over or address.is_close
+            self._limits_due = now + (NEAR_LIMIT_EVERY_S if is_near else LIMITS_EVERY_S)
+            self.ask("rate_limit", self._read_limits())
+
     def _watch_silence(self) -> None:
         """A pair that was heard of and is silent makes the session stale; twice as long, the socket is opened again."""
         limit_s = self._config.stale_after_s
         silent = self._feed.silent_pairs(limit_s) if limit_s else []
-        if silent and not self._is_stale:
-            self._on_problem("market_data_silent", f"nothing in {limit_s} s of {', '.join(silent)}")
-        self._is_stale = bool(silent)
+        stale = {*silent, *self._feed.stale_pairs}
+        if stale and not self._is_stale:
+            self._on_problem("market_data_silent", f"nothing in {limit_s} s of {', '.join(sorted(stale))}")
+        for pair in silent:
+            self._feed.mark_stale(pair)
+        self._is_stale = bool(stale)
         self._set_stale(self._is_stale)
         if silent and self._feed.silent_pairs(2 * limit_s):
             self._drop_socket(f"no market data in {2 * limit_s} s")
@@ -132,6 +167,10 @@ class Upkeep:
     def on_new_fill(self) -> None:
         """A fill was counted: what the account holds is read soon, once for all fills of a moment."""
         self._fills_back_off.reset()
+        self.refresh_soon()
+
+    def refresh_soon(self) -> None:
+        """What the account holds has changed: it is read soon, once for all changes of a moment."""
         if self._account_timer is None:
             delay_s = max(ACCOUNT_DELAY_S, self._account_due - time.monotonic())
             self._account_timer = asyncio.get_running_loop().call_later(delay_s, self._refresh_account)

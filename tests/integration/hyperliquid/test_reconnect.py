@@ -76,7 +76,7 @@ def test_it_comes_back_again_and_again_with_every_subscription_once():
                 await resting(maker, maker.buy(limit(0.01, 60000 + number)))
             assert maker._streams.link.opened == 5
             (socket,) = venue.streams.sockets
-            assert len(socket.subscriptions) == 2 + 2 * 4
+            assert len(socket.subscriptions) == 4 + 2 * 4
             assert len(venue_orders(venue)) == 4
 
     run(scenario)
