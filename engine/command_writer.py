@@ -157,7 +157,10 @@ class CommandWriter:
         command.margin_mode = margin_mode
         command.amount = amount
         command.written_mono_ns = monotonic_ns()
-        self._queue.push(command, is_cancel=kind is CommandKind.CANCEL)
+        if kind is CommandKind.CANCEL:
+            self._queue.push_cancel(command)
+        else:
+            self._queue.push(command)
 
 
 def check_extra_params(params: Mapping[str, object] | None, known_keys: frozenset[str] | None) -> None:

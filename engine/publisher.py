@@ -283,14 +283,15 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self.fills += 1
 
     def _send(self, event: OrderEvent) -> int:
-        event.event_index = self._ring.tail
+        cursor = event.event_index = self._ring.tail
         event.published_mono_ns = monotonic_ns()
         self.events += 1
         try:
-            return self._ring.publish(event)
+            self._ring.publish(event)
         except Exception as error:
             self._on_failure(error)
             raise
+        return cursor
 
     def _foreign_context(self, order: InFlightOrder) -> OrderContext:
         """The context of an order that an earlier segment's session placed, or that is no longer remembered."""

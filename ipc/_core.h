@@ -6,6 +6,10 @@
 #include <Python.h>
 #include <structmember.h>
 
+#ifdef Py_GIL_DISABLED
+#error "the native core relies on the GIL: its objects have no locks of their own"
+#endif
+
 #include "protocol.h"
 
 #pragma GCC visibility push(hidden)
@@ -105,6 +109,7 @@ typedef struct {
     const uint64_t *slots;
     uint64_t mask;
     uint64_t cursor;
+    uint64_t seen_tail;
     uint64_t laps;
     uint64_t voids;
 } RingReaderObject;

@@ -28,8 +28,32 @@ static PyObject *text_value(const char *at, Py_ssize_t size) {
     return PyUnicode_DecodeUTF8(at, length, "surrogateescape");
 }
 
-static inline PyObject *scalar_value(const FieldObject *field, const char *at) {
-    switch (field->kind) {
+/* PyLong_FromLongLong counts the digits and shifts them out one by one, behind two calls. Most integers of a
+ * record (ids, times) have two, and are filled in here. Python 3.12 changed the object. */
+static inline PyObject *int_value(uint64_t magnitude, int negative) {
+#if PY_VERSION_HEX < 0x030C0000 && PYLONG_BITS_IN_DIGIT == 30 && !defined(Py_REF_DEBUG)
+    if (magnitude >> 30 != 0 && magnitude >> 60 == 0) {
+        PyLongObject *made = PyObject_Malloc(sizeof(PyLongObject) + sizeof(digit));
+        if (made == NULL) return PyErr_NoMemory();
+        Py_SET_REFCNT(made, 1);
+        Py_SET_TYPE(made, &PyLong_Type);
+        made->ob_digit[0] = (digit)(magnitude & PyLong_MASK);
+        made->ob_digit[1] = (digit)(magnitude >> PyLong_SHIFT);
+        Py_SET_SIZE(made, negative ? -2 : 2);
+        return (PyObject *)made;
+    }
+#endif
+    if (magnitude <= LONG_MAX) return PyLong_FromLong(negative ? -(long)magnitude : (long)magnitude);
+    return negative ? PyLong_FromLongLong((long long)(0 - magnitude))
+                    : PyLong_FromUnsignedLongLong(magnitude);
+}
+
+static inline PyObject *signed_value(int64_t n) {
+    return int_value(n < 0 ? 0 - (uint64_t)n : (uint64_t)n, n < 0);
+}
+
+static inline PyObject *scalar_value(Kind kind, const char *at, Py_ssize_t size) {
+    switch (kind) {
         case F8:
             return PyFloat_FromDouble(LOAD(double, at));
         case F4:
@@ -41,19 +65,19 @@ static inline PyObject *scalar_value(const FieldObject *field, const char *at) {
         case I4:
             return PyLong_FromLong(LOAD(int32_t, at));
         case I8:
-            return PyLong_FromLongLong(LOAD(int64_t, at));
+            return signed_value(LOAD(int64_t, at));
         case U1:
             return PyLong_FromLong(LOAD(uint8_t, at));
         case U2:
             return PyLong_FromLong(LOAD(uint16_t, at));
         case U4:
-            return PyLong_FromUnsignedLong(LOAD(uint32_t, at));
+            return PyLong_FromLong((long)LOAD(uint32_t, at));
         case U8:
-            return PyLong_FromUnsignedLongLong(LOAD(uint64_t, at));
+            return int_value(LOAD(uint64_t, at), 0);
         case BOOL:
             return PyBool_FromLong(*at);
         case TEXT:
-            return text_value(at, field->size);
+            return text_value(at, size);
     }
     Py_UNREACHABLE();
 }
@@ -289,7 +313,7 @@ int ls_field_store(const FieldObject *field, char *data, PyObject *value) {
 
 PyObject *ls_field_load(FieldObject *field, PyObject *record) {
     return field->dimensions ? array_value(field, record)
-                             : scalar_value(field, record_bytes(record) + field->offset);
+                             : scalar_value(field->kind, record_bytes(record) + field->offset, field->size);
 }
 
 /* ---- Field: the attribute ---- */
@@ -317,15 +341,54 @@ static PyObject *field_get(PyObject *self, PyObject *record, PyObject *type) {
     return ls_field_load(field, record);
 }
 
-/* Attributes of a record: a field of the very class it was checked for is read at once, the rest as ever. */
-PyObject *ls_record_getattro(PyObject *record, PyObject *name) {
-    PyObject *found = _PyType_Lookup(Py_TYPE(record), name);
-    if (found != NULL && Py_IS_TYPE(found, &Field_Type)) {
+/* ---- attributes of a record ----
+ *
+ * Which name means which field on which class. An entry holds while the class has the version that it was
+ * made under: a version is given once, and taken away by every change of the class or of one that it derives
+ * from. So a subclass may put a property over a field, whenever it likes, and nothing here keeps anything
+ * alive.
+ */
+#define ATTRIBUTES 256
+static struct attribute {
+    PyTypeObject *type;
+    PyObject *name;
+    unsigned int version; /* 0: empty; also what a changed class has */
+    Kind kind;
+    Py_ssize_t offset;
+    Py_ssize_t size;
+} attributes[ATTRIBUTES];
+
+static inline struct attribute *attribute_of(const PyTypeObject *type, const PyObject *name) {
+    return &attributes[(((uintptr_t)name >> 4) ^ type->tp_version_tag) % ATTRIBUTES];
+}
+
+static __attribute__((noinline)) PyObject *find_attribute(PyObject *record, PyObject *name) {
+    PyTypeObject *type = Py_TYPE(record);
+    PyObject *found = _PyType_Lookup(type, name);
+    if (found != NULL && Py_IS_TYPE(found, &Field_Type) && type->tp_version_tag != 0) {
         FieldObject *field = (FieldObject *)found;
-        if (__builtin_expect(field->seen == Py_TYPE(record) && field->dimensions == 0, 1))
-            return scalar_value(field, record_bytes(record) + field->offset);
+        if (field->layout == ((RecordObject *)record)->layout && field->dimensions == 0 &&
+            field->name == name) {
+            *attribute_of(type, name) = (struct attribute){
+                .type = type,
+                .name = name,
+                .version = type->tp_version_tag,
+                .kind = field->kind,
+                .offset = field->offset,
+                .size = field->size,
+            };
+        }
     }
     return PyObject_GenericGetAttr(record, name);
+}
+
+PyObject *ls_record_getattro(PyObject *record, PyObject *name) {
+    const PyTypeObject *type = Py_TYPE(record);
+    const struct attribute *known = attribute_of(type, name);
+    if (__builtin_expect(known->name == name && known->type == type && known->version == type->tp_version_tag,
+                         1))
+        return scalar_value(known->kind, record_bytes(record) + known->offset, known->size);
+    return find_attribute(record, name);
 }
 
 static int field_set(PyObject *self, PyObject *record, PyObject *value) {

@@ -29,6 +29,11 @@ static int queue_place(Queue *queue, ls_gate *gate, PyObject *directory, Py_ssiz
     if (queue->index_offset < 0) return -1;
     queue->generation_offset = ls_layout_field(gate->layout, "generation", "u4", "a command record");
     if (queue->generation_offset < 0) return -1;
+    if (queue->index_offset % 8 || queue->generation_offset % 4) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a command record has command_index and generation naturally aligned");
+        return -1;
+    }
     size_t size = sizeof(ls_session_block) + (size_t)capacity * gate->words * 8;
     queue->entry = ls_span(directory, entry_offset, sizeof(ls_session), gateway);
     queue->block = queue->entry == NULL ? NULL : ls_span(block, block_offset, size, !gateway);
@@ -40,6 +45,10 @@ static int queue_place(Queue *queue, ls_gate *gate, PyObject *directory, Py_ssiz
 
 /* ---- CommandProducer ---- */
 
+/* What `active` holds once a session found itself stalled: no session word, for its state would be DRAINING.
+ */
+#define STALLED UINT64_MAX
+
 typedef struct {
     PyObject_HEAD
     MappingObject *directory; /* read-only: header and session directory */
@@ -47,14 +56,18 @@ typedef struct {
     ls_gate gate;
     Queue queue;
     const ls_header *header;
-    int slot;
-    uint32_t generation;
     uint64_t tail;
     uint64_t seen_head;
-    uint64_t kept_for_cancels;
+    uint64_t room[2];  /* commands that fit: others than cancels, cancels */
+    uint64_t active;   /* the session word under which this producer may send; none once it fenced itself */
+    size_t index_word; /* of a record: where command_index and generation are stamped */
+    size_t stamped_word;
+    uint64_t kept_bits;
+    uint64_t stamp;
     uint64_t last_rung;
+    int slot;
+    uint32_t generation;
     int doorbell; /* descriptor of the gateway's FIFO, owned by the session */
-    int fenced;   /* the session found itself stalled */
     int64_t stall_ns;
     int64_t last_beat;
 } ProducerObject;
@@ -83,8 +96,15 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->slot = slot;
     self->doorbell = doorbell;
     self->stall_ns = stall_ns;
-    self->kept_for_cancels = (uint64_t)capacity / 8;
+    self->room[0] = (uint64_t)(capacity - capacity / 8);
+    self->room[1] = (uint64_t)capacity;
     self->generation = (uint32_t)(ls_session_word(self->queue.entry) >> 32);
+    self->active = LS_SESSION_WORD(LS_ACTIVE, self->generation);
+    uint32_t shift = 8 * (uint32_t)(self->queue.generation_offset & 7);
+    self->index_word = (size_t)self->queue.index_offset / 8;
+    self->stamped_word = (size_t)self->queue.generation_offset / 8;
+    self->kept_bits = ~((uint64_t)UINT32_MAX << shift);
+    self->stamp = (uint64_t)self->generation << shift;
     self->tail = ls_session_base(self->queue.entry);
     self->seen_head = self->tail;
     return (PyObject *)self;
@@ -100,7 +120,7 @@ static void producer_dealloc(ProducerObject *self) {
 static __attribute__((cold)) int raise_fenced(ProducerObject *self, uint64_t word) {
     static const char *const names[] = {"FREE", "CLAIMED", "ACTIVE", "DRAINING"};
     ls_raise(ls_errors.SessionFenced, "(iIIs)", self->slot, self->generation, (unsigned int)(word >> 32),
-             self->fenced ? "STALLED" : names[word & 3]);
+             self->active == STALLED ? "STALLED" : names[word & 3]);
     return -1;
 }
 
@@ -113,15 +133,13 @@ static inline int may_send(ProducerObject *self) {
         return -1;
     }
     uint64_t word = ls_session_word(self->queue.entry);
-    if (__builtin_expect(word != LS_SESSION_WORD(LS_ACTIVE, self->generation) || self->fenced, 0)) {
-        return raise_fenced(self, word);
-    }
+    if (__builtin_expect(word != self->active, 0)) return raise_fenced(self, word);
     return 0;
 }
 
 /* Room for one command of this sort? The last eighth is for cancels. */
 static inline int has_room(ProducerObject *self, int is_cancel) {
-    uint64_t limit = self->queue.mask + 1 - (is_cancel ? 0 : self->kept_for_cancels);
+    uint64_t limit = self->room[is_cancel];
     if (__builtin_expect(self->tail - self->seen_head < limit, 1)) return 1;
     self->seen_head = ls_queue_head(&self->queue.entry->head);
     if (self->tail - self->seen_head < limit) return 1;
@@ -139,8 +157,8 @@ static __attribute__((noinline)) void ring_doorbell(int fd) {
 static inline PyObject *push(ProducerObject *self, PyObject *record, int is_cancel) {
     uint64_t *data = ls_gate_data(&self->gate, record);
     if (data == NULL || may_send(self) < 0 || !has_room(self, is_cancel)) return NULL;
-    memcpy((char *)data + self->queue.index_offset, &self->tail, sizeof self->tail);
-    memcpy((char *)data + self->queue.generation_offset, &self->generation, sizeof self->generation);
+    data[self->index_word] = self->tail;
+    data[self->stamped_word] = (data[self->stamped_word] & self->kept_bits) | self->stamp;
     ls_queue_push(&self->queue.block->tail, self->queue.slots, self->queue.mask, self->gate.words, self->tail,
                   data);
     self->tail++;
@@ -148,20 +166,10 @@ static inline PyObject *push(ProducerObject *self, PyObject *record, int is_canc
     Py_RETURN_NONE;
 }
 
-static PyObject *producer_push(ProducerObject *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *names) {
-    if (__builtin_expect(nargs == 1 && names == NULL, 1)) return push(self, args[0], 0);
-    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (nargs + named < 1 || nargs + named > 2 || nargs < 1 || named > 1 ||
-        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "is_cancel") != 0)) {
-        return PyErr_SetString(PyExc_TypeError, "push(record, is_cancel=False)"), NULL;
-    }
-    int is_cancel = 0;
-    if (nargs + named == 2) {
-        is_cancel = args[1] == Py_True ? 1 : args[1] == Py_False ? 0 : PyObject_IsTrue(args[1]);
-        if (is_cancel < 0) return NULL;
-    }
-    return push(self, args[0], is_cancel);
+static PyObject *producer_push(ProducerObject *self, PyObject *record) { return push(self, record, 0); }
+
+static PyObject *producer_push_cancel(ProducerObject *self, PyObject *record) {
+    return push(self, record, 1);
 }
 
 static PyObject *producer_check(ProducerObject *self, PyObject *unused) {
@@ -182,8 +190,9 @@ static PyObject *producer_beat(ProducerObject *self, PyObject *unused) {
     (void)unused;
     LS_REFUSE_DISOWNED(self->block, NULL);
     int64_t now = ls_mono_ns();
-    if (self->stall_ns > 0 && self->last_beat > 0 && now - self->last_beat > self->stall_ns) self->fenced = 1;
-    if (self->fenced) return raise_fenced(self, ls_session_word(self->queue.entry)), NULL;
+    if (self->stall_ns > 0 && self->last_beat > 0 && now - self->last_beat > self->stall_ns)
+        self->active = STALLED;
+    if (self->active == STALLED) return raise_fenced(self, ls_session_word(self->queue.entry)), NULL;
     self->last_beat = now;
     ls_session_beat(self->queue.block, (uint64_t)now);
     Py_RETURN_NONE;
@@ -215,8 +224,7 @@ static PyObject *producer_head(ProducerObject *self, void *unused) {
 static PyObject *producer_free(ProducerObject *self, void *unused) {
     (void)unused;
     self->seen_head = ls_queue_head(&self->queue.entry->head);
-    int64_t left =
-        (int64_t)(self->queue.mask + 1 - self->kept_for_cancels) - (int64_t)(self->tail - self->seen_head);
+    int64_t left = (int64_t)self->room[0] - (int64_t)(self->tail - self->seen_head);
     return PyLong_FromLongLong(left > 0 ? left : 0);
 }
 
@@ -226,10 +234,11 @@ static PyObject *producer_capacity(ProducerObject *self, void *unused) {
 }
 
 static PyMethodDef producer_methods[] = {
-    {"push", (PyCFunction)(void (*)(void))producer_push, METH_FASTCALL | METH_KEYWORDS,
-     "push(record, is_cancel=False): stamps command_index and generation, queues, rings. Never blocks; "
-     "raises "
+    {"push", (PyCFunction)producer_push, METH_O,
+     "push(record): stamps command_index and generation, queues, rings. Never blocks; raises "
      "CommandQueueFull, SessionFenced, SegmentRetired, ForkedSession."},
+    {"push_cancel", (PyCFunction)producer_push_cancel, METH_O,
+     "As push, for a command that may take one of the places kept for cancels."},
     {"check", (PyCFunction)producer_check, METH_NOARGS,
      "Raises what push would raise, apart from a full queue."},
     {"ring", (PyCFunction)producer_ring, METH_NOARGS, "Ring the gateway's doorbell, armed or not."},

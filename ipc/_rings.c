@@ -80,7 +80,8 @@ static PyObject *raise_lapped(RingReaderObject *self) {
 /* The next record that is not VOID: its kind, 0 when there is none, -1 when the reader was lapped. */
 static int read_next(RingReaderObject *self, uint64_t *out) {
     for (;;) {
-        int result = ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, self->cursor, out);
+        int result = ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, self->cursor,
+                                  &self->seen_tail, out);
         if (__builtin_expect(result == LS_EMPTY, 0)) return 0;
         if (__builtin_expect(result == LS_LAPPED, 0)) {
             memset(out, 0, self->gate.words * 8);
@@ -252,11 +253,6 @@ static inline void wake_readers(RingWriterObject *self) {
     if (__builtin_expect(ls_bell_must_wake(self->bell->bell), 0)) wake_parked(self->bell->bell);
 }
 
-/* PyLong_FromLong alone has a short way for numbers of one digit. */
-static inline PyObject *cursor_object(uint64_t cursor) {
-    return cursor <= LONG_MAX ? PyLong_FromLong((long)cursor) : PyLong_FromUnsignedLongLong(cursor);
-}
-
 /* Stamps the caller's record, so that it equals what readers get. */
 static inline uint64_t publish_one(RingWriterObject *self, uint64_t *record, uint32_t kind) {
     record[0] = LS_RING_STAMP(kind, self->epoch);
@@ -270,9 +266,9 @@ static PyObject *writer_publish(RingWriterObject *self, PyObject *record) {
     LS_REFUSE_DISOWNED(self->mapping, NULL);
     uint64_t *data = ls_gate_data(&self->gate, record);
     if (data == NULL) return NULL;
-    uint64_t cursor = publish_one(self, data, LS_DATA);
+    publish_one(self, data, LS_DATA);
     wake_readers(self);
-    return cursor_object(cursor);
+    Py_RETURN_NONE;
 }
 
 static PyObject *writer_publish_many(RingWriterObject *self, PyObject *array) {
@@ -321,9 +317,10 @@ static PyObject *writer_read_at(RingWriterObject *self, PyObject *const *args, P
     if (cursor == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
     uint64_t *out = ls_gate_data(&self->gate, args[1]);
     if (out == NULL) return NULL;
-    uint64_t tail = ls_ring_tail(self->ring);
+    uint64_t tail = ls_ring_tail(self->ring), seen_tail = 0;
     if (cursor < tail && tail - cursor <= self->mask + 1 &&
-        ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, cursor, out) == LS_OK &&
+        ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, cursor, &seen_tail, out) ==
+            LS_OK &&
         (uint32_t)out[0] != LS_VOID) {
         Py_RETURN_TRUE;
     }
@@ -343,7 +340,7 @@ static PyObject *writer_capacity(RingWriterObject *self, void *unused) {
 
 static PyMethodDef writer_methods[] = {
     {"publish", (PyCFunction)writer_publish, METH_O,
-     "publish(record) -> its cursor. Stamps record_kind and record_epoch."},
+     "publish(record): stamps record_kind and record_epoch; its cursor is then tail - 1."},
     {"publish_many", (PyCFunction)writer_publish_many, METH_O,
      "publish_many(structured_array) -> tail. Stamps the rows; readers are woken once."},
     {"repair", (PyCFunction)writer_repair, METH_NOARGS,

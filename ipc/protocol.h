@@ -45,43 +45,51 @@
 #endif
 #endif
 
-/* Payload copies between shared and private memory: words, relaxed, in any order. x86 copies two at a time,
- * for which it needs no more than that: nothing is concluded from a payload before the cursor or sequence
- * beside it was looked at. Words 0 and 1 go in one by one, because a writer has just stamped them, and a load
- * of both at once would wait for those stores. Neither macro moves the fences around it. */
-#if !defined(LS_COPY_IN) && defined(LS_OWN_ACCESS) && defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
-static inline void ls_copy_two(uint64_t *to, const uint64_t *from) {
+/* Two neighbouring words of payload, each moved with a relaxed access, in either order: all that a copy asks
+ * for. x86 moves both at once, which is one of the two orders for whoever looks. */
+static inline void ls_move_two(uint64_t *to, const uint64_t *from) {
+#if defined(LS_OWN_ACCESS) && defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
     typedef uint64_t two __attribute__((vector_size(16), aligned(8), may_alias));
     two both;
     __asm__ __volatile__("movups %1, %0" : "=x"(both) : "m"(*(const two *)from));
     __asm__ __volatile__("movups %1, %0" : "=m"(*(two *)to) : "x"(both));
-}
-#define LS_COPY_TWOS(to, from, first, words)                                       \
-    do {                                                                           \
-        uint32_t ls_i = (first);                                                   \
-        _Pragma("GCC unroll 4") for (; ls_i + 1 < (words); ls_i += 2)              \
-            ls_copy_two((uint64_t *)&(to)[ls_i], (const uint64_t *)&(from)[ls_i]); \
-        if (ls_i < (words)) LS_STORE_RLX(&(to)[ls_i], LS_LOAD_RLX(&(from)[ls_i])); \
-    } while (0)
-#define LS_COPY_IN(shared, private, words)                         \
-    do {                                                           \
-        LS_STORE_RLX(&(shared)[0], (private)[0]);                  \
-        if ((words) > 1) LS_STORE_RLX(&(shared)[1], (private)[1]); \
-        LS_COPY_TWOS(shared, private, 2, words);                   \
-    } while (0)
-#define LS_COPY_OUT(private, shared, words) LS_COPY_TWOS(private, shared, 0, words)
+#else
+    LS_STORE_RLX(&to[0], LS_LOAD_RLX(&from[0]));
+    LS_STORE_RLX(&to[1], LS_LOAD_RLX(&from[1]));
 #endif
+}
+
+static inline void ls_move(uint64_t *to, const uint64_t *from, uint32_t words) {
+    const uint64_t *rest = from + (words & ~7u), *end = from + words;
+    for (; from != rest; from += 8, to += 8) {
+        ls_move_two(to, from);
+        ls_move_two(to + 2, from + 2);
+        ls_move_two(to + 4, from + 4);
+        ls_move_two(to + 6, from + 6);
+    }
+    for (; from != end; from++, to++) LS_STORE_RLX(to, LS_LOAD_RLX(from));
+}
+
+/* Payload between shared and private memory: every word once, relaxed, in any order. Nothing is concluded
+ * from a payload before the cursor or sequence beside it was looked at, so neither its order nor a word that
+ * is half old and half new matters; the fences around a copy do, and nothing here moves across them. Words 0
+ * and 1 go in one by one: a writer has just stamped them, and one load of both would wait for those stores.
+ */
+static inline void ls_move_in(uint64_t *shared, const uint64_t *private, uint32_t words) {
+    if (words < 8) {
+        ls_move(shared, private, words);
+        return;
+    }
+    LS_STORE_RLX(&shared[0], private[0]);
+    LS_STORE_RLX(&shared[1], private[1]);
+    ls_move_two(shared + 2, private + 2);
+    ls_move_two(shared + 4, private + 4);
+    ls_move_two(shared + 6, private + 6);
+    ls_move(shared + 8, private + 8, words - 8);
+}
 #ifndef LS_COPY_IN
-#define LS_COPY_IN(shared, private, words)                                      \
-    do {                                                                        \
-        _Pragma("GCC unroll 8") for (uint32_t ls_i = 0; ls_i < (words); ls_i++) \
-            LS_STORE_RLX(&(shared)[ls_i], (private)[ls_i]);                     \
-    } while (0)
-#define LS_COPY_OUT(private, shared, words)                                                      \
-    do {                                                                                         \
-        _Pragma("GCC unroll 8") for (uint32_t ls_i = 0; ls_i < (words); ls_i++)(private)[ls_i] = \
-            LS_LOAD_RLX(&(shared)[ls_i]);                                                        \
-    } while (0)
+#define LS_COPY_IN(shared, private, words) ls_move_in(shared, private, words)
+#define LS_COPY_OUT(private, shared, words) ls_move(private, shared, words)
 #endif
 
 #define LS_LINE 64
@@ -173,12 +181,17 @@ static inline void ls_ring_fill(uint64_t *slots, uint64_t mask, uint32_t words, 
 
 static inline void ls_ring_commit(ls_ring *ring, uint64_t tail) { LS_STORE_REL(&ring->tail, tail); }
 
-/* LS_EMPTY, LS_OK (private holds record `cursor` whole) or LS_LAPPED (private is undefined). */
+/* LS_EMPTY, LS_OK (private holds record `cursor` whole) or LS_LAPPED (private is undefined). *seen_tail is
+ * private to the reader, 0 at first: a tail that it has seen. While its cursor is behind that, it leaves the
+ * writer's line alone. */
 static inline int ls_ring_read(const ls_ring *ring, const uint64_t *slots, uint64_t mask, uint32_t words,
-                               uint64_t cursor, uint64_t *private) {
-    uint64_t tail = LS_LOAD_ACQ(&ring->tail);
-    if (tail == cursor) return LS_EMPTY;
-    if (tail - cursor > mask + 1) return LS_LAPPED;
+                               uint64_t cursor, uint64_t *seen_tail, uint64_t *private) {
+    if (*seen_tail - cursor - 1 > mask) {
+        uint64_t tail = LS_LOAD_ACQ(&ring->tail);
+        if (tail == cursor) return LS_EMPTY;
+        if (tail - cursor > mask + 1) return LS_LAPPED;
+        *seen_tail = tail;
+    }
     const uint64_t *slot = slots + (cursor & mask) * words;
     LS_COPY_OUT(private, slot, words);
     LS_FENCE_ACQ();

@@ -46,10 +46,10 @@ static void park(uint64_t cursor) {
     x_futex_wait(&bell->bell, seen);
 }
 
-/* local: cursor. Done when it has read LAST. */
+/* local: cursor, and in [2] a tail that it has seen. Done when it has read LAST. */
 static void follow(uint64_t *local) {
     uint64_t private[WORDS] = {0};
-    int result = ls_ring_read(ring, slots, MASK, WORDS, local[0], private);
+    int result = ls_ring_read(ring, slots, MASK, WORDS, local[0], &local[2], private);
     x_settle();
     if (result == LS_EMPTY) {
         park(local[0]);

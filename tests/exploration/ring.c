@@ -35,10 +35,10 @@ static void check_record(const uint64_t *private, uint64_t cursor) {
     X_CHECK(private[1] == (kind == LS_DATA ? body(epoch, cursor) : 0), "a mixture of two records");
 }
 
-/* local: reads left, cursor, mask */
+/* local: reads left, cursor, mask, a tail that it has seen */
 static void follow(uint64_t *local) {
     uint64_t private[WORDS] = {0}, cursor = local[1], mask = local[2];
-    int result = ls_ring_read(ring, slots, mask, WORDS, cursor, private);
+    int result = ls_ring_read(ring, slots, mask, WORDS, cursor, &local[3], private);
     x_settle();
     if (result == LS_OK) {
         check_record(private, cursor);
@@ -69,10 +69,11 @@ static void set_up_2(void) { set_up_of(1); }
 static void set_up_4(void) { set_up_of(3); }
 
 static void look_at_rest_of(uint64_t mask) {
-    uint64_t private[WORDS] = {0}, tail = ls_ring_tail(ring);
+    uint64_t private[WORDS] = {0}, tail = ls_ring_tail(ring), seen_tail = 0;
     uint64_t open = x_newest(&ring->tail_intent) - tail;
     for (uint64_t c = tail + open - (mask + 1); c < tail; c++) {
-        X_CHECK(ls_ring_read(ring, slots, mask, WORDS, c, private) == LS_OK, "a whole record cannot be read");
+        X_CHECK(ls_ring_read(ring, slots, mask, WORDS, c, &seen_tail, private) == LS_OK,
+                "a whole record cannot be read");
         check_record(private, c);
     }
 }

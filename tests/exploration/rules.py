@@ -113,6 +113,14 @@ RULES = (
         RING,
     ),
     Rule(
+        "the reader trusts a tail that it has read up to",
+        "protocol.h",
+        "ls_ring_read",
+        "*seen_tail - cursor - 1 > mask",
+        "*seen_tail == 0",
+        RING,
+    ),
+    Rule(
         "tail is committed before the body",
         "ring.c",
         "publish",

@@ -47,7 +47,7 @@ static void take_snapshot(uint64_t *local) {
 
 static void follow(uint64_t *local) {
     uint64_t private[WORDS] = {0};
-    int result = ls_ring_read(ring, slots, MASK, WORDS, local[1], private);
+    int result = ls_ring_read(ring, slots, MASK, WORDS, local[1], &local[2], private);
     x_settle();
     if (result == LS_OK) {
         local[1]++;

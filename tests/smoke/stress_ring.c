@@ -58,10 +58,10 @@ static void *write_on(void *unused) {
 
 static void *read_on(void *unused) {
     (void)unused;
-    uint64_t record[WORDS], cursor = 0, counts[5] = {0}, missed = 0;
+    uint64_t record[WORDS], cursor = 0, seen_tail = 0, counts[5] = {0}, missed = 0;
     for (;;) {
         uint64_t was_done = TEST_LOAD(&done);
-        int result = ls_ring_read(&ring, slots, MASK, WORDS, cursor, record);
+        int result = ls_ring_read(&ring, slots, MASK, WORDS, cursor, &seen_tail, record);
         if (result == LS_EMPTY && was_done) break;
         if (result == LS_LAPPED) {
             uint64_t tail = ls_ring_tail(&ring);
@@ -117,10 +117,10 @@ static void *write_kept_up(void *unused) {
 static void *read_kept_up(void *number) {
     stress_plain = 1;
     uint64_t *mine = &seen[(uintptr_t)number - 1].cursor;
-    uint64_t record[WORDS], cursor = 0;
+    uint64_t record[WORDS], cursor = 0, seen_tail = 0;
     for (;;) {
         uint64_t was_done = TEST_LOAD(&done);
-        int result = ls_ring_read(&ring, slots, MASK, WORDS, cursor, record);
+        int result = ls_ring_read(&ring, slots, MASK, WORDS, cursor, &seen_tail, record);
         if (result == LS_EMPTY) {
             if (was_done) break;
             stress_rest();

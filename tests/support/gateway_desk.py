@@ -211,7 +211,9 @@ class Client:
         index = self.session.queue.tail
         self.command.clear()
         self.command.set(written_mono_ns=time.monotonic_ns(), **fields)
-        self.session.queue.push(self.command, is_cancel=fields.get("kind") == CommandKind.CANCEL)
+        queue = self.session.queue
+        push = queue.push_cancel if fields.get("kind") == CommandKind.CANCEL else queue.push
+        push(self.command)
         return index
 
     # What no client of ours does

@@ -140,7 +140,7 @@ class Desk:
         if self.placed:
             self.command.clear()
             self.command.set(kind=CommandKind.CANCEL, client_order_id=self.placed[index % len(self.placed)])
-            self.session.queue.push(self.command, is_cancel=True)
+            self.session.queue.push_cancel(self.command)
 
     def fill(self, index, lots):
         if self.placed:

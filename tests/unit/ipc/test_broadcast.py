@@ -37,9 +37,10 @@ def test_a_reader_gets_every_record_once_and_in_order(writer, reader):
     assert ring.read(Event()) == 0
 
 
-def test_publish_stamps_kind_and_epoch_and_returns_the_cursor(writer, reader):
+def test_publish_stamps_kind_and_epoch_and_the_record_lies_before_the_tail(writer, reader):
     record = event(1)
-    cursor = writer.ring("events").publish(record)
+    cursor = writer.ring("events").tail
+    assert writer.ring("events").publish(record) is None
     assert (record.record_kind, record.record_epoch) == (RecordKind.DATA, writer.epoch)
     assert writer.ring("events").tail == cursor + 1
     assert writer.ring("events").read_at(cursor, out := Event())

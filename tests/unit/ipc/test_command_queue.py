@@ -88,9 +88,9 @@ def test_rule_12_the_last_eighth_is_kept_for_cancels(writer, session):
     assert (full.value.depth, full.value.capacity, full.value.is_cancel) == (28, 32, False)
     assert "the last 4 kept for cancels" in str(full.value)
     for _ in range(4):
-        session.queue.push(Command(), is_cancel=True)
+        session.queue.push_cancel(Command())
     with pytest.raises(CommandQueueFull) as full:
-        session.queue.push(Command(), is_cancel=True)
+        session.queue.push_cancel(Command())
     assert (full.value.depth, full.value.is_cancel) == (32, True)
     assert writer.sessions[0].queue.depth == 32
 
@@ -218,8 +218,9 @@ def test_no_command_is_lost_or_doubled_at_any_pace(steps):
                         taken += 1
                         continue
                     room = 32 if what == "cancel" else 28
+                    push = session.queue.push_cancel if what == "cancel" else session.queue.push
                     try:
-                        session.queue.push(Command(price=sent), what == "cancel")
+                        push(Command(price=sent))
                     except CommandQueueFull:
                         assert sent - taken >= room
                         break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy as copy_module
 import gc
 import struct
+import sys
 import weakref
 
 import numpy as np
@@ -58,6 +59,21 @@ def test_every_field_reads_back_what_was_written_and_numpy_agrees(price, pair, d
         assert getattr(record, name) == row[name]
     assert struct.pack("d", record.price) == struct.pack("d", row["price"])
     assert record.pair == pair == row["pair"].decode()
+
+
+@pytest.mark.parametrize(
+    "edge", [0, 1, 255, 256, 2**30 - 1, 2**30, 2**31, 2**60 - 1, 2**60, 2**63 - 1, 2**63, 2**64 - 1]
+)
+def test_integers_are_pythons_own_at_every_edge_of_their_size(edge):
+    record = Everything(u8=edge)
+    assert record.u8 == edge
+    assert (record.u8 + 1, -record.u8, hash(record.u8), str(record.u8)) == (edge + 1, -edge, hash(edge), str(edge))
+    assert record.u8.__reduce_ex__(2) == edge.__reduce_ex__(2)
+    assert sys.getsizeof(record.u8) == sys.getsizeof(edge)
+    for signed in (edge, -edge, -edge - 1):
+        if -(2**63) <= signed < 2**63:
+            record.i8 = signed
+            assert record.i8 == signed == int(str(record.i8))
 
 
 @pytest.mark.parametrize("name", INTEGERS)
@@ -293,3 +309,34 @@ def test_record_types_are_collected_when_nobody_needs_them():
     del made, sub
     gc.collect()
     assert [end() for end in ends] == [None, None]
+
+
+def test_a_class_that_changes_after_its_fields_were_read_is_read_as_it_now_is():
+    made = make_record_type("Changing", np.dtype([("price", "f8"), ("size", "f8")]))
+    parent = type("Parent", (made,), {"__slots__": ()})
+    child = type("Child", (parent,), {"__slots__": ()})
+    record, other = child(price=1.5, size=2.0), made(price=9.0)
+    assert [record.price for _ in range(3)] == [1.5] * 3
+    parent.price = property(lambda self: "hidden")
+    assert (record.price, record.size, other.price) == ("hidden", 2.0, 9.0)
+    child.price = made.__dict__["size"]
+    assert record.price == 2.0
+    del child.price, parent.price
+    assert record.price == 1.5
+    record.__class__ = parent
+    assert record.price == 1.5
+
+
+def test_many_classes_and_names_do_not_read_each_others_fields():
+    kinds = [
+        make_record_type(f"Kind{k}", np.dtype([(f"field_{(k + i) % 40}", "u8") for i in range(40)])) for k in range(40)
+    ]
+    records = [kind(**{name: k * 1000 + i for i, name in enumerate(kind.field_names)}) for k, kind in enumerate(kinds)]
+    for _ in range(2):
+        for k, record in enumerate(records):
+            assert [getattr(record, name) for name in record.field_names] == [k * 1000 + i for i in range(40)]
+            assert [getattr(record, f"field_{i}") for i in range(40)] == [k * 1000 + (i - k) % 40 for i in range(40)]
+    del kinds, records, record
+    gc.collect()
+    again = make_record_type("Kind0", np.dtype([("field_1", "u8"), ("field_0", "u8")]))(field_1=1, field_0=2)
+    assert (again.field_1, again.field_0) == (1, 2)

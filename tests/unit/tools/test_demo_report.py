@@ -85,7 +85,8 @@ class Books:
             event=OrderEventKind.FILLED,
             event_index=self.writer.ring("events").tail,
         )
-        self.keeper.count(event, self.writer.ring("events").publish(event), generation - 1)
+        self.writer.ring("events").publish(event)
+        self.keeper.count(event, event.event_index, generation - 1)
         return event
 
     def net_lots(self):
