@@ -67,6 +67,12 @@ def create_connector(connector_type: str, request: ConnectorRequest) -> Perpetua
     return connector
 
 
+def account_of(connector: PerpetualDerivativeBase) -> str:
+    """The account that a connector trades; empty where it does not name one."""
+    account = getattr(connector, "account_address", "")
+    return account if isinstance(account, str) else ""
+
+
 def signer_of(connector: PerpetualDerivativeBase) -> str:
     """The address of a connector's signer. Raises UnknownConnectorType for a connector that names none."""
     if not isinstance(connector, HasSigner):

@@ -32,12 +32,17 @@ from latentspeed.connectors import ConnectorError, OrderRefused, Pending, Perpet
 from latentspeed.connectors.errors import SignerInUse
 from latentspeed.connectors.transport import BackOff
 from latentspeed.engine.config import Config, ConfigError, ConnectorSettings, load_config
-from latentspeed.engine.connector_factory import ConnectorRequest, UnknownConnectorType, create_connector, signer_of
+from latentspeed.engine.connector_factory import (
+    ConnectorRequest,
+    UnknownConnectorType,
+    create_connector,
+    signer_of,
+)
 from latentspeed.engine.gateway_core import GatewayCore
 from latentspeed.engine.instruments import InstrumentTableFull
 from latentspeed.engine.secrets import SecretError, harden_process, receive_secret
 from latentspeed.engine.segment_layout import engine_layout
-from latentspeed.engine.signer_lock import SignerLock
+from latentspeed.engine.signer_lock import SignerLock, hold_account
 from latentspeed.engine.state_dir import engine_instance
 from latentspeed.ipc import IpcError, SegmentState, SegmentWriter
 
@@ -281,13 +286,15 @@ def stop_signals() -> asyncio.Event:
 async def serve(config: Config, settings: ConnectorSettings) -> int:
     """Run the gateway of a connector until it is asked to stop; the process's exit code.
 
-    Raises what keeps it from starting: SecondWriter, SharedMemoryFull, SignerInUse, a connector's own error.
+    Raises what keeps it from starting: SecondWriter, SharedMemoryFull, SignerInUse (of the key or
+    of the account), a connector's own error.
     """
     stop = stop_signals()  # before there is anything to leave in disorder
     name = config.segment_name(settings.name)
     with SegmentWriter.open(name, engine_layout(settings.shared_memory)) as writer:
         connector = make_connector(config, settings, writer)
-        with SignerLock.acquire(signer_of(connector), owner=f"gateway {name}"):
+        owner = f"gateway {name}"
+        with SignerLock.acquire(signer_of(connector), owner=owner), hold_account(config.engine.name, connector, owner):
             return await Gateway(config, settings, connector, writer, stop).run()
 
 

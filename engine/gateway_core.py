@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
 from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
+from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.connector_limits import write_limits
 from latentspeed.engine.error_text import kind_of
 from latentspeed.engine.instruments import Instruments
@@ -239,7 +240,7 @@ class GatewayCore(ErrorEventListener):
         row = self._row
         row.name = self._settings.name
         row.domain = self._settings.domain
-        row.account_address = self._settings.account_address or ""
+        row.account_address = account_of(self._connector) or self._settings.account_address or ""
         write_limits(row, self._connector.order_limits)
         row.state = self.market.connection_state
         row.is_ready = self._connector.is_ready

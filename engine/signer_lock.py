@@ -10,14 +10,21 @@ import fcntl
 import hashlib
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from latentspeed.connectors.errors import SignerInUse
+from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.secrets import SecretError
 
+if TYPE_CHECKING:
+    from latentspeed.connectors import PerpetualDerivativeBase
+
 DEFAULT_FOLDER: Final = "~/.local/state/latentspeed/signers"
+KEY_RULE: Final = "one gateway per key"
+ACCOUNT_RULE: Final = "one gateway of an engine per account and kind of market"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -31,10 +38,13 @@ class SignerLock:
         self._descriptor = descriptor
 
     @classmethod
-    def acquire(cls, signer: str, owner: str = "", *, folder: Path | None = None) -> SignerLock:
+    def acquire(
+        cls, signer: str, owner: str = "", *, folder: Path | None = None, what: str = "signer", rule: str = KEY_RULE
+    ) -> SignerLock:
         """Takes the lock of a signer, named by its public address, or raises SignerInUse with the holder's pid.
 
-        `owner` says who takes it, for that message. Raises SecretError when the lock file cannot be made.
+        `owner` says who takes it, `what` is taken and `rule` why there can be one, all for that message. Raises
+        SecretError when the lock file cannot be made.
         """
         folder = Path(DEFAULT_FOLDER).expanduser() if folder is None else folder
         normal = signer.lower()
@@ -45,7 +55,7 @@ class SignerLock:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = _lock(path)
         except BlockingIOError:
-            raise SignerInUse(f"the signer {signer} is in use by {_holder(path)}: one gateway per key") from None
+            raise SignerInUse(f"the {what} {signer} is in use by {_holder(path)}: {rule}") from None
         except OSError as error:
             raise SecretError(f"the lock file {path} cannot be made: {error.strerror}") from None
         os.ftruncate(descriptor, 0)
@@ -68,6 +78,21 @@ class SignerLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def hold_account(
+    engine: str, connector: PerpetualDerivativeBase, owner: str, *, folder: Path | None = None
+) -> AbstractContextManager[object]:
+    """Keeps a second gateway of an engine off an account, where each would take the other's orders for its own.
+
+    Orders of another engine carry that engine's instance, and nobody here takes them for his. A connector that names
+    no account is not held. Raises SignerInUse with the holder's pid.
+    """
+    account = account_of(connector)
+    if not account:
+        return nullcontext()
+    name = f"{account} ({connector.name}, engine {engine})"
+    return SignerLock.acquire(name, owner, folder=folder, what="account", rule=ACCOUNT_RULE)
 
 
 def _lock(path: Path) -> int:
