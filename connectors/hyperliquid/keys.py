@@ -1,136 +1,22 @@
-"""Signing keys: where a secret comes from, and how it stays out of logs, tracebacks and reprs.
-
-The secret enters as an environment variable or an encrypted keystore, becomes a key object at once and is never handed
-on as text. An error says which source was wrong, never what it held, and does not chain to an exception that might.
-"""
+"""The keys that sign for Hyperliquid: addresses as on Ethereum."""
 
 from __future__ import annotations
-
-import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NoReturn
 
 import coincurve
 import sha3
 
-from latentspeed.connectors.errors import ConnectorError
-from latentspeed.connectors.signature_pool import CURVE_ORDER, SignaturePool
+from latentspeed.connectors.signing_key import InvalidKey, Secp256k1Key
+
+__all__ = ["InvalidKey", "SigningKey"]
 
 
-class InvalidKey(ConnectorError):
-    """A secret that cannot be used; names the source and the rule, never the value."""
+class SigningKey(Secp256k1Key):
+    """A key whose address is 0x and 40 lower-case hexadecimal digits."""
 
+    __slots__ = ()
 
-class SigningKey:
-    """One secp256k1 key. Shows its address and nothing else, and refuses to be pickled or copied into text."""
-
-    __slots__ = ("_private", "address")
-
-    def __init__(self, secret: bytes) -> None:
-        """Takes 32 bytes.
-
-        Raises:
-            InvalidKey: Not 32 bytes, or not a key of the curve.
-        """
-        if not _is_key(secret):
-            del secret
-            raise InvalidKey("a signing key is 32 bytes, above zero and below the order of secp256k1")
-        self._private = coincurve.PrivateKey(secret)
-        public = self._private.public_key.format(compressed=False)[1:]
-        self.address: str = "0x" + sha3.keccak_256(public).digest()[12:].hex()
-        """The address of the key, lower case."""
-
-    def sign_digest(self, digest: bytes) -> bytes:
-        """A recoverable signature over 32 bytes: r, s, and the recovery number 0 or 1, in 65 bytes."""
-        signature: bytes = self._private.sign_recoverable(digest, hasher=None)
-        return signature
-
-    def signature_pool(self, size: int) -> SignaturePool:
-        """Signs with this key too, from up to `size` signatures that are prepared ahead."""
-        return SignaturePool(self._private, size)
-
-    @classmethod
-    def from_environment(cls, variable: str, environment: Mapping[str, str] | None = None) -> SigningKey:
-        """The key that an environment variable holds as 64 hexadecimal digits, with or without 0x.
-
-        Raises:
-            InvalidKey: The variable is not set or is not a key.
-        """
-        text = (os.environ if environment is None else environment).get(variable, "")
-        # Frames of a raised exception keep their locals, which some tracebacks print: none may hold the secret.
-        del environment
-        secret, problem = _parse_hex(text) if text else (b"", "is not set: it holds the signing key in hexadecimal")
-        del text
-        if problem:
-            raise InvalidKey(f"environment variable {variable} {problem}")
-        return cls(secret)
-
-    @classmethod
-    def from_hex(cls, text: str) -> SigningKey:
-        """The key that 64 hexadecimal digits say, with or without 0x.
-
-        Raises:
-            InvalidKey: It is not a key.
-        """
-        secret, problem = _parse_hex(text)
-        del text
-        if problem:
-            raise InvalidKey(f"the signing key {problem}")
-        return cls(secret)
-
-    @classmethod
-    def from_keystore(cls, path: str | Path, password: str) -> SigningKey:
-        """The key in an encrypted eth-account keystore (version 3).
-
-        Raises:
-            InvalidKey: The file cannot be read, is not a keystore, or the password is wrong.
-        """
-        secret, problem = _decrypt_keystore(Path(path), password)
-        del password
-        if problem:
-            raise InvalidKey(f"keystore {path} {problem}")
-        return cls(secret)
-
-    def __repr__(self) -> str:
-        return f"SigningKey({self.address})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a signing key is not pickled: it stays in the process that holds it")
-
-
-def _parse_hex(text: str) -> tuple[bytes, str]:
-    """The 32 bytes, or what is wrong with the text."""
-    try:
-        secret = bytes.fromhex(text.strip().removeprefix("0x").removeprefix("0X"))
-    except ValueError:
-        return b"", "is not hexadecimal"
-    if len(secret) != 32:
-        return b"", f"has {len(secret)} bytes instead of 32"
-    if not _is_key(secret):
-        return b"", "is not a key of secp256k1"
-    return secret, ""
-
-
-def _decrypt_keystore(path: Path, password: str) -> tuple[bytes, str]:
-    """The 32 bytes, or what is wrong with the file or the password."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return b"", f"cannot be read: {type(error).__name__}"
-    # Imported here: it takes a third of a second, and most programs use an environment variable.
-    from eth_account import Account
-
-    try:
-        return bytes(Account.decrypt(content, password)), ""
-    except ValueError as error:
-        if "MAC" in str(error):
-            return b"", "cannot be opened: the password does not fit"
-        return b"", "is not a keystore of version 3"
-    except (KeyError, TypeError, AttributeError, NotImplementedError):
-        return b"", "is not a keystore of version 3"
-
-
-def _is_key(secret: bytes) -> bool:
-    return len(secret) == 32 and 0 < int.from_bytes(secret, "big") < CURVE_ORDER
+    @staticmethod
+    def _address_of(public_key: coincurve.PublicKey) -> str:
+        public = public_key.format(compressed=False)[1:]
+        digits: str = sha3.keccak_256(public).hexdigest()
+        return "0x" + digits[24:]

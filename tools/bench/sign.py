@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib import import_module
 from typing import Any, Final, cast
 
 import coincurve
 import numpy as np
+from eth_account import Account
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator, format_client_order_id
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
@@ -188,13 +190,12 @@ def _bare_signature() -> Callable[[], Any]:
 def _official_client() -> tuple[Callable[[], Any] | None, str]:
     """The same order through the official client's own functions, or why it cannot run."""
     try:
-        from eth_account import Account
-        from hyperliquid.utils import signing
-        from hyperliquid.utils.types import Cloid
+        signing = import_module("hyperliquid.utils.signing")
+        types = import_module("hyperliquid.utils.types")
     except ImportError as error:
         return None, f"{error}: it comes with the development tools"
     wallet = Account.from_key(os.urandom(32))
-    cloid = Cloid.from_int(1 << 100)
+    cloid = types.Cloid.from_int(1 << 100)
 
     def sign() -> bytes:
         request = {

@@ -23,7 +23,7 @@ def everything_a_traceback_could_print(error):
     behind = error
     while behind is not None:
         for frame, _ in traceback.walk_tb(behind.__traceback__):
-            if "hyperliquid" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+            if "latentspeed/connectors" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
                 seen += repr(frame.f_locals)
         behind = behind.__cause__ or behind.__context__
     return seen

@@ -1,0 +1,33 @@
+"""The indexer's names of things, which follow from their contents: an order's is known before it is sent."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from uuid import UUID, uuid5
+
+NAMESPACE: Final = UUID("0f9da948-a6fb-4c45-9edc-4685c3f3317d")
+PARENT_SUBACCOUNTS: Final = 128
+"""Subaccounts below are parents; a higher number is a child of the parent with the remainder as its number."""
+MAX_SUBACCOUNT: Final = 128_000
+
+
+@lru_cache(maxsize=256)
+def subaccount_uuid(address: str, number: int) -> str:
+    """The indexer's id of a subaccount."""
+    return str(uuid5(NAMESPACE, f"{address}-{number}"))
+
+
+def order_uuid(address: str, number: int, client_id: int, clob_pair_id: int, flags: int) -> str:
+    """The indexer's id of an order; the same for whatever reuses the client id."""
+    return str(uuid5(NAMESPACE, f"{subaccount_uuid(address, number)}-{client_id}-{clob_pair_id}-{int(flags)}"))
+
+
+def fill_uuid(event_id: str, is_taker: bool) -> str:
+    """The indexer's id of one side of a fill; `event_id` is the trade's id, 24 hexadecimal digits."""
+    return str(uuid5(NAMESPACE, f"{event_id}-{'TAKER' if is_taker else 'MAKER'}"))
+
+
+def parent_of(number: int) -> int:
+    """The parent of a subaccount, which may be itself."""
+    return number % PARENT_SUBACCOUNTS
