@@ -12,6 +12,7 @@ from latentspeed.connectors.client_order_id import (
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.connector_base import ConnectorBase
+from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.data_sources import (
     MarketDataSink,
     OrderBookTrackerDataSource,
@@ -79,6 +80,7 @@ __all__ = [
     "ConnectorState",
     "ConnectorType",
     "ErrorEventListener",
+    "ForgottenFills",
     "FundingPayment",
     "InFlightOrder",
     "MarginMode",

@@ -10,8 +10,9 @@ reading of orders. A report that a listener feeds in is reduced after the curren
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from latentspeed.connectors.counted_before import CountedBefore, ForgottenFills
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import OrderUpdate, TradeUpdate
 from latentspeed.connectors.held_reports import HeldReports
@@ -41,10 +42,11 @@ class ClientOrderTracker:
         self._never_accepted_margin_ns = int(never_accepted_margin_s * 1e9)
         self._clock_mono_ns = clock_mono_ns
         self._registry = OrderRegistry(finished_capacity, int(finished_age_s * 1e9), clock_mono_ns)
-        self._unmatched_fills = UnmatchedFills(self.events, held_capacity, int(held_age_s * 1e9))
+        self._counted_before = CountedBefore()
+        self._unmatched_fills = UnmatchedFills(self.events, self._counted_before, held_capacity, int(held_age_s * 1e9))
         self._held_updates: HeldReports[OrderUpdate] = HeldReports(held_capacity, int(held_age_s * 1e9))
         self.reducer = OrderReducer(
-            self.events, self._registry, self._unmatched_fills, self._held_updates, clock_mono_ns
+            self.events, self._registry, self._unmatched_fills, self._counted_before, self._held_updates, clock_mono_ns
         )
         self._is_busy = False
 
@@ -83,6 +85,12 @@ class ClientOrderTracker:
         return list(self.reducer.awaiting_fills.values())
 
     @property
+    def orders_in_doubt(self) -> list[InFlightOrder]:
+        """Restored orders with a fill that waits until all their fills have been told, see `counted_before`."""
+        orders = map(self._registry.by_client_id, self._counted_before.orders_in_doubt)
+        return [order for order in orders if order is not None]
+
+    @property
     def held_count(self) -> int:
         """How many reports of untracked orders are held."""
         return len(self._unmatched_fills) + len(self._held_updates)
@@ -114,15 +122,17 @@ class ClientOrderTracker:
         orders: Iterable[InFlightOrder],
         *,
         known_trade_ids: Iterable[str | tuple[str, str]] = (),
-        fills_since_utc_ns: int = 0,
+        counted_until_utc_ns: int = 0,
+        forgotten: Mapping[str, ForgottenFills] | None = None,
     ) -> None:
         """Takes over orders of an earlier process, made by `restore_order`.
 
         What was never signed ends FAILED `never_sent`; what was signed and not acknowledged is unknown until the venue
-        has answered. `known_trade_ids` are fills that were counted already, as trade ids or as pairs of client order id
-        and trade id; so are all fills before `fills_since_utc_ns`. Neither applies to orders made in this process.
+        has answered. `known_trade_ids` are fills that were counted already, as trade ids or as pairs of an order's id,
+        ours or the venue's, and trade id; so are all fills before `counted_until_utc_ns`, except that of an order in
+        `forgotten`, by client order id, only those are that it forgot. None of this applies to orders made here.
         """
-        self.ignore_fills(known_trade_ids, fills_since_utc_ns)
+        self._counted_before.take_over(known_trade_ids, counted_until_utc_ns, forgotten)
         for order in orders:
             self.start_tracking_order(order)
             if order.is_done:
@@ -138,7 +148,7 @@ class ClientOrderTracker:
 
     def ignore_fills(self, known_trade_ids: Iterable[str | tuple[str, str]], before_utc_ns: int) -> None:
         """Fills that an earlier process counted, or that are history: not counted for restored or unknown orders."""
-        self._unmatched_fills.ignore(known_trade_ids, before_utc_ns)
+        self._counted_before.take_over(known_trade_ids, before_utc_ns)
 
     # What happens here, without the venue.
 

@@ -20,6 +20,7 @@ from latentspeed.connectors.client_order_id import (
 )
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
+from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.errors import NotReady, OrderRefused
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import (
@@ -234,10 +235,21 @@ class ConnectorBase(Vitals, ABC):
         orders: Iterable[InFlightOrder],
         *,
         known_trade_ids: Iterable[str | tuple[str, str]] = (),
+        counted_until_utc_ns: int | None = None,
+        forgotten: Mapping[str, ForgottenFills] | None = None,
         fills_since_utc_ns: int = 0,
     ) -> None:
-        """Takes over orders of an earlier process before connecting, see `ClientOrderTracker.recover_orders`."""
-        self._tracker.recover_orders(orders, known_trade_ids=known_trade_ids, fills_since_utc_ns=fills_since_utc_ns)
+        """Takes over orders of an earlier process before connecting, see `ClientOrderTracker.recover_orders`.
+
+        The venue is asked for fills from `fills_since_utc_ns` on, 0 for as far back as the orders go; unless told
+        otherwise, those before were counted.
+        """
+        self._tracker.recover_orders(
+            orders,
+            known_trade_ids=known_trade_ids,
+            counted_until_utc_ns=fills_since_utc_ns if counted_until_utc_ns is None else counted_until_utc_ns,
+            forgotten=forgotten,
+        )
 
     def get_order(self, client_order_id: str) -> InFlightOrder | None:
         """The order of a client order id, live or lately finished."""

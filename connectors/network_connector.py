@@ -350,6 +350,7 @@ class NetworkConnector(ConnectorBase):
             for order in self._tracker.orders_awaiting_fills
             if now - order.awaiting_since_mono_ns >= self.fills_grace_s * 1e9
         ]
+        missing += [order for order in self._tracker.orders_in_doubt if order not in missing]
         if missing:
             self._fetch_missing_fills(missing)
         doubtful = []
@@ -366,7 +367,8 @@ class NetworkConnector(ConnectorBase):
             self._query_orders(doubtful)
 
     def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
-        """Hook: the venue says that these orders were filled further, and the fills did not come.
+        """Hook: the venue says that these orders were filled further, and the fills did not come; or all the fills of
+        a restored order are needed to tell which of them are new.
 
         Called every second.
         """

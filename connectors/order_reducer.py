@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from latentspeed.connectors.counted_before import CountedBefore
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import OrderUpdate, TradeUpdate
 from latentspeed.connectors.held_reports import HeldReports
@@ -46,6 +47,7 @@ class OrderReducer:
         events: EventDispatcher,
         registry: OrderRegistry,
         unmatched_fills: UnmatchedFills,
+        counted_before: CountedBefore,
         held_updates: HeldReports[OrderUpdate],
         clock_mono_ns: Callable[[], int],
     ) -> None:
@@ -59,6 +61,7 @@ class OrderReducer:
         self._events = events
         self._registry = registry
         self._unmatched_fills = unmatched_fills
+        self._counted_before = counted_before
         self._held_updates = held_updates
         self._clock_mono_ns = clock_mono_ns
 
@@ -102,7 +105,7 @@ class OrderReducer:
         """Counts a fill of the order; False when it was counted before or cannot be this order's."""
         before, revision = visible(order), order.revision
         self._learn(order, trade.exchange_order_id, trade.venue_utc_ns)
-        if self._is_counted(order, trade):
+        if not self._is_new(order, trade):
             self.duplicate_fills += 1
             self.show(order, before, revision)
             return False
@@ -213,10 +216,15 @@ class OrderReducer:
             if self.fills_missing_handler is not None:
                 self.fills_missing_handler(order)
 
-    def _is_counted(self, order: InFlightOrder, trade: TradeUpdate) -> bool:
+    def _is_new(self, order: InFlightOrder, trade: TradeUpdate) -> bool:
+        """Whether a fill is to be counted now; queues those of which that has become clear by this one."""
         if trade.trade_id in order.trade_ids:
+            return False
+        if not order.is_restored:
             return True
-        return order.is_restored and self._unmatched_fills.was_counted_before(order.client_order_id, trade)
+        new = self._counted_before.sift(order.client_order_id, trade)
+        self.released.extend(fill for fill in new if fill is not trade)
+        return trade in new
 
     def trim_finished(self) -> None:
         """Forgets the finished orders that are too many or too old."""

@@ -43,6 +43,7 @@ def restore_order(
     parent: str = "",
     has_open_size: bool = False,
     last_update_utc_ns: int = 0,
+    created_mono_ns: int = 0,
 ) -> InFlightOrder:
     """An order of an earlier process, from what that process published of it.
 
@@ -95,5 +96,6 @@ def restore_order(
     order.revision = revision
     order.last_update_utc_ns = last_update_utc_ns
     order.is_restored = True
+    order.created_mono_ns = created_mono_ns
     order.state = order.derived_state()
     return order

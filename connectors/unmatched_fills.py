@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
+from latentspeed.connectors.counted_before import CountedBefore
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import TradeUpdate
 from latentspeed.connectors.held_reports import HeldReports
@@ -16,33 +16,21 @@ _REMEMBERED = 10_000
 class UnmatchedFills:
     """Holds fills for a while; then tells listeners of each, once, without an order."""
 
-    __slots__ = ("_counted_until_utc_ns", "_events", "_given_up", "_held", "_known", "given_up_count")
+    __slots__ = ("_counted_before", "_events", "_given_up", "_held", "given_up_count")
 
-    def __init__(self, events: EventDispatcher, capacity: int, age_ns: int) -> None:
+    def __init__(self, events: EventDispatcher, counted_before: CountedBefore, capacity: int, age_ns: int) -> None:
         self._events = events
+        self._counted_before = counted_before
         self._held: HeldReports[TradeUpdate] = HeldReports(capacity, age_ns)
         self._given_up: OrderedDict[tuple[str | None, str | None, str], None] = OrderedDict()
-        self._known: frozenset[str | tuple[str, str]] = frozenset()
-        self._counted_until_utc_ns = 0
         self.given_up_count = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def ignore(self, known_trade_ids: Iterable[str | tuple[str, str]], before_utc_ns: int) -> None:
-        """Fills that an earlier process counted, or that are history."""
-        self._known = frozenset(known_trade_ids)
-        self._counted_until_utc_ns = before_utc_ns
-
-    def was_counted_before(self, client_order_id: str | None, trade: TradeUpdate) -> bool:
-        """Whether `ignore` names this fill."""
-        if 0 < trade.venue_utc_ns < self._counted_until_utc_ns or trade.trade_id in self._known:
-            return True
-        return client_order_id is not None and (client_order_id, trade.trade_id) in self._known
-
     def hold(self, trade: TradeUpdate, now_mono_ns: int) -> None:
         """Keeps a fill for an order that may still come; when there are too many, the oldest is given up."""
-        if self.was_counted_before(trade.client_order_id, trade) or _key(trade) in self._given_up:
+        if self._counted_before.has_fill_of_nobody(trade) or _key(trade) in self._given_up:
             return
         self._give_up(self._held.add(trade, now_mono_ns))
 
@@ -56,7 +44,7 @@ class UnmatchedFills:
 
     def report_foreign(self, trade: TradeUpdate) -> bool:
         """Tells listeners of a fill that is certainly of no order of ours; False when they were told before."""
-        if self.was_counted_before(trade.client_order_id, trade) or not self._remember(trade):
+        if self._counted_before.has_fill_of_nobody(trade) or not self._remember(trade):
             return False
         self._events.trade_event(None, trade)
         return True

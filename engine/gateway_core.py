@@ -83,6 +83,7 @@ class GatewayCore(ErrorEventListener):
             on_failure,
             self._generation_of,
             writer.epoch,
+            self._row.newest_fill_utc_ns,
         )
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)
         self.market.on_state_changed = self.update_state
@@ -127,8 +128,9 @@ class GatewayCore(ErrorEventListener):
         if self._writer.reused:
             self.market.void_market_data()
             self.sessions.resume()
-            self._recovery.replay_books(self._row.book_cursor)
-            self._save_book_cursor(self._writer.ring("events").tail)
+            newest = max(self._row.newest_fill_utc_ns, self._recovery.replay_books(self._row.book_cursor))
+            self.publisher.newest_fill_utc_ns = newest
+            self._save_book_cursor(self._writer.ring("events").tail, newest)
         self._write_row()
 
     def publish_instruments(self) -> None:
@@ -231,9 +233,9 @@ class GatewayCore(ErrorEventListener):
         live = self.sessions.of_order(client_order_id)
         return live.generation if live is not None else 0
 
-    def _save_book_cursor(self, cursor: int, newest_fill_utc_ns: int = 0) -> None:
+    def _save_book_cursor(self, cursor: int, newest_fill_utc_ns: int) -> None:
         self._row.book_cursor = cursor
-        self._row.newest_fill_utc_ns = max(self._row.newest_fill_utc_ns, newest_fill_utc_ns)
+        self._row.newest_fill_utc_ns = newest_fill_utc_ns
         self._connector_table.write(0, self._row)
 
     def _write_row(self) -> None:

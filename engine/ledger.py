@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from enum import IntEnum
-from hashlib import blake2b
 
+from latentspeed.connectors.fill_digest import DIGESTS
 from latentspeed.connectors.types import TradeType
 from latentspeed.engine.records import BookRow
 
-_WORD = 1 << 64
 _HALF = 1 << 63
 
 
@@ -42,12 +41,6 @@ def ledger_index(group: LedgerGroup, slot: int, instrument: int, slots: int, ins
     if group == LedgerGroup.FOREIGN:
         return (3 * slots + 1) * instruments + instrument
     return (group * slots + slot) * instruments + instrument
-
-
-def fill_digest(trade_id: str, side: int, price_units: int, amount_lots: int, fee_units: int) -> int:
-    """A 64-bit fingerprint of one fill; the sum over a book's fills does not depend on their order."""
-    text = f"{trade_id}|{int(side)}|{price_units}|{amount_lots}|{fee_units}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(slots=True)
@@ -76,7 +69,7 @@ class BookTotals:
             self.sold_lots += lots
             self.sold_value += value
         self.fee_units += fee_units
-        self.digest = (self.digest + digest) % _WORD
+        self.digest = (self.digest + digest) % DIGESTS
 
     def add(self, other: BookTotals) -> None:
         """Add another book to this one."""
@@ -86,7 +79,7 @@ class BookTotals:
         self.bought_value += other.bought_value
         self.sold_value += other.sold_value
         self.fee_units += other.fee_units
-        self.digest = (self.digest + other.digest) % _WORD
+        self.digest = (self.digest + other.digest) % DIGESTS
 
     def copy(self) -> BookTotals:
         """The same figures in a book of their own."""
@@ -95,14 +88,14 @@ class BookTotals:
     def less(self, other: BookTotals) -> BookTotals:
         """This book without what another has counted of it."""
         rest = BookTotals(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
-        rest.digest %= _WORD
+        rest.digest %= DIGESTS
         return rest
 
     @property
     def fits(self) -> bool:
         """True where every figure fits its field in a record; a book of another process may say anything."""
         signed = (self.bought_lots, self.sold_lots, self.bought_value, self.sold_value, self.fee_units)
-        return 0 <= self.fill_count < _WORD and all(-_HALF <= figure < _HALF for figure in signed)
+        return 0 <= self.fill_count < DIGESTS and all(-_HALF <= figure < _HALF for figure in signed)
 
     @property
     def net_lots(self) -> int:

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from latentspeed.engine.ledger import BookTotals, LedgerGroup, fill_digest, ledger_index
+from latentspeed.connectors.fill_digest import fill_digest
+from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow, OrderEvent, OrderEventKind
-from latentspeed.ipc import CellBusy, RingWriter, TableReader, TableWriter
+from latentspeed.ipc import CellBusy, RecordKind, RingWriter, TableReader, TableWriter
 
 FILL_KINDS = (OrderEventKind.PARTIALLY_FILLED, OrderEventKind.FILLED)
+
+
+def is_fill(event: OrderEvent) -> bool:
+    """Whether a record of the event ring tells of a fill; what fills a gap that a killed writer left does not."""
+    return event.record_kind == RecordKind.DATA and event.event in FILL_KINDS
 
 
 class _Row:
@@ -72,15 +78,15 @@ class LedgerKeeper:
             self._count_in(self._index(group, slot, instrument), instrument, event, cursor, digest)
 
     def replay(self, from_cursor: int, slot_of: Callable[[int], int]) -> int:
-        """Count the fills that an earlier gateway published from `from_cursor` on; returns how many entries it read."""
+        """Count the fills that an earlier gateway published from `from_cursor` on; the newest's venue time, or 0."""
         tail = self._ring.tail
-        read = 0
+        newest_utc_ns = 0
+        event = self._event
         for cursor in range(max(from_cursor, tail - self._ring.capacity, 0), tail):
-            if self._ring.read_at(cursor, self._event):
-                read += 1
-                if self._event.event in FILL_KINDS:
-                    self.count(self._event, cursor, slot_of(self._event.client_order_id))
-        return read
+            if self._ring.read_at(cursor, event) and is_fill(event):
+                self.count(event, cursor, slot_of(event.client_order_id))
+                newest_utc_ns = max(newest_utc_ns, event.venue_utc_ns)
+        return newest_utc_ns
 
     def settle_death(self, slot: int, generation: int, committed: TableReader) -> list[str]:
         """Fold a dead session's own book into DEPARTED, and what it never committed into ORPHANED.

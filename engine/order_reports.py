@@ -16,10 +16,10 @@ from typing import Protocol
 from latentspeed.connectors.client_order_id import format_client_order_id
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.events import OrderUpdate, TradeUpdate
+from latentspeed.connectors.fill_digest import fill_digest
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.trading_rule import FEE_SCALE
 from latentspeed.connectors.types import OrderState, ReportSource, TradeType
-from latentspeed.engine.ledger import fill_digest
 from latentspeed.engine.order_block import OrderBlock
 from latentspeed.engine.own_books import OwnBooks
 from latentspeed.engine.records import Order, OrderEvent, OrderEventKind

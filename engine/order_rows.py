@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from latentspeed.connectors import OrderState
 from latentspeed.connectors.client_order_id import MAX_COUNTER, MAX_SLOT
@@ -24,11 +25,22 @@ REMEMBERED = 10_000
 _ID_LIMIT = 1 << 63
 
 
+class LatestFill(NamedTuple):
+    """An order's newest fill as its row keeps it: the event's ring cursor and the fill's own figures."""
+
+    cursor: int
+    lots: int
+    value: int
+    fee_units: int
+    digest: int
+
+
 @dataclass(slots=True)
 class OrderContext:
     """What the engine knows of an order and the connector need not.
 
-    `row` is -1 for an order without a row; `is_cancel_due` says that its cancel was asked for and has yet to be sent.
+    `row` is -1 for an order without a row; `is_cancel_due` says that its cancel was asked for and has yet to be sent;
+    `latest_fill` is None where none needs to be kept: before the first one, and after a recovery.
     """
 
     client_order_id: int
@@ -41,6 +53,7 @@ class OrderContext:
     read_mono_ns: int = 0
     fill_digest: int = 0
     is_cancel_due: bool = False
+    latest_fill: LatestFill | None = None
 
 
 class OrderRows:

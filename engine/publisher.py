@@ -18,10 +18,10 @@ from latentspeed.connectors import (
     TradeUpdate,
     parse_client_order_id,
 )
+from latentspeed.connectors.fill_digest import DIGESTS, fill_digest
 from latentspeed.engine.instruments import Instruments
-from latentspeed.engine.ledger import fill_digest
 from latentspeed.engine.ledger_keeper import LedgerKeeper
-from latentspeed.engine.order_rows import OrderContext, OrderRows
+from latentspeed.engine.order_rows import LatestFill, OrderContext, OrderRows
 from latentspeed.engine.records import (
     ORDER_IDENTITY_FIELDS,
     ORDER_PROGRESS_FIELDS,
@@ -36,6 +36,7 @@ from latentspeed.engine.records import (
 from latentspeed.engine.stages import StageClock
 from latentspeed.ipc import RingWriter
 
+_NO_FILL = LatestFill(0, 0, 0, 0, 0)
 REASON_BYTES = 64
 ASSET_LENGTH = 12
 _COMMAND_KINDS = frozenset(map(int, CommandKind))
@@ -64,7 +65,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
     Parameters: `rows` the order table; `ring` the event ring; `keeper` the gateway's books; `instruments` the numbers
     of the pairs; `stages` records latencies; `save_book_cursor` keeps how far the books have come and the time of the
     newest fill at the venue; `on_failure` ends a process that cannot publish; `generation_of` is that of the live
-    session that made an id, or 0; `epoch` is the writer's, which every row carries.
+    session that made an id, or 0; `epoch` is the writer's, which every row carries; `newest_fill_utc_ns` is the venue
+    time of the newest fill that any gateway of this segment has published.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         on_failure: Callable[[Exception], None],
         generation_of: Callable[[int], int],
         epoch: int,
+        newest_fill_utc_ns: int = 0,
     ) -> None:
         self._rows = rows
         self._ring = ring
@@ -96,6 +99,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._event_body = _body_of(self._event, size)
         self.fills = 0
         self.events = 0
+        self.newest_fill_utc_ns = newest_fill_utc_ns
         self.is_closed = False
         """Whether results that come now, such as of a leverage change, are nobody's any more."""
 
@@ -253,7 +257,10 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.clear()
         if trade is not None:
             digest = self._fill_trade(event, trade)
-            context.fill_digest = (context.fill_digest + digest) % (1 << 64)
+            context.fill_digest = (context.fill_digest + digest) % DIGESTS
+            value = trade.price_units * trade.amount_lots
+            fee_units = trade.fee_units if trade.fee_asset == order.fee_asset else 0
+            context.latest_fill = LatestFill(self._ring.tail, trade.amount_lots, value, fee_units, digest)
         self._fill_row(order, context)
         if context.row >= 0:
             self._rows.write(context.row, self._row)
@@ -279,7 +286,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
 
     def _count(self, event: OrderEvent, cursor: int, slot: int) -> None:
         self._keeper.count(event, cursor, slot)
-        self._save_book_cursor(cursor + 1, event.venue_utc_ns)
+        self.newest_fill_utc_ns = max(self.newest_fill_utc_ns, event.venue_utc_ns)
+        self._save_book_cursor(cursor + 1, self.newest_fill_utc_ns)
         self.fills += 1
 
     def _send(self, event: OrderEvent) -> int:
@@ -319,11 +327,13 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.trade_id = trade.trade_id
         event.fee_asset = trade.fee_asset[:ASSET_LENGTH]
         event.is_taker = trade.is_taker
+        event.newest_fill_before_utc_ns = self.newest_fill_utc_ns
         return fill_digest(trade.trade_id, trade.trade_type, trade.price_units, trade.amount_lots, trade.fee_units)
 
     def _fill_row(self, order: InFlightOrder, context: OrderContext) -> None:
         if order.cancel_requested:
             context.is_cancel_due = False  # from here on the order itself says so
+        latest = context.latest_fill or _NO_FILL
         self._row.set(
             client_order_id=order.id64,
             command_index=context.command_index,
@@ -370,4 +380,9 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             venue_utc_ns=order.last_update_utc_ns,
             published_mono_ns=monotonic_ns(),
             published_utc_ns=time_ns(),
+            fill_cursor=latest.cursor,
+            latest_fill_lots=latest.lots,
+            latest_fill_value=latest.value,
+            latest_fill_fee_units=latest.fee_units,
+            latest_fill_digest=latest.digest,
         )

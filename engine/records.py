@@ -218,8 +218,21 @@ ORDER_PROGRESS_FIELDS: Fields = [
     ("published_utc_ns", "i8"),
 ]
 
+# Of a row's latest fill: the ring cursor at which its event was to be published, and what to take away again where it
+# never was; all 0 before the first fill.
+LATEST_FILL_FIELDS: Fields = [
+    ("fill_cursor", "u8"),
+    ("latest_fill_lots", "i8"),
+    ("latest_fill_value", "i8"),
+    ("latest_fill_fee_units", "i8"),
+    ("latest_fill_digest", "u8"),
+]
+
 FILL_FIELDS: Fields = [
     ("event_index", "u8"),
+    # The venue time of the newest fill that was published before this one: what a reader of a ring that has wrapped
+    # knows of the fills that are gone.
+    ("newest_fill_before_utc_ns", "i8"),
     ("price", "f8"),
     ("amount", "f8"),
     ("fee", "f8"),
@@ -359,7 +372,10 @@ else:
     _QuoteBase = _record("Quote", table_dtype(QUOTE_FIELDS))
     _BookBase = _record("Book", table_dtype(BOOK_FIELDS))
     _MarketEventBase = _record("MarketEvent", ring_dtype(MARKET_EVENT_FIELDS))
-    _OrderBase = _record("Order", table_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS]))
+    _OrderBase = _record(
+        "Order",
+        table_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS, *LATEST_FILL_FIELDS]),
+    )
     _OrderEventBase = _record(
         "OrderEvent",
         ring_dtype([*ORDER_IDENTITY_FIELDS, *ORDER_TERMS_FIELDS, *ORDER_PROGRESS_FIELDS, *FILL_FIELDS]),

@@ -5,7 +5,7 @@
     PENDING_SUBMIT           its fate is unknown: never signed again, settled by asking the venue by id
     live                     tracked again; the first resync tells what became of it
     live, cancel requested   the same, and the cancel is sent again
-    final, not long ago      tracked too, because a fill may still be on its way
+    final                    tracked too, because a fill may still be on its way
 
     a queued command         then
     already in the table     skipped: its order is settled by the row
@@ -13,17 +13,20 @@
     a cancel                 carried out
     anything else            refused: who asked for it asks the new gateway
 
-The event ring says which fills were published, so none is counted twice: a gateway killed between a fill's row and its
-event has told nobody of the fill, and the order is restored without it. Every step may be killed and run again.
+The event ring says which fills were published, so none is counted twice. A gateway killed between a fill's row and its
+event has told nobody of the fill: the row says where the event should be, and the order is restored without it. Of the
+fills that the ring has forgotten, each row says how many are its order's, and their digest: when the venue tells them
+again, they are told from new ones exactly, in whatever order they were published. Fills of orders without a row have a
+time to go by: none that is forgotten is newer. Every step may be killed and run again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import (
+    ForgottenFills,
     InFlightOrder,
     OrderState,
     OrderType,
@@ -33,20 +36,21 @@ from latentspeed.connectors import (
     format_client_order_id,
     restore_order,
 )
+from latentspeed.connectors.fill_digest import DIGESTS, fill_digest
 from latentspeed.engine.commands import CommandProcessor
 from latentspeed.engine.instruments import Instruments
-from latentspeed.engine.ledger_keeper import FILL_KINDS, LedgerKeeper
+from latentspeed.engine.ledger_keeper import LedgerKeeper, is_fill
 from latentspeed.engine.live_session import LiveSession
-from latentspeed.engine.order_rows import OrderContext, OrderRows
+from latentspeed.engine.order_rows import LatestFill, OrderContext, OrderRows
 from latentspeed.engine.publisher import OrderPublisher
-from latentspeed.engine.records import Order, OrderEvent, OrderEventKind
+from latentspeed.engine.records import Order, OrderEvent
 
 if TYPE_CHECKING:
     from latentspeed.connectors import PerpetualDerivativeBase
     from latentspeed.ipc import RingWriter, SegmentWriter
 
-# How far back the venue is asked for fills, and for how long a final order is remembered: far longer than a fill that
-# the venue has booked takes to reach its fill history.
+# How far before the newest fill the venue is asked for fills: far longer than a fill takes to reach its history. What
+# an order lacks is asked for from its making on.
 FILL_MARGIN_NS = 60 * 1_000_000_000
 
 
@@ -72,9 +76,9 @@ class Recovery:
         self._keeper = keeper
         self._instruments = instruments
 
-    def replay_books(self, book_cursor: int) -> None:
-        """Count the fill that an earlier gateway may have published and not counted."""
-        self._keeper.replay(book_cursor, self._rows.slot_of)
+    def replay_books(self, book_cursor: int) -> int:
+        """Count the fill that an earlier gateway may have published and not counted; its venue time, or 0."""
+        return self._keeper.replay(book_cursor, self._rows.slot_of)
 
     def restore_orders(self, started_utc_ns: int, newest_fill_utc_ns: int) -> int:
         """Give the connector the orders of the table and the fills of the ring; returns how many orders.
@@ -83,22 +87,23 @@ class Recovery:
         `newest_fill_utc_ns` is the venue time of the newest fill ever published, which the ring may have forgotten.
         """
         published = PublishedFills(self._writer.ring("events"), newest_fill_utc_ns)
-        restored = []
-        recent = time.time_ns() - FILL_MARGIN_NS
+        restored: list[InFlightOrder] = []
+        forgotten: dict[str, ForgottenFills] = {}
         for row in self._rows.read_all():
-            if OrderState(row.state).is_final and row.published_utc_ns < recent:
-                continue
-            published.withdraw_untold(row)
-            order = self._restore(row, published.trade_ids.get(row.client_order_id, set()))
+            if not published.has_told(row):
+                withdraw_latest_fill(row)
+                self._rows.write(self._rows.row_of(row.client_order_id), row)
+            order = self._restore(row, published.digests.get(row.client_order_id, {}))
             if order is not None:
                 restored.append(order)
-        since = max(started_utc_ns, published.complete_since, published.newest_utc_ns - FILL_MARGIN_NS)
-        known = [
-            (format_client_order_id(order), trade) if order else trade
-            for order, trades in published.trade_ids.items()
-            for trade in trades
-        ]
-        self._connector.recover_orders(restored, known_trade_ids=known, fills_since_utc_ns=since)
+                forgotten[order.client_order_id] = published.forgotten(row)
+        self._connector.recover_orders(
+            restored,
+            known_trade_ids=published.known,
+            counted_until_utc_ns=max(started_utc_ns, published.newest_forgotten_utc_ns + 1),
+            forgotten=forgotten,
+            fills_since_utc_ns=max(started_utc_ns, newest_fill_utc_ns - FILL_MARGIN_NS),
+        )
         for order in restored:
             context = self._rows.context(order.id64)
             if order.cancel_requested or (context is not None and context.is_cancel_due):
@@ -110,7 +115,7 @@ class Recovery:
         for live in sessions:
             commands.dispose_unread(live, "never_sent")
 
-    def _restore(self, row: Order, trade_ids: set[str]) -> InFlightOrder | None:
+    def _restore(self, row: Order, trade_ids: Iterable[str]) -> InFlightOrder | None:
         rule = self._connector.get_trading_rule(row.trading_pair)
         if rule is None or row.order_amount_lots <= 0:
             return None  # refused before it was an order
@@ -142,6 +147,7 @@ class Recovery:
             has_open_size=row.has_open_size,
             strategy_tag=row.strategy_tag,
             last_update_utc_ns=row.venue_utc_ns,
+            created_mono_ns=row.command_read_mono_ns,
         )
         order.signed_mono_ns = row.signed_mono_ns
         order.sent_mono_ns = row.sent_mono_ns
@@ -158,53 +164,84 @@ class Recovery:
                 read_mono_ns=row.command_read_mono_ns,
                 fill_digest=row.fill_digest,
                 is_cancel_due=row.cancel_requested and not OrderState(row.state).is_final,
+                latest_fill=_latest_fill(row),
             )
         )
         return order
 
 
-class PublishedFills:
-    """The fills that the event ring still holds.
+def _latest_fill(row: Order) -> LatestFill | None:
+    if not row.latest_fill_lots:
+        return None
+    return LatestFill(
+        row.fill_cursor, row.latest_fill_lots, row.latest_fill_value, row.latest_fill_fee_units, row.latest_fill_digest
+    )
 
-    Attributes: `trade_ids` by client order id; `newest_utc_ns` the venue time of the newest fill ever published;
-    `complete_since` the venue time from which on the ring holds every fill, 0 where it holds them all.
+
+class PublishedFills:
+    """The fills that the event ring still holds, and what is known of those that it has forgotten.
+
+    Attributes: `digests` by client order id and trade id; `foreign` by the venue's order id and trade id;
+    `newest_forgotten_utc_ns` the venue time of the newest one that was overwritten, 0 where none was.
     """
 
-    def __init__(self, ring: RingWriter, newest_utc_ns: int = 0) -> None:
-        self.trade_ids: dict[int, set[str]] = {}
-        self.newest_utc_ns = newest_utc_ns
-        self.complete_since = 0
-        self._totals: dict[int, OrderEvent] = {}
-        event = OrderEvent()
-        start = max(0, ring.tail - ring.capacity)
-        self._is_whole = start == 0
-        oldest = 0
-        for cursor in range(start, ring.tail):
-            if not ring.read_at(cursor, event) or event.event == OrderEventKind.COMMAND_RESULT:
+    def __init__(self, ring: RingWriter, newest_utc_ns: int) -> None:
+        """`newest_utc_ns` is the venue time of the newest fill ever published."""
+        self.digests: dict[int, dict[str, int]] = {}
+        self.foreign: set[tuple[str, str]] = set()
+        self._ring = ring
+        self._event = OrderEvent()
+        self._start = max(0, ring.tail - ring.capacity)
+        self.newest_forgotten_utc_ns = newest_utc_ns
+        is_first = True
+        event = self._event
+        for cursor in range(self._start, ring.tail):
+            if not ring.read_at(cursor, event) or not is_fill(event):
                 continue
-            if event.event in FILL_KINDS:
-                self.trade_ids.setdefault(event.client_order_id, set()).add(event.trade_id)
-                self.newest_utc_ns = max(self.newest_utc_ns, event.venue_utc_ns)
-                oldest = oldest or event.venue_utc_ns
-            self._totals[event.client_order_id] = event.copy()
-        oldest = oldest or newest_utc_ns
-        if oldest and not self._is_whole:
-            # A block's fills carry one time and are published together, so those of the oldest one's time all were.
-            # Where the ring has forgotten every fill, those up to the newest one's time all were.
-            self.complete_since = oldest + 1_000_000
+            if is_first:
+                # Fills come out of order too, so the oldest one's own time would say nothing of those before it.
+                self.newest_forgotten_utc_ns = event.newest_fill_before_utc_ns
+                is_first = False
+            if event.client_order_id:
+                digest = fill_digest(
+                    event.trade_id, event.trade_type, event.price_units, event.amount_lots, event.fee_units
+                )
+                self.digests.setdefault(event.client_order_id, {})[event.trade_id] = digest
+            else:
+                self.foreign.add((event.exchange_order_id, event.trade_id))
 
-    def withdraw_untold(self, row: Order) -> None:
-        """Take out of a row the fill that an earlier gateway wrote there and did not live to publish."""
-        told = self._totals.get(row.client_order_id)
-        if told is None and not self._is_whole:
-            return  # nothing of this order is in the ring: its last event was overwritten, so it was published
-        if row.fill_count == (told.fill_count if told is not None else 0):
-            return
-        row.fill_count = told.fill_count if told is not None else 0
-        row.filled_lots = told.filled_lots if told is not None else 0
-        row.filled_value = told.filled_value if told is not None else 0
-        row.total_fee_units = told.total_fee_units if told is not None else 0
-        row.fill_digest = told.fill_digest if told is not None else 0
-        row.total_fee_asset = told.total_fee_asset if told is not None else ""
-        if row.state == OrderState.FILLED or (row.state == OrderState.PARTIALLY_FILLED and not row.fill_count):
-            row.state = OrderState.PARTIALLY_FILLED if row.fill_count else OrderState.OPEN
+    @property
+    def known(self) -> Iterator[tuple[str, str]]:
+        """Each fill by its order's id, ours where it has one, and trade id."""
+        yield from self.foreign
+        for order, trades in self.digests.items():
+            name = format_client_order_id(order)
+            yield from ((name, trade) for trade in trades)
+
+    def forgotten(self, row: Order) -> ForgottenFills:
+        """The fills that a row counts and the ring holds no more."""
+        held = self.digests.get(row.client_order_id, {})
+        return ForgottenFills(max(0, row.fill_count - len(held)), (row.fill_digest - sum(held.values())) % DIGESTS)
+
+    def has_told(self, row: Order) -> bool:
+        """Whether the latest fill in a row was published: a gateway may have been killed between the two."""
+        if not row.latest_fill_lots or row.fill_cursor < self._start:
+            return True
+        event = self._event
+        is_there = self._ring.read_at(row.fill_cursor, event) and is_fill(event)
+        return is_there and event.client_order_id == row.client_order_id
+
+
+def withdraw_latest_fill(row: Order) -> None:
+    """Take out of a row the fill that nobody was told of; the venue tells it again, and then everybody is told."""
+    row.fill_count -= 1
+    row.filled_lots -= row.latest_fill_lots
+    row.filled_value -= row.latest_fill_value
+    row.total_fee_units -= row.latest_fill_fee_units
+    row.fill_digest = (row.fill_digest - row.latest_fill_digest) % DIGESTS
+    row.fill_cursor = row.latest_fill_digest = 0
+    row.latest_fill_lots = row.latest_fill_value = row.latest_fill_fee_units = 0
+    if not row.fill_count:
+        row.total_fee_asset = ""
+    if row.state == OrderState.FILLED or (row.state == OrderState.PARTIALLY_FILLED and not row.fill_count):
+        row.state = OrderState.PARTIALLY_FILLED if row.fill_count else OrderState.OPEN

@@ -117,7 +117,7 @@ class Resynchroniser:
         await self._fetch_fills(min(self._made_ms(order) for order in orders) - GAP_MARGIN_MS)
 
     def _made_ms(self, order: InFlightOrder) -> int:
-        if order.is_restored:
+        if not order.created_mono_ns:
             return self.fills_from_ms
         age_ms = (time.monotonic_ns() - order.created_mono_ns) // 1_000_000
         return now_ms() + self.skew_ms - age_ms

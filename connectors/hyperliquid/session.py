@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from latentspeed.connectors.candle import Candle
+from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
 from latentspeed.connectors.funding import PredictedFunding
 from latentspeed.connectors.hyperliquid.account_requests import AccountRequests
@@ -241,6 +242,8 @@ class HyperliquidSession(AccountRequests):
         orders: Iterable[InFlightOrder],
         *,
         known_trade_ids: Iterable[str | tuple[str, str]] = (),
+        counted_until_utc_ns: int | None = None,
+        forgotten: Mapping[str, ForgottenFills] | None = None,
         fills_since_utc_ns: int = 0,
     ) -> None:
         """Takes over orders of an earlier process before connecting; the first comparison with the venue settles them.
@@ -248,7 +251,13 @@ class HyperliquidSession(AccountRequests):
         Orders of this engine that the venue has open, and that are not among them, are adopted then.
         """
         restored = list(orders)
-        super().recover_orders(restored, known_trade_ids=known_trade_ids, fills_since_utc_ns=fills_since_utc_ns)
+        super().recover_orders(
+            restored,
+            known_trade_ids=known_trade_ids,
+            counted_until_utc_ns=counted_until_utc_ns,
+            forgotten=forgotten,
+            fills_since_utc_ns=fills_since_utc_ns,
+        )
         since_ns = fills_since_utc_ns or min((order.last_update_utc_ns for order in restored), default=0)
         self._fills_from_ms = since_ns // 1_000_000 or now_ms()
 

@@ -16,11 +16,11 @@ from support.fake_market import RULES, FakeMarket
 from support.fake_order import FakeOrder, event_of
 
 from latentspeed.connectors.client_order_id import new_incarnation, parse_client_order_id
+from latentspeed.connectors.fill_digest import fill_digest
 from latentspeed.connectors.types import ConnectorState, OrderState, OrderType
 from latentspeed.engine import records
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.instruments import rule_to_record
-from latentspeed.engine.ledger import fill_digest
 from latentspeed.engine.records import CommandKind, OrderEventKind
 from latentspeed.engine.segment_layout import engine_layout, segment_name
 from latentspeed.ipc import SegmentState, SegmentWriter, SessionState

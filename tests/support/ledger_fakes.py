@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentspeed.engine.records import BookRow, OrderEvent
+from latentspeed.ipc import RecordKind
 
 
 class Killed(BaseException):
@@ -59,6 +60,7 @@ class FakeRing:
     def publish(self, record):
         self._fuse.burn()
         record.event_index = len(self.records)
+        record.record_kind = RecordKind.DATA
         self.records.append(record.copy())
         return len(self.records) - 1
 

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from latentspeed.engine.ledger import BookTotals, fill_digest
+from latentspeed.connectors.fill_digest import fill_digest
+from latentspeed.engine.ledger import BookTotals
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -481,7 +481,7 @@ def test_fills_that_the_earlier_process_counted_are_not_counted_again(kit):
         kit, S.PARTIALLY_FILLED, filled_lots=3, average_price=50000.0, trade_ids=["own"], exchange_order_id="77"
     )
     tracker.recover_orders(
-        [order], known_trade_ids=["known", (order.client_order_id, "pair")], fills_since_utc_ns=1_000
+        [order], known_trade_ids=["known", (order.client_order_id, "pair")], counted_until_utc_ns=1_000
     )
     fresh = kit.make_order(10)
     tracker.start_tracking_order(fresh)

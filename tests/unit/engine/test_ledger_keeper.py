@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.ledger_fakes import FakeRing, FakeTable, Fuse, Killed
 
 from latentspeed.connectors.client_order_id import split
-from latentspeed.engine.ledger import BookTotals, LedgerGroup, fill_digest
+from latentspeed.connectors.fill_digest import fill_digest
+from latentspeed.engine.ledger import BookTotals, LedgerGroup
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.records import BookRow, OrderEvent, OrderEventKind
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from latentspeed.connectors import OrderState, OrderType, TradeEventListener, TradeType, TradingRule
 from latentspeed.connectors.client_order_id import format_client_order_id
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.fill_digest import fill_digest
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.engine.ledger import BookTotals, fill_digest
+from latentspeed.engine.ledger import BookTotals
 from latentspeed.engine.order_block import OrderBlock
 from latentspeed.engine.order_reports import CatchUpTrade, OrderReports
 from latentspeed.engine.own_books import OwnBooks

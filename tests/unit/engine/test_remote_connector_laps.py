@@ -5,8 +5,9 @@ from support.fake_gateway import SMALL, answering, wait_until
 from support.polling import poll_all, poll_until
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType, VenueUnreachable
+from latentspeed.connectors.fill_digest import fill_digest
 from latentspeed.engine import remote_session
-from latentspeed.engine.ledger import BookTotals, LedgerGroup, fill_digest, ledger_index
+from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow, CommandKind, OrderEvent, OrderEventKind
 from latentspeed.ipc import SessionState
 

@@ -7,7 +7,8 @@ from support.fake_gateway import SMALL, answering, wait_until
 from support.polling import poll_all, poll_until
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType
-from latentspeed.engine.ledger import BookTotals, fill_digest
+from latentspeed.connectors.fill_digest import fill_digest
+from latentspeed.engine.ledger import BookTotals
 from latentspeed.engine.order_reports import CatchUpTrade
 from latentspeed.engine.records import BookRow, CommandKind, OrderEventKind
 from latentspeed.ipc import SegmentState

@@ -8,9 +8,10 @@ from support.ledger_fakes import FakeTable, Fuse
 from support.memory_venue import RULE
 
 from latentspeed.connectors.client_order_id import join
+from latentspeed.connectors.fill_digest import fill_digest
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.instruments import rule_to_record
-from latentspeed.engine.ledger import BookTotals, fill_digest
+from latentspeed.engine.ledger import BookTotals
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.records import BookRow, Instrument, OrderEvent, OrderEventKind, Position
 from latentspeed.engine.segment_layout import engine_layout
