@@ -111,11 +111,19 @@ class SyntheticCoin:
 
 
 class SyntheticMarket:
-    """Independent synthetic coins that move once per step."""
+    """Independent synthetic coins that move in turn.
 
-    def __init__(self, prices: dict[str, int], seed: int) -> None:
+    Args:
+        prices: where each coin starts.
+        seed: makes every walk repeatable.
+        turns: how many steps it takes until every coin has moved once.
+    """
+
+    def __init__(self, prices: dict[str, int], seed: int, turns: int = 1) -> None:
         self._seed = seed
         self._coins = {coin: SyntheticCoin(coin, price, seed) for coin, price in prices.items()}
+        self._turns = turns
+        self._step = 0
 
     @property
     def coins(self) -> frozenset[str]:
@@ -132,8 +140,10 @@ class SyntheticMarket:
         self._coins.pop(coin, None)
 
     def step(self, outlet: Outlet, elapsed_ns: int) -> None:
-        """Move every coin once, whatever the time."""
-        for coin, market in self._coins.items():
+        """Move the coins whose turn it is once, whatever the time."""
+        self._step += 1
+        for coin in list(self._coins)[self._step % self._turns :: self._turns]:
+            market = self._coins[coin]
             market.walk()
             self._publish(outlet, coin, market)
             taker = market.taker()

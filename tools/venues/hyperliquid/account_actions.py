@@ -12,7 +12,7 @@ from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.agents import AgentError
 from latentspeed.tools.venues.hyperliquid.margin import Worth
 from latentspeed.tools.venues.hyperliquid.placing import Placing, volume_text
-from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
+from latentspeed.tools.venues.hyperliquid.refusals import ActionRefused, OrderRefused
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_text, exact_units
 
@@ -21,11 +21,8 @@ RESERVED_WEIGHT_PRICE = USD * 5 // 10_000
 MOST_SCHEDULED_A_DAY = 10
 DAY_MS = 24 * 3600 * 1000
 HIGHEST_BUILDER_FEE = 1000
+ABSTRACTIONS = {"i": "disabled", "u": "unifiedAccount", "p": "portfolioMargin"}
 DONE: dict[str, Any] = {"status": "ok", "response": {"type": "default"}}
-
-
-class ActionRefused(Exception):
-    """The whole action is refused; the message is the venue's."""
 
 
 class AccountActions:
@@ -41,6 +38,10 @@ class AccountActions:
             actions.UpdateIsolatedMargin: self._update_isolated_margin,
             actions.SetReferrer: self._set_referrer,
             actions.ReserveRequestWeight: self._reserve_request_weight,
+            actions.AgentSetAbstraction: lambda account, action: _abstract(account, ABSTRACTIONS[action.abstraction]),
+            actions.AgentEnableDexAbstraction: lambda account, action: _abstract(account, "dexAbstraction"),
+            actions.UserSetAbstraction: self._set_abstraction,
+            actions.UserDexAbstraction: self._set_dex_abstraction,
             actions.ApproveAgent: self._approve_agent,
             actions.ApproveBuilderFee: self._approve_builder_fee,
         }
@@ -74,7 +75,8 @@ class AccountActions:
             raise ActionRefused("Cannot switch leverage type with open position.")
         if holding.lots and action.leverage < holding.leverage:
             notional = abs(holding.lots) * market.mark
-            worth = Worth(account, self.state.markets)
+            clearing = account.clearing(instrument.dex)
+            worth = Worth(clearing, self.state.markets)
             if holding.is_cross:
                 more = notional // action.leverage - notional // holding.leverage
             else:
@@ -83,7 +85,7 @@ class AccountActions:
                 kind = "Cross" if holding.is_cross else "Isolated"
                 raise ActionRefused(f"{kind} position does not have sufficient margin available to decrease leverage.")
             if not holding.is_cross:
-                account.cash -= more
+                clearing.cash -= more
                 holding.isolated_raw += more
         holding.leverage, holding.is_cross = action.leverage, action.is_cross
         self.state.block.touched.add(account)
@@ -94,7 +96,8 @@ class AccountActions:
         holding = self.state.holding(account, market)
         if holding.is_cross or not holding.lots:
             raise ActionRefused("Position does not use isolated margin.")
-        worth = Worth(account, self.state.markets)
+        clearing = account.clearing(market.instrument.dex)
+        worth = Worth(clearing, self.state.markets)
         if action.ntli < 0:
             if market.instrument.strict_isolated:
                 raise ActionRefused("Margin cannot be removed from this position.")
@@ -104,7 +107,7 @@ class AccountActions:
                 raise ActionRefused("Isolated position does not have sufficient margin available.")
         elif action.ntli > worth.withdrawable:
             raise ActionRefused("Insufficient margin available.")
-        account.cash -= action.ntli
+        clearing.cash -= action.ntli
         holding.isolated_raw += action.ntli
         self.state.block.touched.add(account)
         return DONE
@@ -145,3 +148,21 @@ class AccountActions:
         except WireError as refusal:
             raise ActionRefused(str(refusal)) from None
         return DONE
+
+    def _own(self, account: Account, user: str) -> Account:
+        """The signer's own account or one of its sub-accounts."""
+        found = account if user == account.address else self.state.controlled(account, user)
+        if found is None:
+            raise ActionRefused(f"Vault not registered: {user}")
+        return found
+
+    def _set_abstraction(self, account: Account, action: actions.UserSetAbstraction) -> dict[str, Any]:
+        return _abstract(self._own(account, action.user), action.abstraction)
+
+    def _set_dex_abstraction(self, account: Account, action: actions.UserDexAbstraction) -> dict[str, Any]:
+        return _abstract(self._own(account, action.user), "dexAbstraction" if action.enabled else "disabled")
+
+
+def _abstract(account: Account, abstraction: str) -> dict[str, Any]:
+    account.abstraction = abstraction
+    return DONE

@@ -71,59 +71,29 @@ class Holding:
         return profit, "Long > Short" if start > 0 else "Short > Long"
 
 
-class Account:
-    """One address that trades, or one of the outside market's two."""
+class Balance:
+    """What an account has of one spot token.
 
-    __slots__ = (
-        "actions_used",
-        "address",
-        "approved_builders",
-        "cash",
-        "cloids",
-        "fills",
-        "finished",
-        "fundings",
-        "history",
-        "holdings",
-        "is_outside",
-        "known",
-        "ledger",
-        "open_orders",
-        "orders_retained",
-        "reduce_only",
-        "reserved_weight",
-        "scheduled_cancel_ms",
-        "scheduled_cancels",
-        "spot_usdc",
-        "twap_history",
-        "twaps",
-        "volume",
-    )
+    Attributes:
+        total: token units, 10^-weiDecimals.
+        entry: what was paid for it, in 10^-8 of the quote token; nothing for what was sent in.
+    """
 
-    def __init__(self, address: str, cash: int, orders_retained: int, is_outside: bool = False) -> None:
-        self.address = address
+    __slots__ = ("entry", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.entry = 0
+
+
+class Clearing:
+    """Cash and positions of one account on one dex; positions share nothing with those on another dex."""
+
+    __slots__ = ("cash", "holdings")
+
+    def __init__(self, cash: int = 0) -> None:
         self.cash = cash
-        self.is_outside = is_outside
-        self.orders_retained = orders_retained
         self.holdings: dict[int, Holding] = {}
-        self.open_orders: OrderedDict[int, Order] = OrderedDict()
-        self.reduce_only: dict[int, OrderedDict[int, Order]] = {}
-        self.known: dict[int, Order] = {}
-        self.cloids: dict[str, Order] = {}
-        self.finished: deque[Order] = deque()
-        self.history: deque[OrderRow] = deque(maxlen=orders_retained)
-        self.fills: list[Fill] = []
-        self.fundings: list[dict[str, Any]] = []
-        self.ledger: list[dict[str, Any]] = []
-        self.volume = 0
-        self.actions_used = 0
-        self.approved_builders: dict[str, int] = {}
-        self.scheduled_cancel_ms: int | None = None
-        self.scheduled_cancels: deque[int] = deque(maxlen=10)
-        self.reserved_weight = 0
-        self.spot_usdc = 0
-        self.twaps: dict[int, Twap] = {}
-        self.twap_history: list[dict[str, Any]] = []
 
     def holding(self, asset: int, max_leverage: int, only_isolated: bool = False) -> Holding:
         """The position record of a market, flat at first, at the default leverage (the maximum, up to 20)."""
@@ -157,6 +127,82 @@ class Account:
             margin = -(-notional // holding.leverage)
             self.cash -= margin
             holding.isolated_raw += margin - side * notional
+
+
+class Account(Clearing):
+    """One address that trades, or one of the outside market's two; itself its clearing on the main dex."""
+
+    __slots__ = (
+        "abstraction",
+        "actions_used",
+        "address",
+        "approved_builders",
+        "balances",
+        "cloids",
+        "dexs",
+        "fills",
+        "finished",
+        "fundings",
+        "history",
+        "is_outside",
+        "known",
+        "ledger",
+        "open_orders",
+        "orders_retained",
+        "reduce_only",
+        "reserved_weight",
+        "scheduled_cancel_ms",
+        "scheduled_cancels",
+        "twap_history",
+        "twaps",
+        "volume",
+    )
+
+    def __init__(self, address: str, cash: int, orders_retained: int, is_outside: bool = False) -> None:
+        super().__init__(cash)
+        self.address = address
+        self.abstraction = "default"
+        self.balances: dict[int, Balance] = {}
+        self.dexs: dict[str, Clearing] = {}
+        self.is_outside = is_outside
+        self.orders_retained = orders_retained
+        self.open_orders: OrderedDict[int, Order] = OrderedDict()
+        self.reduce_only: dict[int, OrderedDict[int, Order]] = {}
+        self.known: dict[int, Order] = {}
+        self.cloids: dict[str, Order] = {}
+        self.finished: deque[Order] = deque()
+        self.history: deque[OrderRow] = deque(maxlen=orders_retained)
+        self.fills: list[Fill] = []
+        self.fundings: list[dict[str, Any]] = []
+        self.ledger: list[dict[str, Any]] = []
+        self.volume = 0
+        self.actions_used = 0
+        self.approved_builders: dict[str, int] = {}
+        self.scheduled_cancel_ms: int | None = None
+        self.scheduled_cancels: deque[int] = deque(maxlen=10)
+        self.reserved_weight = 0
+        self.twaps: dict[int, Twap] = {}
+        self.twap_history: list[dict[str, Any]] = []
+
+    def balance(self, token: int) -> Balance:
+        """The balance of a spot token by its index, nothing at first."""
+        found = self.balances.get(token)
+        if found is None:
+            found = self.balances[token] = Balance()
+        return found
+
+    def clearing(self, dex: str) -> Clearing:
+        """Cash and positions on a dex; those on the main one are the account itself."""
+        if not dex:
+            return self
+        found = self.dexs.get(dex)
+        if found is None:
+            found = self.dexs[dex] = Clearing()
+        return found
+
+    def clearings(self) -> list[Clearing]:
+        """Cash and positions on every dex that the account has used, the main one first."""
+        return [self, *self.dexs.values()]
 
     def remember(self, order: Order) -> None:
         """Keep a new order findable by id and by client id."""

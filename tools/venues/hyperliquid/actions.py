@@ -188,6 +188,31 @@ class SubAccountTransfer(Struct, tag_field="type", tag="subAccountTransfer", ren
     usd: Natural
 
 
+class SubAccountSpotTransfer(Struct, tag_field="type", tag="subAccountSpotTransfer", rename="camel"):
+    sub_account_user: str
+    is_deposit: bool
+    token: str
+    amount: str
+
+
+class AgentSendAsset(Struct, tag_field="type", tag="agentSendAsset", rename="camel"):
+    destination: str
+    source_dex: str
+    destination_dex: str
+    token: str
+    amount: str
+    from_sub_account: str
+    nonce: Natural
+
+
+class AgentSetAbstraction(Struct, tag_field="type", tag="agentSetAbstraction"):
+    abstraction: Literal["i", "u", "p"]
+
+
+class AgentEnableDexAbstraction(Struct, tag_field="type", tag="agentEnableDexAbstraction"):
+    pass
+
+
 class CreateVault(Struct, tag_field="type", tag="createVault", rename="camel"):
     name: str
     description: str
@@ -238,6 +263,35 @@ class Withdraw(UserSigned, tag_field="type", tag="withdraw3"):
     time: Natural
 
 
+class SpotSend(UserSigned, tag_field="type", tag="spotSend"):
+    destination: str
+    token: str
+    amount: str
+    time: Natural
+
+
+class SendAsset(UserSigned, tag_field="type", tag="sendAsset"):
+    destination: str
+    source_dex: str
+    destination_dex: str
+    token: str
+    amount: str
+    from_sub_account: str
+    nonce: Natural
+
+
+class UserSetAbstraction(UserSigned, tag_field="type", tag="userSetAbstraction"):
+    user: str
+    abstraction: Literal["disabled", "unifiedAccount", "portfolioMargin"]
+    nonce: Natural
+
+
+class UserDexAbstraction(UserSigned, tag_field="type", tag="userDexAbstraction"):
+    user: str
+    enabled: bool
+    nonce: Natural
+
+
 L1Action = (
     PlaceOrders
     | Cancel
@@ -255,10 +309,24 @@ L1Action = (
     | CreateSubAccount
     | SubAccountModify
     | SubAccountTransfer
+    | SubAccountSpotTransfer
+    | AgentSendAsset
+    | AgentSetAbstraction
+    | AgentEnableDexAbstraction
     | CreateVault
     | VaultTransfer
 )
-UserAction = ApproveAgent | ApproveBuilderFee | UsdClassTransfer | UsdSend | Withdraw
+UserAction = (
+    ApproveAgent
+    | ApproveBuilderFee
+    | UsdClassTransfer
+    | UsdSend
+    | Withdraw
+    | SpotSend
+    | SendAsset
+    | UserSetAbstraction
+    | UserDexAbstraction
+)
 Action = L1Action | UserAction
 
 
@@ -312,7 +380,7 @@ def _normalise(action: Action) -> None:
     elif isinstance(action, CancelByCloid):
         for cancel in action.cancels:
             cancel.cloid = cloid_text(cancel.cloid)
-    elif isinstance(action, SubAccountTransfer | SubAccountModify):
+    elif isinstance(action, SubAccountTransfer | SubAccountSpotTransfer | SubAccountModify):
         action.sub_account_user = address_text(action.sub_account_user)
     elif isinstance(action, VaultTransfer):
         action.vault_address = address_text(action.vault_address)
@@ -337,6 +405,8 @@ def _normalise_typed(action: UserSigned) -> None:
         action.agent_address = address_text(action.agent_address)
     elif isinstance(action, ApproveBuilderFee):
         action.builder = address_text(action.builder)
+    elif isinstance(action, UserSetAbstraction | UserDexAbstraction):
+        action.user = address_text(action.user)
 
 
 def _normalise_twap(action: TwapOrder) -> None:

@@ -43,6 +43,21 @@ async def serve(host: str, port: int, config: VenueConfig, control_port: int = 0
         await venue.stop()
 
 
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    """``NAME=VALUE`` options as a dictionary.
+
+    Raises:
+        ValueError: one has no equals sign.
+    """
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r}: NAME=VALUE is expected")
+        found[name] = value
+    return found
+
+
 def hyperliquid(
     port: Annotated[int, typer.Option(help="Port of /info, /exchange and /ws; 0 takes a free one.")] = 3001,
     control_port: Annotated[int, typer.Option(help="Port of /control; 0 takes a free one.")] = 0,
@@ -53,6 +68,10 @@ def hyperliquid(
     block_ms: Annotated[int, typer.Option(help="Block interval; 0 executes every action at once.")] = 0,
     balance: Annotated[str, typer.Option(help="Dollars of a new account.")] = "100000",
     meta: Annotated[Path | None, typer.Option(help="Recorded `meta` reply to list instead of own markets.")] = None,
+    spot_meta: Annotated[Path | None, typer.Option(help="Recorded `spotMeta` reply to list instead.")] = None,
+    perp_dexs: Annotated[Path | None, typer.Option(help="Recorded `perpDexs` reply to list instead.")] = None,
+    dex_meta: Annotated[list[str] | None, typer.Option(help="DEX=FILE: recorded `meta` of a builder dex.")] = None,
+    spot: Annotated[list[str] | None, typer.Option(help="TOKEN=AMOUNT: spot balance of a new account.")] = None,
     limits: Annotated[bool, typer.Option(help="Enforce the budgets per IP and per address.")] = False,
     fills_served: Annotated[int, typer.Option(help="How far back userFillsByTime reaches, in fills.")] = 10_000,
     orders_retained: Annotated[int, typer.Option(help="How many finished orders of an account are remembered.")] = 2000,
@@ -74,6 +93,10 @@ def hyperliquid(
             block_interval_ms=block_ms,
             initial_balance=balance,
             meta_file=meta,
+            spot_meta_file=spot_meta,
+            perp_dexs_file=perp_dexs,
+            dex_meta_files={dex: Path(path) for dex, path in _pairs(dex_meta).items()},
+            initial_spot=_pairs(spot),
             ip_limits=limits,
             address_limits=limits,
             orders_retained=orders_retained,

@@ -109,6 +109,12 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             {"user": "address", "usd": "decimal"},
         ),
         Command(
+            "give",
+            lambda given: _done(venue.give, given["user"], given["token"], given["amount"], given["place"]),
+            {"user": "address", "token": "text", "amount": "decimal", "place": "text"},
+            {"place": "spot"},
+        ),
+        Command(
             "revoke_agent",
             lambda given: {"revoked": venue.state.agents.revoke(given["address"])},
             {"address": "address"},

@@ -56,6 +56,7 @@ class VenueConfig:
             when somebody asked about it, subscribed to it or funded it. With ``mentioned`` a wrong hash, which recovers
             a random address, is refused as on the real venue.
         initial_balance: dollars of a new account.
+        initial_spot: spot balances of a new account, amount by token name.
         balances: dollars by address, for accounts that exist from the start.
         block_interval_ms: 0 makes a block of every action; otherwise actions wait for the next block.
         block_order: inside a block, actions that place no GTC and no IOC first, then cancels, then the rest.
@@ -65,6 +66,7 @@ class VenueConfig:
         update_on_partial_fill: tell `orderUpdates` of a partial fill of a resting order.
         cloid_reuse: ``refuse_live`` refuses a client order id that a live order has, ``accept`` takes it.
         taker_fee, maker_fee: fractions of the notional; a negative maker fee is a rebate.
+        spot_taker_fee, spot_maker_fee: the same for spot, in the base token of a buy and the quote token of a sell.
         funding_rate: hourly rate, fraction.
         market: the outside market of every coin that no tape covers.
         tapes: recorded market tapes to play instead.
@@ -91,6 +93,8 @@ class VenueConfig:
         fills_served: how far back `userFillsByTime` reaches, in rows.
         meta_file: a recorded `meta` reply to serve instead of the venue's own markets.
         scenario: a file that says what goes wrong when; see `scenario.py`.
+        spot_meta_file, perp_dexs_file: the same for `spotMeta` and `perpDexs`.
+        dex_meta_files: recorded `meta` replies of builder dexs, by dex; a recorded dex without one lists nothing.
     """
 
     seed: int = 1
@@ -98,6 +102,7 @@ class VenueConfig:
     lenient_network: bool = False
     enrol: Literal["signed", "mentioned"] = "signed"
     initial_balance: str = "100000"
+    initial_spot: Mapping[str, str] = field(default_factory=dict)
     balances: Mapping[str, str] = field(default_factory=dict)
     block_interval_ms: int = 0
     block_order: bool = True
@@ -108,6 +113,8 @@ class VenueConfig:
     cloid_reuse: Literal["refuse_live", "accept"] = "refuse_live"
     taker_fee: str = "0.00045"
     maker_fee: str = "0.00015"
+    spot_taker_fee: str = "0.0007"
+    spot_maker_fee: str = "0.0004"
     funding_rate: str = "0.0000125"
     market: Literal["synthetic", "none"] = "synthetic"
     tapes: tuple[Path, ...] = ()
@@ -135,6 +142,9 @@ class VenueConfig:
     fills_served: int = 10_000
     meta_file: Path | None = None
     scenario: Path | None = None
+    spot_meta_file: Path | None = None
+    perp_dexs_file: Path | None = None
+    dex_meta_files: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -146,7 +156,7 @@ class VenueConfig:
         Raises:
             ValueError: a setting breaks its rule.
         """
-        for name in ("taker_fee", "maker_fee", "funding_rate"):
+        for name in ("taker_fee", "maker_fee", "spot_taker_fee", "spot_maker_fee", "funding_rate"):
             _check(name, getattr(self, name), rate_units, "a decimal fraction with at most 10 decimals")
         _check("initial_balance", self.initial_balance, _dollars, "dollars with at most 6 decimals")
         for address, dollars in self.balances.items():
@@ -162,7 +172,9 @@ class VenueConfig:
             raise ValueError(f"idle_close_s={self.idle_close_s}: must be above 0")
         if not self.speed > 0:
             raise ValueError(f"speed={self.speed}: must be above 0")
-        for name, path in [*(("tapes", tape) for tape in self.tapes), ("meta_file", self.meta_file)]:
+        files = [(name, getattr(self, name)) for name in ("meta_file", "spot_meta_file", "perp_dexs_file")]
+        files += [*(("tapes", tape) for tape in self.tapes), *self.dex_meta_files.items()]
+        for name, path in files:
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"{name}: no file {path}")
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET
 
 from latentspeed.tools.venues.hyperliquid import actions
-from latentspeed.tools.venues.hyperliquid.account_actions import AccountActions, ActionRefused
+from latentspeed.tools.venues.hyperliquid.account_actions import AccountActions
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.actions import Envelope, OrderWire, UserSigned
 from latentspeed.tools.venues.hyperliquid.limits import AddressBudget
@@ -19,7 +19,7 @@ from latentspeed.tools.venues.hyperliquid.nonces import NonceBook, NonceError
 from latentspeed.tools.venues.hyperliquid.order_rules import TAKING
 from latentspeed.tools.venues.hyperliquid.orders import Order
 from latentspeed.tools.venues.hyperliquid.placing import Placing, Status
-from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
+from latentspeed.tools.venues.hyperliquid.refusals import ActionRefused, OrderRefused
 from latentspeed.tools.venues.hyperliquid.signing import Network, SignatureError, recover_signer
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.transfers import Transfers

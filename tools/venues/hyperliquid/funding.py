@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from latentspeed.tools.venues.hyperliquid.accounts import Account, Clearing, Holding
+from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, share, usd_text
 
@@ -30,28 +32,29 @@ class Funding:
                 {"coin": market.instrument.name, "fundingRate": rate, "premium": "0.0", "time": time_ms}
             )
         for account in state.accounts.values():
-            for asset, holding in account.holdings.items():
-                if not holding.lots:
-                    continue
-                market = state.markets[asset]
-                amount = -share(holding.lots * market.oracle, market.funding_rate)
-                if holding.is_cross:
-                    account.cash += amount
-                else:
-                    holding.isolated_raw += amount
-                state.outside_maker.cash -= amount
-                holding.funding_all -= amount
-                holding.funding_open -= amount
-                holding.funding_change -= amount
-                row = {
-                    "coin": market.instrument.name,
-                    "usdc": usd_text(amount),
-                    "szi": market.size_text(holding.lots),
-                    "fundingRate": decimal_text(market.funding_rate, 10),
-                    "nSamples": None,
-                }
-                account.fundings.append(
-                    {"time": time_ms, "hash": state.block.hash(), "delta": {"type": "funding", **row}}
-                )
-                state.block.fundings.setdefault(account, []).append({"time": time_ms, **row})
-                state.block.touched.add(account)
+            for clearing in account.clearings():
+                for asset, holding in clearing.holdings.items():
+                    if holding.lots:
+                        self._pay(account, clearing, state.markets[asset], holding, time_ms)
+
+    def _pay(self, account: Account, clearing: Clearing, market: Market, holding: Holding, time_ms: int) -> None:
+        state, rate = self.state, market.funding_rate
+        amount = -share(holding.lots * market.oracle, rate)
+        if holding.is_cross:
+            clearing.cash += amount
+        else:
+            holding.isolated_raw += amount
+        state.outside_maker.clearing(market.instrument.dex).cash -= amount
+        holding.funding_all -= amount
+        holding.funding_open -= amount
+        holding.funding_change -= amount
+        row = {
+            "coin": market.instrument.name,
+            "usdc": usd_text(amount),
+            "szi": market.size_text(holding.lots),
+            "fundingRate": decimal_text(rate, 10),
+            "nSamples": None,
+        }
+        account.fundings.append({"time": time_ms, "hash": state.block.hash(), "delta": {"type": "funding", **row}})
+        state.block.fundings.setdefault(account, []).append({"time": time_ms, **row})
+        state.block.touched.add(account)

@@ -10,6 +10,7 @@ from latentspeed.tools.venues.hyperliquid.info_market import MarketInfo
 from latentspeed.tools.venues.hyperliquid.info_ownership import OwnershipInfo
 from latentspeed.tools.venues.hyperliquid.info_request import Request
 from latentspeed.tools.venues.hyperliquid.info_twap import TwapInfo
+from latentspeed.tools.venues.hyperliquid.spot_info import SpotInfo
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError
 
@@ -20,11 +21,13 @@ class Info:
     def __init__(self, state: VenueState) -> None:
         self.markets = MarketInfo(state)
         self.accounts = AccountInfo(state)
-        self.ownership = OwnershipInfo(state, self.accounts)
+        self.spot = SpotInfo(state)
+        self.ownership = OwnershipInfo(state, self.accounts, self.spot)
         self.twaps = TwapInfo(state)
         self._handlers: dict[str, Callable[[Request], Any]] = {
             **self.markets.handlers,
             **self.accounts.handlers,
+            **self.spot.handlers,
             **self.ownership.handlers,
             **self.twaps.handlers,
         }

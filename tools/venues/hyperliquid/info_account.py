@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.accounts import DEFAULT_LEVERAGE_CAP, Account, Holding
-from latentspeed.tools.venues.hyperliquid.info_request import Request, coin_of, flag, is_natural, time_range, user_of
+from latentspeed.tools.venues.hyperliquid.info_request import (
+    Request,
+    coin_of,
+    dex_of,
+    flag,
+    is_natural,
+    time_range,
+    user_of,
+)
 from latentspeed.tools.venues.hyperliquid.limits import AddressBudget
 from latentspeed.tools.venues.hyperliquid.margin import Worth, clearinghouse_state
 from latentspeed.tools.venues.hyperliquid.markets import Market
@@ -25,10 +34,11 @@ class AccountInfo:
     def __init__(self, state: VenueState) -> None:
         self.state = state
         self.handlers: dict[str, Callable[[Request], Any]] = {
-            "clearinghouseState": lambda request: self.clearinghouse(self.account(request)),
-            "spotClearinghouseState": lambda request: self.spot_state(self.account(request)),
-            "openOrders": lambda request: self.open_orders(self.account(request), basic_order),
-            "frontendOpenOrders": lambda request: self.open_orders(self.account(request), frontend_order),
+            "clearinghouseState": lambda request: self._of_dex(request, self.clearinghouse),
+            "openOrders": lambda request: self._of_dex(request, partial(self.open_orders, shape=basic_order)),
+            "frontendOpenOrders": lambda request: self._of_dex(
+                request, partial(self.open_orders, shape=frontend_order)
+            ),
             "orderStatus": self._order_status,
             "historicalOrders": lambda request: self.historical_orders(self.account(request)),
             "userFills": self._user_fills,
@@ -38,8 +48,8 @@ class AccountInfo:
             "userRateLimit": lambda request: self.rate_limit(self.account(request)),
             "userFees": self._user_fees,
             "activeAssetData": lambda request: self.active_asset_data(user_of(request), coin_of(request)),
-            "userAbstraction": lambda request: self._nothing(request, "default"),
-            "userDexAbstraction": lambda request: self._nothing(request, None),
+            "userAbstraction": lambda request: getattr(self.account(request), "abstraction", "default"),
+            "userDexAbstraction": self._dex_abstraction,
             "delegations": lambda request: self._nothing(request, []),
             "delegatorRewards": lambda request: self._nothing(request, []),
             "delegatorHistory": lambda request: self._nothing(request, []),
@@ -57,23 +67,31 @@ class AccountInfo:
         self.account(request)
         return reply
 
-    def clearinghouse(self, account: Account | None) -> dict[str, Any]:
-        """Margin summary and positions."""
-        return clearinghouse_state(account, self.state.markets, self.state.clock.now_ms())
+    def _of_dex(self, request: Request, answer: Callable[[Account | None, str], Any]) -> Any:
+        """What an account has on a dex; null for a name that no dex has."""
+        account, dex = self.account(request), dex_of(request)
+        return None if self.state.catalogue.universe(dex) is None else answer(account, dex)
 
-    def spot_state(self, account: Account | None) -> dict[str, Any]:
-        """Spot balances: USDC alone."""
-        total = 0 if account is None else account.spot_usdc
-        balance = {"coin": "USDC", "token": 0, "total": usd_text(total), "hold": "0.0", "entryNtl": "0.0"}
-        return {"balances": [balance] if total else []}
+    def clearinghouse(self, account: Account | None, dex: str = "") -> dict[str, Any]:
+        """Margin summary and positions on one dex."""
+        clearing = None if account is None else account.clearing(dex)
+        return clearinghouse_state(clearing, self.state.markets, self.state.clock.now_ms())
+
+    def clearinghouses(self, account: Account | None) -> list[list[Any]]:
+        """Margin summary and positions on every dex, as pairs of its name and the state, the main one first."""
+        return [[dex, self.clearinghouse(account, dex)] for dex in self.state.catalogue.dex_names()]
 
     def open_orders(
-        self, account: Account | None, shape: Callable[[Order, int, int], dict[str, Any]]
+        self, account: Account | None, dex: str, shape: Callable[[Order, int, int], dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Open orders, newest first."""
+        """Open orders on one dex, newest first; those on spot count to the main one."""
         if account is None:
             return []
-        return [shape(order, order.lots, order.orig_lots) for order in reversed(account.open_orders.values())]
+        return [
+            shape(order, order.lots, order.orig_lots)
+            for order in reversed(account.open_orders.values())
+            if order.market.instrument.dex == dex
+        ]
 
     def _order_status(self, request: Request) -> Any:
         account, oid = self.account(request), request.get("oid")
@@ -145,7 +163,7 @@ class AccountInfo:
             return None
         account = self.state.mentioned(user)
         holding = self._settings(account, market)
-        free = 0 if account is None else max(0, Worth(account, self.state.markets).available)
+        free = 0 if account is None else max(0, self._worth(account, market).available)
         held = abs(holding.lots) * market.mark // holding.leverage * 2
         buy, sell = (free, free + held) if holding.lots >= 0 else (free + held, free)
         leverage: dict[str, Any] = {"type": "cross" if holding.is_cross else "isolated", "value": holding.leverage}
@@ -160,6 +178,14 @@ class AccountInfo:
             "markPx": market.price_text(market.mark),
         }
 
+    def _worth(self, account: Account, market: Market) -> Worth:
+        return Worth(account.clearing(market.instrument.dex), self.state.markets)
+
+    def _dex_abstraction(self, request: Request) -> Any:
+        """Whether dexs share collateral; null before the account has chosen."""
+        abstraction = getattr(self.account(request), "abstraction", "default")
+        return None if abstraction == "default" else abstraction == "dexAbstraction"
+
     def _settings(self, account: Account | None, market: Market) -> Holding:
         if account is None:
             instrument = market.instrument
@@ -170,7 +196,7 @@ class AccountInfo:
         account = self.account(request)
         config = self.state.config
         taker, maker = (plain_text(rate_units(text), 10) for text in (config.taker_fee, config.maker_fee))
-        spot_taker, spot_maker = "0.0007", "0.0004"
+        spot_taker, spot_maker = (plain_text(rate_units(t), 10) for t in (config.spot_taker_fee, config.spot_maker_fee))
         day = {"date": "1970-01-01", "userCross": "0.0", "userAdd": "0.0", "exchange": "0.0"}
         if account is not None:
             day["userCross"] = usd_text(account.volume)
@@ -239,6 +265,6 @@ def _merged(group: list[Fill]) -> dict[str, Any]:
         lots = sum(fill.lots for fill in group)
         row["px"] = market.price_text(sum(fill.lots * fill.price for fill in group) // lots)
         row["sz"] = market.size_text(lots)
-        row["closedPnl"] = usd_text(sum(fill.closed_pnl for fill in group))
-        row["fee"] = usd_text(sum(fill.fee for fill in group))
+        row["closedPnl"] = group[0].profit_text(sum(fill.closed_pnl for fill in group))
+        row["fee"] = group[0].fee_text(sum(fill.fee for fill in group))
     return row

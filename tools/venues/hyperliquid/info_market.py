@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.candles import INTERVALS_MS, candle_row
-from latentspeed.tools.venues.hyperliquid.info_request import Request, book_shape, coin_of, is_natural, time_range
+from latentspeed.tools.venues.hyperliquid.info_request import (
+    Request,
+    book_shape,
+    coin_of,
+    dex_of,
+    is_natural,
+    time_range,
+)
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError, decimal_text
@@ -23,11 +30,10 @@ class MarketInfo:
         self.handlers: dict[str, Callable[[Request], Any]] = {
             "meta": self._meta,
             "metaAndAssetCtxs": self._meta_and_contexts,
-            "allPerpMetas": lambda request: [self.state.universe.meta()],
-            "spotMeta": lambda request: self.state.universe.spot_meta(),
-            "spotMetaAndAssetCtxs": lambda request: [self.state.universe.spot_meta(), []],
-            "perpDexs": lambda request: [None],
-            "allMids": lambda request: self.all_mids(),
+            "allPerpMetas": lambda request: [self._universe_meta(dex) for dex in state.catalogue.dex_names()],
+            "perpDexs": lambda request: state.catalogue.perp_dexs(),
+            "perpDexLimits": self._perp_dex_limits,
+            "allMids": self._all_mids,
             "l2Book": self.l2_book,
             "recentTrades": self._recent_trades,
             "candleSnapshot": self._candles,
@@ -35,7 +41,7 @@ class MarketInfo:
             "predictedFundings": self._predicted_fundings,
             "exchangeStatus": lambda request: {"time": self.state.clock.now_ms(), "specialStatuses": None},
             "marginTable": self._margin_table,
-            "perpsAtOpenInterestCap": lambda request: [],
+            "perpsAtOpenInterestCap": lambda request: [] if self._is_dex(dex_of(request)) else None,
             "maxMarketOrderNtls": lambda request: [
                 [25, "15000000.0"],
                 [20, "5000000.0"],
@@ -48,21 +54,49 @@ class MarketInfo:
         """The market that a request names; None when there is none of that exact name."""
         return self.state.by_coin.get(coin_of(request))
 
+    def _is_dex(self, dex: str) -> bool:
+        return self.state.catalogue.universe(dex) is not None
+
+    def _universe_meta(self, dex: str) -> dict[str, Any] | None:
+        universe = self.state.catalogue.universe(dex)
+        return None if universe is None else universe.meta()
+
     def _meta(self, request: Request) -> Any:
-        dex = request.get("dex")
-        return self.state.universe.meta() if not dex else None
+        """The markets of a dex; null for a name that no dex has."""
+        return self._universe_meta(dex_of(request))
 
     def _meta_and_contexts(self, request: Request) -> Any:
-        return [self.state.universe.meta(), self.contexts()] if not request.get("dex") else None
+        dex = dex_of(request)
+        meta = self._universe_meta(dex)
+        return None if meta is None else [meta, self.contexts(dex)]
 
-    def contexts(self) -> list[dict[str, Any]]:
-        """Asset contexts in universe order."""
-        return [market.context() for market in self.state.markets]
+    def contexts(self, dex: str = "") -> list[dict[str, Any]]:
+        """Asset contexts of a dex in universe order."""
+        return [market.context() for market in self.state.markets.of_dex(dex)]
 
-    def all_mids(self) -> dict[str, str]:
-        """Mid by coin; a coin without a two-sided book shows its last price."""
+    def _all_mids(self, request: Request) -> Any:
+        dex = dex_of(request)
+        return self.all_mids(dex) if self._is_dex(dex) else None
+
+    def all_mids(self, dex: str = "") -> dict[str, str]:
+        """Mid by coin; a coin without a two-sided book shows its last price. The main dex includes spot."""
+        markets = self.state.markets
         return {
-            coin: market.mid_text() or market.price_text(market.last) for coin, market in self.state.by_coin.items()
+            market.instrument.name: market.mid_text() or market.price_text(market.last)
+            for market in (markets.of_dex(dex) if dex else [*markets.of_dex(""), *markets.spot])
+        }
+
+    def _perp_dex_limits(self, request: Request) -> Any:
+        """Open interest caps of a builder dex; null for the main dex and for unknown names."""
+        dex = dex_of(request)
+        if not dex or not self._is_dex(dex):
+            return None
+        caps = [[market.instrument.name, "100000000.0"] for market in self.state.markets.of_dex(dex)]
+        return {
+            "totalOiCap": "1000000000.0",
+            "oiSzCapPerPerp": "10000000000.0",
+            "maxTransferNtl": "1000000000.0",
+            "coinToOiCap": caps,
         }
 
     def l2_book(self, request: Request) -> dict[str, Any] | None:
@@ -116,15 +150,21 @@ class MarketInfo:
         hour = 3_600_000
         due = (self.state.clock.now_ms() // hour + 1) * hour
         return [
-            [coin, [["HlPerp", {"fundingRate": decimal_text(market.funding_rate, 10), "nextFundingTime": due}]]]
-            for coin, market in self.state.by_coin.items()
+            [
+                market.instrument.name,
+                [["HlPerp", {"fundingRate": decimal_text(market.funding_rate, 10), "nextFundingTime": due}]],
+            ]
+            for market in self.state.markets.of_dex("")
         ]
 
     def _margin_table(self, request: Request) -> Any:
         wanted = request.get("id")
         if not is_natural(wanted):
             raise WireError("missing id")
-        tables = dict(self.state.universe.margin_tables)
+        universe = self.state.catalogue.universe(dex_of(request))
+        if universe is None:
+            return None
+        tables = dict(universe.margin_tables)
         flat = {"description": "", "marginTiers": [{"lowerBound": "0.0", "maxLeverage": wanted}]}
         return tables.get(wanted, flat if 0 < int(wanted or 0) < 50 else None)
 

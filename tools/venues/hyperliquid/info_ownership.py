@@ -9,6 +9,7 @@ from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.info_account import PERIODS, AccountInfo
 from latentspeed.tools.venues.hyperliquid.info_request import Request, user_of
 from latentspeed.tools.venues.hyperliquid.margin import Worth
+from latentspeed.tools.venues.hyperliquid.spot_info import SpotInfo
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.sub_accounts import SubAccount
 from latentspeed.tools.venues.hyperliquid.vaults import Stake, Vault
@@ -20,8 +21,9 @@ DAY_MS = 24 * 3600 * 1000
 class OwnershipInfo:
     """Agents, sub-accounts and vaults as `/info` shows them."""
 
-    def __init__(self, state: VenueState, accounts: AccountInfo) -> None:
+    def __init__(self, state: VenueState, accounts: AccountInfo, spot: SpotInfo) -> None:
         self.state = state
+        self.spot = spot
         self.accounts = accounts
         self.handlers: dict[str, Callable[[Request], Any]] = {
             "userRole": self._user_role,
@@ -67,7 +69,7 @@ class OwnershipInfo:
                 "subAccountUser": sub.address,
                 "master": sub.master,
                 **shape(sub, self.state.accounts[sub.address]),
-                "spotState": self.accounts.spot_state(self.state.accounts[sub.address]),
+                "spotState": self.spot.state_of(self.state.accounts[sub.address]),
             }
             for sub in subs
         ] or None
@@ -76,7 +78,7 @@ class OwnershipInfo:
         return {"clearinghouseState": self.accounts.clearinghouse(account)}
 
     def _sub_account_by_dex(self, sub: SubAccount, account: Account) -> dict[str, Any]:
-        return {"dexToClearinghouseState": [["", self.accounts.clearinghouse(account)]]}
+        return {"dexToClearinghouseState": self.accounts.clearinghouses(account)}
 
     # -- builders ------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,14 @@ def coin_of(request: Request) -> str:
     return value
 
 
+def dex_of(request: Request) -> str:
+    """The dex that a request names, in its exact case; empty for the main one, also when left out or null."""
+    value = request.get("dex")
+    if value is not None and not isinstance(value, str):
+        raise WireError("dex is a name")
+    return value or ""
+
+
 def time_range(request: Request) -> tuple[int, int]:
     """The span of a request: from `startTime` up to `endTime`, which may be left out or null."""
     start, end = request.get("startTime", 0), request.get("endTime")

@@ -37,9 +37,9 @@ class Interventions:
                 raise ValueError(f"price={price!r}: must be above 0")
             with venue.block():
                 market = self._listing.add(coin, sz_decimals, max_leverage, price)
-                for source in venue.sources:
-                    if isinstance(source, SyntheticMarket):
-                        source.add(venue.outside, coin, neutral)
+                synthetic = next((s for s in venue.sources if isinstance(s, SyntheticMarket)), None)
+                if synthetic is not None:
+                    synthetic.add(venue.outside, coin, neutral)
         except WireError:
             raise ValueError(f"price={price!r}: must fit the market's price decimals") from None
         return market.instrument.asset

@@ -30,12 +30,11 @@ class Listing:
         if not 1 <= max_leverage < 50:
             raise ValueError(f"max_leverage={max_leverage}: must be 1 to 49")
         entry = {"szDecimals": sz_decimals, "name": coin, "maxLeverage": max_leverage, "marginTableId": max_leverage}
-        asset = len(state.universe.instruments)
+        asset = len(state.catalogue.main.instruments)
         instrument = Instrument(asset, entry, [(0, max_leverage, 0)], price)
         market = Market(instrument, rate_units(state.config.funding_rate))
-        state.universe.instruments.append(instrument)
-        state.universe.by_name[coin] = instrument
-        state.markets.append(market)
+        state.catalogue.main.instruments.append(instrument)
+        state.markets.put(market)
         state.by_coin[coin] = market
         return market
 
@@ -78,15 +77,15 @@ class Listing:
         market.open_lots, market.day_lots = _scaled(old.open_lots, finer), _scaled(old.day_lots, finer)
         market.day_notional, market.fundings = old.day_notional, old.fundings
         market.trades.extend(old.trades)
-        state.universe.instruments[before.asset] = instrument
-        state.universe.by_name[coin] = instrument
-        state.markets[before.asset] = state.by_coin[coin] = market
+        state.catalogue.main.instruments[before.asset] = instrument
+        state.markets.put(market)
+        state.by_coin[coin] = market
         state.block.books.add(market)
 
     def _market(self, coin: str) -> Market:
         market = self.state.by_coin.get(coin)
-        if market is None or market.instrument.is_delisted:
-            raise ValueError(f"coin={coin!r}: must be a market that is listed")
+        if market is None or market.instrument.is_delisted or market not in self.state.markets.of_dex(""):
+            raise ValueError(f"coin={coin!r}: must be a perpetual that the main dex lists")
         return market
 
     def _clear(self, market: Market, status: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from latentspeed.tools.venues.hyperliquid.accounts import Account, Holding
+from latentspeed.tools.venues.hyperliquid.accounts import Account, Clearing, Holding
+from latentspeed.tools.venues.hyperliquid.market_list import Markets
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, usd_text
 
@@ -18,7 +18,7 @@ def position_margin(holding: Holding, mark: int) -> int:
 
 
 class Worth:
-    """An account valued at the present marks, in USD units; the cross figures leave isolated positions out."""
+    """An account on one dex at the present marks, in USD units; the cross figures leave isolated positions out."""
 
     __slots__ = (
         "cross_maintenance",
@@ -30,7 +30,7 @@ class Worth:
         "isolated_raw",
     )
 
-    def __init__(self, account: Account, markets: Sequence[Market]) -> None:
+    def __init__(self, account: Clearing, markets: Markets) -> None:
         self.cross_value = account.cash
         self.cross_used = self.cross_notional = self.cross_maintenance = 0
         self.isolated_equity = self.isolated_notional = self.isolated_raw = 0
@@ -61,9 +61,7 @@ class Worth:
         return max(0, self.cross_value - max(self.cross_used, self.cross_notional // 10))
 
 
-def affords(
-    account: Account, markets: Sequence[Market], market: Market, holding: Holding, signed_lots: int, price: int
-) -> bool:
+def affords(account: Account, markets: Markets, market: Market, holding: Holding, signed_lots: int, price: int) -> bool:
     """Whether the account has the initial margin for a fill of so many lots at this price.
 
     What only lowers a position always passes. A flip is measured by the position that it would leave.
@@ -72,7 +70,7 @@ def affords(
     same_side = (holding.lots >= 0) == (signed_lots >= 0)
     if after <= before and not same_side:
         return True
-    worth = Worth(account, markets)
+    worth = Worth(account.clearing(market.instrument.dex), markets)
     if not holding.is_cross:
         opening = abs(signed_lots) if same_side else after
         return worth.available >= opening * price // holding.leverage
@@ -98,10 +96,10 @@ def liquidation_price(holding: Holding, market: Market, worth: Worth) -> int | N
     return price if price > 0 else None
 
 
-def clearinghouse_state(account: Account | None, markets: Sequence[Market], time_ms: int) -> dict[str, Any]:
+def clearinghouse_state(account: Clearing | None, markets: Markets, time_ms: int) -> dict[str, Any]:
     """The `clearinghouseState` reply; an unknown account looks like a flat one without money."""
     if account is None:
-        account = Account("", 0, 1)
+        account = Clearing()
     worth = Worth(account, markets)
     positions = [
         {"type": "oneWay", "position": _position(holding, markets[asset], worth)}

@@ -1,4 +1,4 @@
-"""The markets that the venue lists: its own small invented universe, or one loaded from a recorded `meta` reply."""
+"""The perpetuals of one dex and their number rules: invented ones, or those of a recorded `meta` reply."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import orjson
 from latentspeed.tools.venues.hyperliquid.wire import exact_units
 
 PERP_DECIMALS = 6
-SPOT_ASSET_BASE = 10_000
-USDC_TOKEN_ID = "0x" + "5d" * 16
+USDC = "USDC"
 
 # name, szDecimals, maxLeverage, where the synthetic market starts, extra keys
 _UNIVERSE: tuple[tuple[str, int, int, str, dict[str, Any]], ...] = (
@@ -28,21 +27,27 @@ _UNIVERSE: tuple[tuple[str, int, int, str, dict[str, Any]], ...] = (
 
 
 class Instrument:
-    """One perpetual market and its number rules.
+    """One market and its number rules; a perpetual unless a subclass says otherwise.
 
     Attributes:
+        dex: the builder dex that lists it, empty for the main one.
+        quote_name: the token that it is traded and charged in.
+        fee_rate_scale: what its dex makes of the venue's fee rates, in 10^-4.
         price_decimals: a price unit is 10^-price_decimals.
         tiers: margin tiers as (lower bound in USD units, maximum leverage, maintenance deduction in USD units).
     """
 
     __slots__ = (
         "asset",
+        "dex",
+        "fee_rate_scale",
         "is_delisted",
         "margin_table_id",
         "max_leverage",
         "name",
         "only_isolated",
         "price_decimals",
+        "quote_name",
         "start_price",
         "strict_isolated",
         "sz_decimals",
@@ -50,14 +55,28 @@ class Instrument:
         "universe_entry",
     )
 
-    def __init__(self, asset: int, entry: dict[str, Any], tiers: list[tuple[int, int, int]], start_price: str) -> None:
+    is_spot = False
+
+    def __init__(
+        self,
+        asset: int,
+        entry: dict[str, Any],
+        tiers: list[tuple[int, int, int]],
+        start_price: str,
+        dex: str = "",
+        quote_name: str = USDC,
+        fee_rate_scale: int = 10**4,
+    ) -> None:
         self.asset = asset
+        self.dex = dex
+        self.quote_name = quote_name
+        self.fee_rate_scale = fee_rate_scale
         self.universe_entry = entry
         self.name: str = entry["name"]
         self.sz_decimals: int = entry["szDecimals"]
         self.price_decimals = PERP_DECIMALS - self.sz_decimals
         self.max_leverage: int = entry["maxLeverage"]
-        self.margin_table_id: int = entry["marginTableId"]
+        self.margin_table_id: int = entry.get("marginTableId", entry["maxLeverage"])
         self.is_delisted = bool(entry.get("isDelisted"))
         self.only_isolated = bool(entry.get("onlyIsolated") or entry.get("marginMode"))
         self.strict_isolated = entry.get("marginMode") == "strictIsolated"
@@ -90,22 +109,41 @@ class Instrument:
 
 
 class Universe:
-    """Every market, and the replies that describe them."""
+    """The perpetuals of one dex, and the `meta` reply that describes them.
 
-    def __init__(self, meta: dict[str, Any], start_prices: dict[str, str]) -> None:
+    Args:
+        meta: a `meta` reply.
+        start_prices: where the synthetic market starts, by coin.
+        first_asset: asset id of the first market.
+        dex: name of the dex, empty for the main one.
+        quote_name: its collateral.
+        fee_rate_scale: what the dex makes of the venue's fee rates, in 10^-4, before a market's growth mode.
+    """
+
+    def __init__(
+        self,
+        meta: dict[str, Any],
+        start_prices: dict[str, str],
+        first_asset: int = 0,
+        dex: str = "",
+        quote_name: str = USDC,
+        fee_rate_scale: int = 10**4,
+    ) -> None:
         self.margin_tables: list[Any] = meta.get("marginTables", [])
         self.collateral_token: int = meta.get("collateralToken", 0)
         tables = {table_id: table["marginTiers"] for table_id, table in self.margin_tables}
         self.instruments = [
             Instrument(
-                asset,
+                first_asset + index,
                 entry,
                 _tiers(tables.get(entry.get("marginTableId")), entry["maxLeverage"]),
                 start_prices.get(entry["name"], "100"),
+                dex,
+                quote_name,
+                fee_rate_scale // 10 if entry.get("growthMode") == "enabled" else fee_rate_scale,
             )
-            for asset, entry in enumerate(meta["universe"])
+            for index, entry in enumerate(meta["universe"])
         ]
-        self.by_name = {instrument.name: instrument for instrument in self.instruments}
 
     def meta(self) -> dict[str, Any]:
         """The `meta` reply."""
@@ -115,21 +153,6 @@ class Universe:
             "collateralToken": self.collateral_token,
         }
 
-    def spot_meta(self) -> dict[str, Any]:
-        """The `spotMeta` reply: USDC alone, because spot does not trade here."""
-        usdc = {
-            "name": "USDC",
-            "szDecimals": 8,
-            "weiDecimals": 8,
-            "index": 0,
-            "tokenId": USDC_TOKEN_ID,
-            "isCanonical": True,
-            "evmContract": None,
-            "fullName": None,
-            "deployerTradingFeeShare": "0.0",
-        }
-        return {"universe": [], "tokens": [usdc]}
-
 
 def load_universe(meta_file: Path | None, prices: dict[str, str]) -> Universe:
     """Return the invented universe, or the one of a recorded `meta` reply, with start prices overridden by coin."""
@@ -137,11 +160,20 @@ def load_universe(meta_file: Path | None, prices: dict[str, str]) -> Universe:
     start.update(prices)
     if meta_file is not None:
         return Universe(orjson.loads(meta_file.read_bytes()), start)
-    entries = [
-        {"szDecimals": decimals, "name": name, "maxLeverage": leverage, "marginTableId": leverage, **extra}
-        for name, decimals, leverage, _, extra in _UNIVERSE
-    ]
-    return Universe({"universe": entries, "marginTables": [], "collateralToken": 0}, start)
+    return Universe({"universe": [universe_entry(*row) for row in _UNIVERSE]}, start)
+
+
+def universe_entry(
+    name: str, sz_decimals: int, max_leverage: int, start_price: str, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """One entry of a `meta` universe on a flat margin table."""
+    return {
+        "szDecimals": sz_decimals,
+        "name": name,
+        "maxLeverage": max_leverage,
+        "marginTableId": max_leverage,
+        **extra,
+    }
 
 
 def _tiers(table: list[dict[str, Any]] | None, max_leverage: int) -> list[tuple[int, int, int]]:

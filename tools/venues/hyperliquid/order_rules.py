@@ -75,8 +75,8 @@ class OrderRules:
             if live is not None and live is not replaced:
                 raise OrderRefused("Client order id is in use by a live order.")
 
-    def check(self, order: Order, is_exact: bool) -> None:
-        """Every rule before the match.
+    def check(self, order: Order, is_exact: bool, replaced: Order | None = None) -> None:
+        """Every rule before the match; a replaced order holds no spot balance against the new one.
 
         Raises:
             OrderRefused: with the text and status of the first rule that the order breaks.
@@ -89,11 +89,17 @@ class OrderRules:
         if self.config.network_upgrade and order.tif != "Alo":
             raise OrderRefused("Only post-only orders allowed immediately after a network upgrade", has_suffix=False)
         if trigger is not None:
+            if market.instrument.is_spot:
+                raise OrderRefused("Trigger orders are not available on spot.")
             self._check_trigger(order, trigger)
         reference = market.mark if trigger is None else trigger.price
         if abs(order.price - reference) * 100 > reference * FARTHEST_PERCENT:
             text = f"Order price cannot be more than {FARTHEST_PERCENT}% away from the reference price"
             raise OrderRefused(text, "oracleRejected", has_suffix=False)
+        if market.instrument.is_spot:
+            self.state.spot.check(order, replaced)
+            self._check_count(order)
+            return
         self._check_size(order)
         self._check_count(order)
         if not order.reduce_only:

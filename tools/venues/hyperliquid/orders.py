@@ -213,6 +213,23 @@ class Fill:
         self.builder_fee = builder_fee
         self.tid = tid
 
+    @property
+    def fee_token(self) -> str:
+        """The token that the fee is charged in."""
+        return self.order.market.instrument.quote_name
+
+    def start_text(self) -> str:
+        """The signed position before the fill."""
+        return decimal_text(self.start_lots, self.order.market.instrument.sz_decimals)
+
+    def profit_text(self, units: int) -> str:
+        """Realised profit as the venue prints it."""
+        return usd_text(units)
+
+    def fee_text(self, units: int) -> str:
+        """A fee as the venue prints it."""
+        return usd_text(units)
+
     def row(self) -> dict[str, Any]:
         """The fill object of `userFills` and of the streams."""
         order = self.order
@@ -223,20 +240,20 @@ class Fill:
             "sz": decimal_text(self.lots, instrument.sz_decimals),
             "side": "B" if order.is_buy else "A",
             "time": self.time_ms,
-            "startPosition": decimal_text(self.start_lots, instrument.sz_decimals),
+            "startPosition": self.start_text(),
             "dir": self.direction,
-            "closedPnl": usd_text(self.closed_pnl),
+            "closedPnl": self.profit_text(self.closed_pnl),
             "hash": self.hash,
             "oid": order.oid,
             "crossed": self.crossed,
-            "fee": usd_text(self.fee),
+            "fee": self.fee_text(self.fee),
         }
         if self.builder_fee:
-            row["builderFee"] = usd_text(self.builder_fee)
+            row["builderFee"] = self.fee_text(self.builder_fee)
         row["tid"] = self.tid
         if order.cloid is not None:
             row["cloid"] = order.cloid
-        row["feeToken"] = "USDC"
+        row["feeToken"] = self.fee_token
         row["twapId"] = order.twap_id
         return row
 

@@ -36,9 +36,10 @@ class Placing:
         Raises:
             OrderRefused: the venue lists no such asset.
         """
-        if asset >= len(self.state.markets):
+        market = self.state.markets.get(asset)
+        if market is None:
             raise OrderRefused(f"Asset {asset} does not exist.", has_suffix=False)
-        return self.state.markets[asset]
+        return market
 
     def place(self, account: Account, wire: OrderWire, builder: str | None = None, builder_rate: int = 0) -> Status:
         """Place one order and return its status."""
@@ -105,7 +106,7 @@ class Placing:
             self.rules.check_cloid(order, old)
             if old is not None and old.siblings and order.trigger is not None:
                 order.parent, order.siblings, order.is_position_tpsl = old.parent, old.siblings, old.is_position_tpsl
-            self.rules.check(order, is_exact)
+            self.rules.check(order, is_exact, old)
         except OrderRefused as refusal:
             return self.error(wire.a, refusal)
         if old is not None:
@@ -219,7 +220,7 @@ class Placing:
         """How many lots a resting order may trade: its account must still afford them, reduce-only must reduce."""
         assert isinstance(maker, Order)
         account = maker.account
-        if account.is_outside:
+        if account.is_outside or maker.market.instrument.is_spot:
             return lots
         holding = self.state.holding(account, maker.market)
         if maker.reduce_only:

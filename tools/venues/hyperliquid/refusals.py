@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class ActionRefused(Exception):
+    """The whole action is refused; the message is the venue's."""
+
+
 class OrderRefused(Exception):
     """An order that is not accepted: the venue's text, the status name, and whether the text gets the asset suffix."""
 

@@ -104,6 +104,10 @@ USER_SIGNED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "UserSetAbstraction",
         (("hyperliquidChain", "string"), ("user", "address"), ("abstraction", "string"), ("nonce", "uint64")),
     ),
+    "userDexAbstraction": (
+        "UserDexAbstraction",
+        (("hyperliquidChain", "string"), ("user", "address"), ("enabled", "bool"), ("nonce", "uint64")),
+    ),
     "tokenDelegate": (
         "TokenDelegate",
         (

@@ -24,11 +24,13 @@ class Snapshots:
         self.state = state
         self.info = info
         self._makers: dict[str, Callable[[Subscription], Message]] = {
-            "allMids": lambda sub: ("allMids", {"mids": info.markets.all_mids(), **_dex(sub)}),
+            "allMids": lambda sub: ("allMids", {"mids": info.markets.all_mids(_name(sub)), **_dex(sub)}),
             "l2Book": lambda sub: ("l2Book", self.book(sub)),
             "bbo": self._bbo,
             "activeAssetCtx": self._context,
-            "assetCtxs": lambda sub: ("assetCtxs", {"dex": sub.echo.get("dex", ""), "ctxs": info.markets.contexts()}),
+            "assetCtxs": lambda sub: ("assetCtxs", {"dex": _name(sub), "ctxs": info.markets.contexts(_name(sub))}),
+            "allDexsAssetCtxs": self._all_contexts,
+            "spotAssetCtxs": lambda sub: ("spotAssetCtxs", info.spot.contexts()),
             "activeAssetData": lambda sub: (
                 "activeAssetData",
                 info.accounts.active_asset_data(sub.echo["user"], sub.echo["coin"]),
@@ -69,7 +71,10 @@ class Snapshots:
         return "bbo", {"coin": sub.name, "time": self.state.clock.now_ms(), "bbo": market.bbo()}
 
     def _context(self, sub: Subscription) -> Message:
-        return "activeAssetCtx", {"coin": sub.name, "ctx": self.state.by_coin[sub.name].context()}
+        market = self.state.by_coin[sub.name]
+        if market.instrument.is_spot:
+            return "activeSpotAssetCtx", {"coin": sub.name, "ctx": self.info.spot.context(market)}
+        return "activeAssetCtx", {"coin": sub.name, "ctx": market.context()}
 
     def _candle(self, sub: Subscription) -> Message | None:
         market, interval, now = self.state.by_coin[sub.name], sub.echo["interval"], self.state.clock.now_ms()
@@ -99,22 +104,26 @@ class Snapshots:
         rows = self.info.accounts.historical_orders(self.state.mentioned(sub.name))
         return sub.kind, {"isSnapshot": True, "user": sub.name, "orderHistory": rows}
 
+    def _all_contexts(self, sub: Subscription) -> Message:
+        """Contexts of every dex: the main one first, then by name, not in the order of `perpDexs`."""
+        names = sorted(self.state.catalogue.dex_names())
+        return sub.kind, {"ctxs": [[dex, self.info.markets.contexts(dex)] for dex in names]}
+
     def _clearinghouse(self, sub: Subscription) -> Message:
-        account_state = self.info.accounts.clearinghouse(self.state.mentioned(sub.name))
-        body = {"dex": sub.echo.get("dex", ""), "user": sub.name, "clearinghouseState": account_state}
-        return sub.kind, body
+        account_state = self.info.accounts.clearinghouse(self.state.mentioned(sub.name), _name(sub))
+        return sub.kind, {"dex": _name(sub), "user": sub.name, "clearinghouseState": account_state}
 
     def _all_clearinghouses(self, sub: Subscription) -> Message:
-        account_state = self.info.accounts.clearinghouse(self.state.mentioned(sub.name))
-        return sub.kind, {"user": sub.name, "clearinghouseStates": [["", account_state]]}
+        states = self.info.accounts.clearinghouses(self.state.mentioned(sub.name))
+        return sub.kind, {"user": sub.name, "clearinghouseStates": states}
 
     def _spot_state(self, sub: Subscription) -> Message:
-        spot = self.info.accounts.spot_state(self.state.mentioned(sub.name))
+        spot = self.info.spot.state_of(self.state.mentioned(sub.name))
         return sub.kind, {"user": sub.name, "spotState": spot}
 
     def _open_orders(self, sub: Subscription) -> Message:
-        orders = self.info.accounts.open_orders(self.state.mentioned(sub.name), frontend_order)
-        return sub.kind, {"dex": sub.echo.get("dex", ""), "user": sub.name, "orders": orders}
+        orders = self.info.accounts.open_orders(self.state.mentioned(sub.name), _name(sub), frontend_order)
+        return sub.kind, {"dex": _name(sub), "user": sub.name, "orders": orders}
 
     def _twap_states(self, sub: Subscription) -> dict[str, Any]:
         states = self.info.twaps.states(self.state.mentioned(sub.name))
@@ -130,20 +139,26 @@ class Snapshots:
             "clearinghouseState": accounts.clearinghouse(account),
             "leadingVaults": [],
             "totalVaultEquity": "0.0",
-            "openOrders": accounts.open_orders(account, frontend_order),
+            "openOrders": accounts.open_orders(account, "", frontend_order),
             "agentAddress": None,
             "agentValidUntil": None,
             "cumLedger": "0.0",
-            "meta": self.state.universe.meta(),
+            "meta": self.state.catalogue.main.meta(),
             "assetCtxs": markets.contexts(),
             "serverTime": self.state.clock.now_ms(),
             "isVault": False,
             "user": sub.name,
             "twapStates": self.info.twaps.states(account),
-            "spotState": accounts.spot_state(account),
-            "spotAssetCtxs": [],
+            "spotState": self.info.spot.state_of(account),
+            "spotAssetCtxs": self.info.spot.contexts(),
             "perpsAtOpenInterestCap": [],
         }
+
+
+def _name(sub: Subscription) -> str:
+    """The dex that a subscription is about, empty for the main one."""
+    dex: str = sub.echo.get("dex", "")
+    return dex
 
 
 def _dex(sub: Subscription) -> dict[str, str]:

@@ -13,11 +13,14 @@ from typing import Any
 from latentspeed.tools.venues.hyperliquid.accounts import Account, Holding
 from latentspeed.tools.venues.hyperliquid.agents import AgentBook
 from latentspeed.tools.venues.hyperliquid.blocks import Block
+from latentspeed.tools.venues.hyperliquid.catalogue import Catalogue
 from latentspeed.tools.venues.hyperliquid.clock import VenueClock
 from latentspeed.tools.venues.hyperliquid.config import VenueConfig
+from latentspeed.tools.venues.hyperliquid.market_list import Markets
 from latentspeed.tools.venues.hyperliquid.markets import Market
-from latentspeed.tools.venues.hyperliquid.metadata import Universe, load_universe
+from latentspeed.tools.venues.hyperliquid.metadata import USDC
 from latentspeed.tools.venues.hyperliquid.orders import ZERO_HASH, Fill, Order, OrderRow, Trade
+from latentspeed.tools.venues.hyperliquid.spot import Spot
 from latentspeed.tools.venues.hyperliquid.sub_accounts import SubAccountBook
 from latentspeed.tools.venues.hyperliquid.vaults import VaultBook
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units, rate_units, share
@@ -26,6 +29,7 @@ OUTSIDE_MAKER = "0x" + "0" * 36 + "0a11"
 OUTSIDE_TAKER = "0x" + "0" * 36 + "0b22"
 FIRST_OID = 70_000_000_000
 TID_MODULUS = 1 << 50
+FEE_SCALE = 10**4
 TID_STEP = 0x2545F4914F6CD | 1
 
 
@@ -33,7 +37,9 @@ class VenueState:
     """Markets, accounts and the block in progress.
 
     Attributes:
-        fees: what the venue has earned, in USD units; negative when rebates exceed charges.
+        catalogue: what is traded: dexs, their perpetuals, tokens and spot pairs.
+        fees: what the venue has earned on perpetuals, in USD units; negative when rebates exceed charges.
+        collateral_fees: the same by dex, on dexs whose collateral is another token.
         block: the block in progress. Between blocks it is the one that comes next.
         armed: trigger orders that wait for the mark, by market and order id.
         ended: finished orders of take-profit and stop groups, for the group to react to.
@@ -43,10 +49,11 @@ class VenueState:
         self.config = config
         self.clock = clock or VenueClock()
         self.random = random.Random(config.seed)
-        self.universe: Universe = load_universe(config.meta_file, dict(config.prices))
+        self.catalogue = Catalogue(config)
         funding = rate_units(config.funding_rate)
-        self.markets = [Market(instrument, funding) for instrument in self.universe.instruments]
-        self.by_coin = {market.instrument.name: market for market in self.markets}
+        self.markets = Markets([Market(instrument, funding) for instrument in self.catalogue.instruments()])
+        self.by_coin = {market.instrument.name: market for market in self.markets.everything()}
+        self.spot = Spot(self)
         self.agents = AgentBook(config.agent_grace_ms, config.agent_removal_ms)
         self.sub_accounts = SubAccountBook()
         self.vaults = VaultBook()
@@ -56,6 +63,7 @@ class VenueState:
         self.armed: dict[Market, dict[int, Order]] = {}
         self.ended: deque[Order] = deque()
         self.fees = 0
+        self.collateral_fees: dict[str, int] = {}
         self.taker_rate = rate_units(config.taker_fee)
         self.maker_rate = rate_units(config.maker_fee)
         self._oid = FIRST_OID + self.random.randrange(10**9)
@@ -103,6 +111,8 @@ class VenueState:
             account = self.accounts[address] = Account(address, 0, self.config.orders_retained)
             if cash:
                 self.deposit(account, cash)
+            if balance is None:
+                self.spot.endow(account, self.config.initial_spot)
         return account
 
     def mentioned(self, address: str) -> Account | None:
@@ -139,7 +149,9 @@ class VenueState:
     def holding(self, account: Account, market: Market) -> Holding:
         """An account's position record in a market."""
         instrument = market.instrument
-        return account.holding(instrument.asset, instrument.max_leverage, instrument.only_isolated)
+        return account.clearing(instrument.dex).holding(
+            instrument.asset, instrument.max_leverage, instrument.only_isolated
+        )
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -209,7 +221,11 @@ class VenueState:
 
     def settle(self, maker: Order, taker: Order, lots: int) -> None:
         """Book one trade on both accounts and print it; the book has already lowered both orders."""
+        if maker.market.instrument.is_spot:
+            self._print(maker, self.spot.settle(maker, taker, lots))
+            return
         market, price, block = maker.market, maker.price, self.block
+        dex, scale = market.instrument.dex, market.instrument.fee_rate_scale
         tid, hash_ = self.next_tid(), block.hash() if taker.twap_id is None else ZERO_HASH
         for order, crossed in ((taker, True), (maker, False)):
             account = order.account
@@ -218,13 +234,16 @@ class VenueState:
             signed = lots if order.is_buy else -lots
             order.filled_notional += lots * price
             if account.is_outside:
-                account.trade(holding, signed, price, 0)
+                account.clearing(dex).trade(holding, signed, price, 0)
             else:
                 notional = lots * price
-                fee = share(notional, self.taker_rate if crossed else self.maker_rate)
+                fee = share(notional, (self.taker_rate if crossed else self.maker_rate) * scale // FEE_SCALE)
                 builder_fee = share(notional, order.builder_rate) if order.builder_rate else 0
-                profit, direction = account.trade(holding, signed, price, fee + builder_fee)
-                self.fees += fee + builder_fee
+                profit, direction = account.clearing(dex).trade(holding, signed, price, fee + builder_fee)
+                if market.instrument.quote_name == USDC:
+                    self.fees += fee + builder_fee
+                else:
+                    self.collateral_fees[dex] = self.collateral_fees.get(dex, 0) + fee + builder_fee
                 account.volume += notional
                 fill = Fill(
                     order, price, lots, block.time_ms, start, direction, profit, hash_, crossed,
@@ -237,9 +256,13 @@ class VenueState:
         trade = Trade(
             market, taker.is_buy, price, lots, block.time_ms, hash_, tid, buyer.account.address, seller.account.address
         )
-        market.record(trade)
-        block.add_trade(trade)
-        block.books.add(market)
+        self._print(maker, trade)
+
+    def _print(self, maker: Order, trade: Trade) -> None:
+        """Print a trade, and finish its maker when nothing is left of it."""
+        trade.market.record(trade)
+        self.block.add_trade(trade)
+        self.block.books.add(trade.market)
         if not maker.lots:
             self.finish(maker, "filled")
         elif self.config.update_on_partial_fill:

@@ -24,6 +24,7 @@ from latentspeed.tools.venues.hyperliquid.subscriptions import Key, Subscription
 MOST_SUBSCRIPTIONS = 1000
 MOST_USERS = 15
 SLOW_BOOK_MS = 5_000
+CONTEXT_KINDS = ("activeAssetCtx", "assetCtxs", "allDexsAssetCtxs", "spotAssetCtxs", "allMids")
 STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", "spotState", "twapStates", "webData2")
 
 
@@ -247,7 +248,7 @@ class Streams:
         if 0 <= now_ms - self._context_sent_ms < self.state.config.context_interval_ms:
             return
         self._context_sent_ms = now_ms
-        self._push_kinds(("activeAssetCtx", "assetCtxs", "allMids"), lambda name: True)
+        self._push_kinds(CONTEXT_KINDS, lambda name: True)
         touched = {account.address for account in self._touched}
         self._touched.clear()
         self._push_kinds(STATE_KINDS, lambda name: name in touched)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from latentspeed.tools.venues.hyperliquid.candles import INTERVALS_MS
-from latentspeed.tools.venues.hyperliquid.info_request import book_shape, coin_of, flag, user_of
+from latentspeed.tools.venues.hyperliquid.info_request import book_shape, coin_of, dex_of, flag, user_of
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError
 
@@ -29,6 +29,7 @@ USER_TYPES = frozenset(
     )
 )
 DEX_TYPES = frozenset(("allMids", "assetCtxs"))
+PLAIN_TYPES = frozenset(("allDexsAssetCtxs", "spotAssetCtxs"))
 USER_DEX_TYPES = frozenset(("clearinghouseState", "openOrders", "spotState", "twapStates"))
 
 
@@ -61,6 +62,16 @@ class Subscription:
         return orjson.dumps(self.echo).decode()
 
 
+def _dex_echo(raw: dict[str, Any], state: VenueState) -> dict[str, str]:
+    """The `dex` key as it is echoed, when there is one; no dex of that name is an invalid subscription."""
+    if raw.get("dex") is None:
+        return {}
+    dex = dex_of(raw)
+    if state.catalogue.universe(dex) is None:
+        raise WireError(f"unknown dex {dex}")
+    return {"dex": dex}
+
+
 def parse_subscription(raw: object, state: VenueState) -> Subscription:
     """Read a subscription object.
 
@@ -71,15 +82,15 @@ def parse_subscription(raw: object, state: VenueState) -> Subscription:
         raise WireError("a subscription has a type")
     kind: str = raw["type"]
     if kind in DEX_TYPES:
-        echo = {"dex": raw["dex"]} if isinstance(raw.get("dex"), str) else {}
-        return Subscription(kind, "", echo)
+        return Subscription(kind, "", _dex_echo(raw, state))
+    if kind in PLAIN_TYPES:
+        return Subscription(kind, "", {})
     if kind in USER_TYPES:
         user = user_of(raw)
         return Subscription(kind, user, {"user": user})
     if kind in USER_DEX_TYPES:
         user = user_of(raw)
-        dex = {"dex": raw["dex"]} if isinstance(raw.get("dex"), str) else {}
-        return Subscription(kind, user, {"user": user, **dex})
+        return Subscription(kind, user, {"user": user, **_dex_echo(raw, state)})
     if kind == "userFills":
         user = user_of(raw)
         return Subscription(kind, user, {"user": user, "aggregateByTime": flag(raw, "aggregateByTime")})

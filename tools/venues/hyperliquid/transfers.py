@@ -9,17 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 from latentspeed.tools.venues.hyperliquid import actions
-from latentspeed.tools.venues.hyperliquid.account_actions import DONE, ActionRefused
+from latentspeed.tools.venues.hyperliquid.account_actions import DONE
 from latentspeed.tools.venues.hyperliquid.accounts import Account
+from latentspeed.tools.venues.hyperliquid.asset_moves import INSUFFICIENT, INVALID, SPOT, AssetMoves
 from latentspeed.tools.venues.hyperliquid.margin import Worth
 from latentspeed.tools.venues.hyperliquid.placing import volume_text
+from latentspeed.tools.venues.hyperliquid.refusals import ActionRefused
+from latentspeed.tools.venues.hyperliquid.spot_listing import Token
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.sub_accounts import MOST_SUB_ACCOUNTS, NAME_LENGTH, SubAccount
 from latentspeed.tools.venues.hyperliquid.vaults import LEADER_SHARE_INVERSE, LEAST_DEPOSIT, Vault
 from latentspeed.tools.venues.hyperliquid.wire import USD, WireError, address_text, exact_units, usd_text
 
 WITHDRAWAL_FEE = USD
-INSUFFICIENT = "Insufficient balance for token transfer"
+USDC_TOKEN = 0
+UNIFIED = ("unifiedAccount", "portfolioMargin")
 
 
 class Transfers:
@@ -27,10 +31,15 @@ class Transfers:
 
     def __init__(self, state: VenueState) -> None:
         self.state = state
+        self.moves = AssetMoves(state)
         self.handlers: dict[type, Callable[[Account, Any], dict[str, Any]]] = {
             actions.UsdClassTransfer: self._usd_class_transfer,
             actions.UsdSend: self._usd_send,
             actions.Withdraw: self._withdraw,
+            actions.SpotSend: self._spot_send,
+            actions.SendAsset: self._send_asset,
+            actions.AgentSendAsset: self._agent_send_asset,
+            actions.SubAccountSpotTransfer: self._sub_account_spot_transfer,
             actions.CreateSubAccount: self._create_sub_account,
             actions.SubAccountModify: self._rename_sub_account,
             actions.SubAccountTransfer: self._sub_account_transfer,
@@ -44,15 +53,86 @@ class Transfers:
         text, _, sub_address = action.amount.partition(" subaccount:")
         if sub_address:
             account = self._own_sub_account(account, sub_address)
-        amount = _amount(text)
-        available = account.spot_usdc if action.to_perp else self._withdrawable(account)
-        if amount > available:
-            raise ActionRefused(INSUFFICIENT)
-        signed = amount if action.to_perp else -amount
-        account.cash += signed
-        account.spot_usdc -= signed
+        self._refuse_when_unified(account)
+        token = self.state.spot.token(USDC_TOKEN)
+        source, target = (SPOT, "") if action.to_perp else ("", SPOT)
+        units = self.moves.units(token, text, source, target)
+        self.moves.move((account, source), (account, target), token, units)
         self._log({"type": "accountClassTransfer", "usdc": text, "toPerp": action.to_perp}, account)
         return DONE
+
+    def _refuse_when_unified(self, account: Account) -> None:
+        if account.abstraction in UNIFIED:
+            raise ActionRefused("Action disabled when unified account is active.")
+
+    def _spot_send(self, account: Account, action: actions.SpotSend) -> dict[str, Any]:
+        token = self.moves.token(action.token)
+        units = self.moves.units(token, action.amount)
+        target = self._receiver(action.destination, (account, SPOT), token, units)
+        self._move_spot(account, target, token, units, action.amount)
+        return DONE
+
+    def _move_spot(self, source: Account, target: Account, token: Token, units: int, amount: str) -> None:
+        self.moves.move((source, SPOT), (target, SPOT), token, units)
+        delta = {
+            "type": "spotTransfer",
+            "token": token.name,
+            "amount": amount,
+            "usdcValue": self.moves.value_text(token, units),
+            "user": source.address,
+            "destination": target.address,
+            "fee": "0.0",
+            "nativeTokenFee": "0.0",
+            "nonce": None,
+        }
+        self._log(delta, source, target)
+
+    def _send_asset(self, account: Account, action: actions.SendAsset | actions.AgentSendAsset) -> dict[str, Any]:
+        source = account
+        if action.from_sub_account:
+            source = self._own_sub_account(account, action.from_sub_account)
+        token = self.moves.token(action.token)
+        units = self.moves.units(token, action.amount, action.source_dex, action.destination_dex)
+        target = self._receiver(action.destination, (source, action.source_dex), token, units)
+        if (source, action.source_dex) == (target, action.destination_dex):
+            raise ActionRefused(INVALID)
+        self.moves.move((source, action.source_dex), (target, action.destination_dex), token, units)
+        delta = {
+            "type": "send",
+            "user": source.address,
+            "destination": target.address,
+            "sourceDex": action.source_dex,
+            "destinationDex": action.destination_dex,
+            "token": token.name,
+            "amount": action.amount,
+            "usdcValue": self.moves.value_text(token, units),
+            "fee": "0.0",
+            "nativeTokenFee": "0.0",
+            "nonce": action.nonce,
+            "feeToken": "",
+        }
+        self._log(delta, source, target)
+        return DONE
+
+    def _agent_send_asset(self, account: Account, action: actions.AgentSendAsset) -> dict[str, Any]:
+        """The same, signed as an order is: an agent may do it, and only to the same user or its sub-accounts."""
+        try:
+            destination = address_text(action.destination)
+        except WireError:
+            raise ActionRefused(INVALID) from None
+        if destination != account.address and self.state.sub_accounts.master_of(destination) != account.address:
+            raise ActionRefused("Agent can only send asset to same user or their sub-accounts.")
+        return self._send_asset(account, action)
+
+    def _receiver(self, address: str, source: tuple[Account, str], token: Token, units: int) -> Account:
+        """Whoever receives a send; a new address becomes an account with just that, unless there is too little."""
+        try:
+            address = address_text(address)
+        except WireError:
+            raise ActionRefused(INVALID) from None
+        if units > self.moves.available(*source, token):
+            raise ActionRefused(INSUFFICIENT)
+        return self.state.accounts.get(address) or self.state.enrol(address, 0)
 
     def _own_sub_account(self, account: Account, address: str) -> Account:
         try:
@@ -65,26 +145,18 @@ class Transfers:
 
     def _usd_send(self, account: Account, action: actions.UsdSend) -> dict[str, Any]:
         amount = _amount(action.amount)
-        try:
-            address = address_text(action.destination)
-        except WireError:
-            raise ActionRefused("Invalid send") from None
-        if amount > self._withdrawable(account):
-            raise ActionRefused(INSUFFICIENT)
-        self._move(account, self._destination(address), amount)
+        token = self.state.spot.token(USDC_TOKEN)
+        target = self._receiver(action.destination, (account, ""), token, self.moves.units(token, action.amount, ""))
+        self._move(account, target, amount)
         delta = {
             "type": "internalTransfer",
             "usdc": action.amount,
             "user": account.address,
-            "destination": address,
+            "destination": target.address,
             "fee": "0.0",
         }
-        self._log(delta, account, self.state.accounts[address])
+        self._log(delta, account, target)
         return DONE
-
-    def _destination(self, address: str) -> Account:
-        """Whoever receives a send; a new address becomes an account with just that."""
-        return self.state.accounts.get(address) or self.state.enrol(address, 0)
 
     def _withdraw(self, account: Account, action: actions.Withdraw) -> dict[str, Any]:
         amount = _amount(action.amount)
@@ -117,10 +189,11 @@ class Transfers:
         return DONE
 
     def _sub_account_transfer(self, account: Account, action: actions.SubAccountTransfer) -> dict[str, Any]:
+        self._refuse_when_unified(account)
         sub = self.state.accounts[self._sub_account(account, action.sub_account_user).address]
         source, target = (account, sub) if action.is_deposit else (sub, account)
         if not action.usd:
-            raise ActionRefused("Invalid send")
+            raise ActionRefused(INVALID)
         self._move(source, target, action.usd)
         delta = {
             "type": "subAccountTransfer",
@@ -129,6 +202,14 @@ class Transfers:
             "destination": target.address,
         }
         self._log(delta, source, target)
+        return DONE
+
+    def _sub_account_spot_transfer(self, account: Account, action: actions.SubAccountSpotTransfer) -> dict[str, Any]:
+        self._refuse_when_unified(account)
+        sub = self.state.accounts[self._sub_account(account, action.sub_account_user).address]
+        source, target = (account, sub) if action.is_deposit else (sub, account)
+        token = self.moves.token(action.token)
+        self._move_spot(source, target, token, self.moves.units(token, action.amount), action.amount)
         return DONE
 
     def _sub_account(self, account: Account, address: str) -> SubAccount:
@@ -157,7 +238,7 @@ class Transfers:
         if vault is None or vault.address == account.address:
             raise ActionRefused(f"Vault not registered: {action.vault_address}")
         if not action.usd:
-            raise ActionRefused("Invalid send")
+            raise ActionRefused(INVALID)
         if action.is_deposit:
             delta = {"type": "vaultDeposit", "vault": vault.address, "usdc": usd_text(action.usd)}
             self._deposit_to(vault, account, action.usd, delta)
@@ -235,9 +316,9 @@ def _amount(text: str) -> int:
     try:
         amount = exact_units(text, 6)
     except WireError:
-        raise ActionRefused("Invalid send") from None
+        raise ActionRefused(INVALID) from None
     if amount <= 0:
-        raise ActionRefused("Invalid send")
+        raise ActionRefused(INVALID)
     return amount
 
 

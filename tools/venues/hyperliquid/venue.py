@@ -46,6 +46,8 @@ from latentspeed.tools.venues.tape import TapePlayer
 log = logging.getLogger(__name__)
 
 TAPE_INTERVAL_MS = 10
+OTHERS_TURNS = 5
+"""Spot and builder markets move this much less often, so that they cost a tick little."""
 LATER_S = 0.002
 
 
@@ -160,6 +162,28 @@ class HyperliquidVenue:
         self.state.begin_block()
         account = self.state.accounts.get(address) or self.state.enrol(address, 0)
         self.state.deposit(account, exact_units(dollars, 6))
+        self._end_block()
+
+    def give(self, user: str, token: str, amount: str, place: str = "spot") -> None:
+        """Give an account an amount of a token on spot, or of a dex's collateral on that dex.
+
+        Raises:
+            ValueError: an unknown token or place, or an amount that is no decimal.
+        """
+        found = next((t for t in self.state.catalogue.spot.tokens.values() if t.name == token), None)
+        if found is None:
+            raise ValueError(f"no token {token!r}")
+        address = address_text(user)
+        self.state.begin_block()
+        account = self.state.accounts.get(address) or self.state.enrol(address, 0)
+        if place == "spot":
+            self.state.spot.add(account, found, exact_units(amount, found.wei_decimals))
+        else:
+            universe = self.state.catalogue.universe(place)
+            if universe is None or universe.collateral_token != found.index:
+                raise ValueError(f"no dex {place!r} with collateral {token}")
+            account.clearing(place).cash += exact_units(amount, 6)
+            self.state.block.touched.add(account)
         self._end_block()
 
     def set_price(self, coin: str, price: str) -> None:
@@ -311,7 +335,7 @@ class HyperliquidVenue:
         for source in self.sources:
             if include_synthetic or not isinstance(source, SyntheticMarket):
                 source.step(self.outside, elapsed)
-        for market in self.state.markets:
+        for market in self.state.markets.everything():
             market.update_mark()
         self.funding.settle_due(now)
         self.exchange.twaps.run_due(now)
@@ -333,14 +357,18 @@ class HyperliquidVenue:
                     socket.close(1000, "Inactive")
 
     def _make_sources(self) -> list[Source]:
-        coins = frozenset(market.instrument.name for market in self.state.markets if not market.instrument.is_delisted)
+        markets = self.state.markets.everything()
+        coins = frozenset(market.instrument.name for market in markets if not market.instrument.is_delisted)
         sources: list[Source] = [TapePlayer(path, coins, self.config.speed) for path in self.config.tapes]
         covered = frozenset[str]().union(*(source.coins for source in sources))
         if self.config.market == "synthetic":
-            prices = {
-                market.instrument.name: market.oracle * 10 ** (NEUTRAL_DECIMALS - market.instrument.price_decimals)
-                for market in self.state.markets
-                if market.instrument.name in coins - covered
-            }
-            sources.append(SyntheticMarket(prices, self.config.seed))
+            quoted = [market for market in markets if market.instrument.name in coins - covered]
+            main = set(self.state.markets.of_dex(""))
+            for turns, group in ((1, main), (OTHERS_TURNS, set(markets) - main)):
+                prices = {
+                    market.instrument.name: market.oracle * 10 ** (NEUTRAL_DECIMALS - market.instrument.price_decimals)
+                    for market in quoted
+                    if market in group
+                }
+                sources.append(SyntheticMarket(prices, self.config.seed, turns))
         return sources

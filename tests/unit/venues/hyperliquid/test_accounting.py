@@ -117,21 +117,23 @@ def test_a_flat_account_shows_zeros_and_no_positions(desk):
 
 
 def money(venue) -> int:
-    """Everything that everybody owns, and what the venue earned."""
+    """Everything that everybody owns of dollars and dex collateral, and what the venue earned."""
     state = venue.state
-    total = state.fees
+    total = state.fees + sum(state.collateral_fees.values())
     for account in (*state.accounts.values(), state.outside_maker, state.outside_taker):
-        total += account.cash + account.spot_usdc
-        total += sum(holding.isolated_raw for holding in account.holdings.values())
-        for asset, holding in account.holdings.items():
-            total += holding.lots * state.markets[asset].mark
+        total += account.balance(0).total // 100
+        for clearing in account.clearings():
+            total += clearing.cash + sum(holding.isolated_raw for holding in clearing.holdings.values())
+            for asset, holding in clearing.holdings.items():
+                total += holding.lots * state.markets[asset].mark
     return total
 
 
 def lots_of_everybody(venue, asset: int) -> int:
     state = venue.state
     accounts = (*state.accounts.values(), state.outside_maker, state.outside_taker)
-    return sum(account.holdings[asset].lots for account in accounts if asset in account.holdings)
+    holdings = [account.clearing(state.markets[asset].instrument.dex).holdings for account in accounts]
+    return sum(held[asset].lots for held in holdings if asset in held)
 
 
 actions = st.lists(
@@ -165,7 +167,7 @@ def test_nothing_is_made_or_lost_whatever_is_traded(make_desk, sequence, seed):
         traders[who].order(coin, side, size, market.price_text(price), tif, reduce_only=reduce_only)
         venue.tick()
     assert money(venue) == start
-    for asset in range(len(venue.state.markets)):
+    for asset in (market.instrument.asset for market in venue.state.markets):
         assert lots_of_everybody(venue, asset) == 0
     for trader in traders:
         check_identities(trader)

@@ -273,9 +273,10 @@ EMPTY_KINDS = ["userTwapSliceFills", "delegations", "userVaultEquities", "twapHi
 
 
 def test_what_clients_ask_at_start_is_answered(desk, trader):
-    assert ask(desk, "perpDexs") == [None]
+    assert ask(desk, "perpDexs")[0] is None
     assert ask(desk, "spotMeta")["tokens"][0]["name"] == "USDC"
-    assert ask(desk, "spotMetaAndAssetCtxs")[1] == []
+    meta, contexts = ask(desk, "spotMetaAndAssetCtxs")
+    assert [row["name"] for row in meta["universe"]] == [row["coin"] for row in contexts]
     assert ask(desk, "exchangeStatus")["specialStatuses"] is None
     assert trader.info("subAccounts") is None
     assert trader.info("userAbstraction") == "default"

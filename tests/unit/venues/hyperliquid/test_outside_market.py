@@ -117,7 +117,8 @@ def test_synthetic_takers_hit_a_makers_resting_orders(make_desk):
 
 def test_every_synthetic_market_is_two_sided_and_has_twenty_levels(make_desk):
     desk = make_desk(market="synthetic")
-    desk.venue.tick()
+    for _ in range(5):
+        desk.venue.tick()
     for coin, market in desk.venue.state.by_coin.items():
         levels = desk.venue.info.answer({"type": "l2Book", "coin": coin})["levels"]
         if market.instrument.is_delisted:
@@ -245,7 +246,10 @@ def test_the_recorded_tape_plays_and_fills_a_maker(make_desk, reference):
 
 def test_coins_without_a_tape_keep_the_synthetic_market(make_desk, tape):
     desk = make_desk(market="synthetic", tapes=(tape,))
-    kinds = {type(source): source.coins for source in desk.venue.sources}
-    assert kinds[TapePlayer] == {"BTC"}
-    assert "BTC" not in kinds[SyntheticMarket]
-    assert "ETH" in kinds[SyntheticMarket]
+    taped, *synthetic = desk.venue.sources
+    assert isinstance(taped, TapePlayer)
+    assert taped.coins == {"BTC"}
+    assert all(isinstance(source, SyntheticMarket) for source in synthetic)
+    coins = frozenset().union(*(source.coins for source in synthetic))
+    assert "BTC" not in coins
+    assert {"ETH", "PURR/USDC", "xyz:SILVER"} <= coins
