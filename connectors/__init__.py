@@ -11,6 +11,7 @@ from latentspeed.connectors.client_order_id import (
 )
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
+from latentspeed.connectors.compound_orders import BracketIds, ExitParams
 from latentspeed.connectors.connector_base import ConnectorBase
 from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.data_sources import (
@@ -71,6 +72,7 @@ __all__ = [
     "Channel",
     "ChannelState",
     "ChannelWatch",
+    "BracketIds",
     "ClientOrderIdGenerator",
     "ClientOrderTracker",
     "ClockSkew",
@@ -82,6 +84,7 @@ __all__ = [
     "ErrorEventListener",
     "ForgottenFills",
     "FundingPayment",
+    "ExitParams",
     "InFlightOrder",
     "MarginMode",
     "MarketDataListener",

@@ -109,9 +109,15 @@ class ClientOrderTracker:
         """
         if not self._registry.add(order):
             return
+        self._link(order)
         self.reducer.note_awaiting(order)
         if self.reducer.release_held(order) and not self._is_busy:
             self._process(self.reducer.released.popleft())
+
+    def _link(self, order: InFlightOrder) -> None:
+        """Lets an order and the one that replaces it know of each other, whichever comes first."""
+        if order.replaces and (old := self._registry.by_client_id(order.replaces)) is not None:
+            old.replaced_by = order.client_order_id
 
     def stop_tracking_order(self, client_order_id: str) -> None:
         """Forgets an order; reports of it are then those of an unknown order."""
@@ -133,8 +139,11 @@ class ClientOrderTracker:
         `forgotten`, by client order id, only those are that it forgot. None of this applies to orders made here.
         """
         self._counted_before.take_over(known_trade_ids, counted_until_utc_ns, forgotten)
+        orders = list(orders)
         for order in orders:
             self.start_tracking_order(order)
+        for order in orders:
+            self._link(order)
             if order.is_done:
                 continue
             if not order.is_submitted:

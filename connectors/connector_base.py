@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 
@@ -20,6 +20,7 @@ from latentspeed.connectors.client_order_id import (
 )
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
+from latentspeed.connectors.compound_orders import CompoundOrders
 from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.errors import NotReady, OrderRefused
 from latentspeed.connectors.event_dispatcher import EventDispatcher
@@ -49,7 +50,7 @@ from latentspeed.connectors.vitals import Vitals
 __all__ = ["ConnectorBase", "OrderParams"]
 
 
-class ConnectorBase(Vitals, ABC):
+class ConnectorBase(Vitals, CompoundOrders):
     """Identity, lifecycle, orders and listeners of a connector."""
 
     order_limits: OrderLimits = OrderLimits()
@@ -326,6 +327,9 @@ class ConnectorBase(Vitals, ABC):
     def generate_client_order_id(self) -> str:
         """A new client order id."""
         return format_client_order_id(self._ids.next())
+
+    def _new_ids(self, count: int) -> list[str]:
+        return [self.generate_client_order_id() for _ in range(count)]
 
     # For subclasses
 

@@ -67,6 +67,7 @@ class InFlightOrder:
         "filled_lots",
         "final_evidence",
         "final_reason",
+        "group",
         "has_created_event",
         "has_open_size",
         "id64",
@@ -149,6 +150,7 @@ class InFlightOrder:
         self.replaces = replaces
         self.replaced_by = ""
         self.parent = parent
+        self.group: tuple[str, ...] = ()
         self.has_open_size = has_open_size
         self.is_said_filled = False
         self.nonce = 0

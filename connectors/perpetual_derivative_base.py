@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.compound_orders import BracketIds, ExitParams, exit_params
 from latentspeed.connectors.connector_base import ConnectorBase
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.order_params import OrderParams, check_leverage
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.position import Position
-from latentspeed.connectors.types import ConnectorType, MarginMode, PositionAction
+from latentspeed.connectors.types import ConnectorType, MarginMode, PositionAction, TradeType
 
 
 class PerpetualDerivativeBase(ConnectorBase):
@@ -68,6 +69,49 @@ class PerpetualDerivativeBase(ConnectorBase):
             if pair not in present and known.amount:
                 self.update_position(Position(pair, leverage=known.leverage, margin_mode=known.margin_mode))
         self._has_positions = True
+
+    def protect_position(
+        self, trading_pair: str, *, take_profit: ExitParams | None = None, stop_loss: ExitParams | None = None
+    ) -> BracketIds:
+        """Sends exits for the position in a market, which follow its size; returns their ids at once.
+
+        Raises OrderRefused, also where there is no position, or NotReady; then nothing is sent.
+        """
+        position = self.get_position(trading_pair)
+        if position is None or not position.amount:
+            raise OrderRefused("trading_pair", trading_pair, "there is no position to protect")
+        side = TradeType.BUY if position.amount > 0 else TradeType.SELL
+        return self.submit_bracket(
+            self.create_position_exits(side, trading_pair, abs(position.amount), take_profit, stop_loss)
+        )
+
+    def create_position_exits(
+        self,
+        trade_type: TradeType,
+        trading_pair: str,
+        amount: float,
+        take_profit: ExitParams | None,
+        stop_loss: ExitParams | None,
+        *,
+        client_order_ids: Sequence[str] = (),
+        strategy_tag: int = 0,
+        expire_mono_ns: int = 0,
+    ) -> list[InFlightOrder]:
+        """The checked exits of a position that was opened by `trade_type`, not tracked yet. Raises OrderRefused.
+
+        `amount` is the position's now; the venue takes what it is when an exit is triggered.
+        """
+        self._check_exits(trade_type, take_profit, stop_loss)
+        other_side = TradeType.SELL if trade_type is TradeType.BUY else TradeType.BUY
+        wanted = [
+            (other_side, exit_params(trading_pair, amount, exit_, is_take_profit))
+            for exit_, is_take_profit in ((take_profit, True), (stop_loss, False))
+            if exit_ is not None
+        ]
+        orders = self._create_group(wanted, client_order_ids, strategy_tag, expire_mono_ns)
+        for order in orders:
+            order.has_open_size = True
+        return orders
 
     def _is_notional_exempt(self, params: OrderParams) -> bool:
         """A close of the whole position or more; where positions are not known yet, the venue decides."""

@@ -7,16 +7,17 @@ is written unless every check has passed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from latentspeed.connectors.client_order_id import parse_client_order_id
 from latentspeed.connectors.errors import OrderRefused, VenueRejected
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import MarginMode
+from latentspeed.connectors.types import MarginMode, OrderType, TradeType
 from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind, OrderEvent
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ class CommandWriter:
         if not order.expire_mono_ns:
             order.expire_mono_ns = now + PLACE_LIFETIME_NS
         command = self._command
+        command.clear()
         command.set(
             instrument=instrument,
             client_order_id=order.id64,
-            kind=CommandKind.PLACE,
+            kind=CommandKind.MODIFY if order.replaces else CommandKind.PLACE,
+            replaces_order_id=parse_client_order_id(order.replaces) if order.replaces else 0,
             trade_type=order.trade_type,
             order_type=order.order_type,
             position_action=order.position_action,
             time_in_force=order.time_in_force,
-            margin_mode=0,
             leverage=order.leverage or 0,
             price=order.price or 0.0,
             amount=order.amount,
@@ -75,6 +77,27 @@ class CommandWriter:
             written_mono_ns=now,
             extra_params=orjson.dumps(order.extra_params) if order.extra_params else b"",
         )
+
+    def prepare_bracket(self, orders: Sequence[InFlightOrder], instrument: int) -> None:
+        """Fill the record with an entry and its exits, or with a position's exits; see `prepare_place`."""
+        entry = next((order for order in orders if not order.order_type.has_trigger), None)
+        self.prepare_place(orders[0] if entry is None else entry, instrument)
+        command = self._command
+        command.kind = CommandKind.BRACKET
+        if entry is None:
+            # Without an entry the record tells which side opened the position.
+            opened_by = TradeType.SELL if orders[0].is_buy else TradeType.BUY
+            command.set(client_order_id=self._id_of_no_order, trade_type=opened_by, order_type=OrderType.UNKNOWN)
+        for order in orders:
+            order.strategy_tag = self._tag
+            order.expire_mono_ns = command.expire_mono_ns
+            if order is entry:
+                continue
+            terms = (order.id64, order.trigger_price or 0.0, order.price or 0.0)
+            if order.order_type.is_take_profit:
+                command.take_profit_order_id, command.take_profit_trigger, command.take_profit_price = terms
+            else:
+                command.stop_loss_order_id, command.stop_loss_trigger, command.stop_loss_price = terms
 
     def push_place(self) -> None:
         """Write it. Raises CommandQueueFull, SessionFenced, ForkedSession, SegmentRetired: nothing was written."""

@@ -18,7 +18,6 @@ from latentspeed.connectors import (
     ConnectorError,
     InFlightOrder,
     Pending,
-    TradeType,
     format_client_order_id,
 )
 from latentspeed.engine.instruments import Instruments
@@ -29,11 +28,12 @@ from latentspeed.engine.place_command import (
     PLACE_LIFETIME_NS,
     CommandRefused,
     is_fresh_id,
+    make_orders,
     new_context,
-    order_params,
+    place_legs,
 )
 from latentspeed.engine.publisher import OrderPublisher
-from latentspeed.engine.records import Command, CommandKind
+from latentspeed.engine.records import PLACING, Command, CommandKind
 from latentspeed.ipc import SessionRevoked
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class CommandProcessor:
         try:
             if command.generation != live.generation:
                 raise CommandRefused("stale_generation")
-            if command.kind == CommandKind.PLACE:
+            if command.kind in PLACING:
                 self._place(live, command, unread)
             elif command.kind == CommandKind.CANCEL:
                 self._cancel(live, command)
@@ -152,9 +152,13 @@ class CommandProcessor:
         """Dispose of a command that is not carried out; a place whose id is fresh becomes an order that FAILED."""
         if command.kind != CommandKind.CANCEL:  # one that comes too late is nothing out of the ordinary
             self.refusals += 1
-        if command.kind == CommandKind.PLACE and command.generation == live.generation:
-            if is_fresh_id(live, self._rows, command.client_order_id):
-                self._publisher.publish_refusal(command, new_context(live, self._rows, command), reason)
+        if command.kind in PLACING and command.generation == live.generation:
+            is_told = False
+            for leg in place_legs(command):
+                if is_fresh_id(live, self._rows, leg.client_order_id):
+                    self._publisher.publish_refusal(leg, new_context(live, self._rows, leg), reason)
+                    is_told = True
+            if is_told:
                 return
             # An id of somebody else, or of an order that was: no event may look like that order's own.
             self._publisher.publish_result(command, live.generation, live.no_order_id, ok=False, reason=reason)
@@ -169,38 +173,68 @@ class CommandProcessor:
     # Places
 
     def _place(self, live: LiveSession, command: Command, unread: str) -> None:
-        if unread and self._rows.is_recorded(command.client_order_id, command.command_index):
-            return  # an earlier gateway has read it: its order's row is its disposition
+        """Make the orders of a PLACE, MODIFY or BRACKET: all of them, or none."""
+        legs = place_legs(command)
+        if unread and any(self._rows.is_recorded(leg.client_order_id, leg.command_index) for leg in legs):
+            return  # an earlier gateway has read it: its orders' rows are its disposition
         if reason := unread or self._why_no_places():
             raise CommandRefused(reason)
-        context = new_context(live, self._rows, command)
-        if context.row < 0:
-            raise CommandRefused(f"the order row of {format_client_order_id(context.client_order_id)} is in use")
-        if context.client_order_id in live.cancelled_ahead or command.command_index < live.cancel_all_below:
-            self._publisher.publish_annihilation(command, context, NEVER_SENT)
+        contexts = [new_context(live, self._rows, leg) for leg in legs]
+        self._check_rows(contexts)
+        if self._is_cancelled(live, command, contexts):
+            for leg, context in zip(legs, contexts, strict=True):
+                self._publisher.publish_annihilation(leg, context, NEVER_SENT)
             return
-        expire_mono_ns = command.expire_mono_ns or context.read_mono_ns + PLACE_LIFETIME_NS
-        if context.read_mono_ns >= expire_mono_ns:
-            self._publisher.publish_expiry(command, context, NEVER_SENT)
+        read_mono_ns = contexts[0].read_mono_ns
+        expire_mono_ns = command.expire_mono_ns or read_mono_ns + PLACE_LIFETIME_NS
+        if read_mono_ns >= expire_mono_ns:
+            for leg, context in zip(legs, contexts, strict=True):
+                self._publisher.publish_expiry(leg, context, NEVER_SENT)
             return
-        order = self._connector.create_order(
-            TradeType(command.trade_type),
-            order_params(command, self._pair(command)),
-            client_order_id=format_client_order_id(context.client_order_id),
-            strategy_tag=live.tag,
-            expire_mono_ns=expire_mono_ns,
-        )
-        self._rows.take(context)
-        self._publisher.publish_row(order, context)
+        old = self._replaced_order(live, command) if command.kind == CommandKind.MODIFY else None
+        orders = make_orders(self._connector, legs, old, self._pair(command), live.tag, expire_mono_ns)
+        for order, context in zip(orders, contexts, strict=True):
+            self._rows.take(context)
+            self._publisher.publish_row(order, context)
         live.queue.advance()
         try:
-            self._connector.submit_order(order)
-            self.places += 1
+            if orders[0].group:
+                self._connector.submit_bracket(orders)
+            else:
+                self._connector.submit_order(orders[0])
+            self.places += len(orders)
         except Exception as error:
             self.refusals += 1
             if not isinstance(error, ConnectorError):
                 self._report_failure(command, error)
-            self._publisher.publish_refusal(command, context, str(error) or type(error).__name__)
+            for leg, context in zip(legs, contexts, strict=True):
+                self._publisher.publish_refusal(leg, context, str(error) or type(error).__name__)
+
+    def _check_rows(self, contexts: list[OrderContext]) -> None:
+        """Raises CommandRefused unless each order of a command has a row of its own that is free."""
+        if not contexts:
+            raise CommandRefused("a bracket without an order")
+        for context in contexts:
+            if context.row < 0:
+                raise CommandRefused(f"the order row of {format_client_order_id(context.client_order_id)} is in use")
+        if len({context.row for context in contexts}) < len(contexts):
+            raise CommandRefused("two orders of a bracket share a row")
+
+    def _is_cancelled(self, live: LiveSession, command: Command, contexts: list[OrderContext]) -> bool:
+        """Whether the cancel of a command's orders was seen before it; that of an exit alone comes in its turn."""
+        if command.command_index < live.cancel_all_below:
+            return True
+        needed = contexts[:1] if command.order_type else contexts
+        return all(context.client_order_id in live.cancelled_ahead for context in needed)
+
+    def _replaced_order(self, live: LiveSession, command: Command) -> InFlightOrder:
+        context = self._rows.context(command.replaces_order_id)
+        if context is None or context.slot != live.slot:
+            raise CommandRefused(f"order {command.replaces_order_id} is not of this session")
+        order = self._connector.get_order(format_client_order_id(command.replaces_order_id))
+        if order is None:
+            raise CommandRefused("already_finished")
+        return order
 
     # Cancels
 

@@ -51,7 +51,7 @@ class OrderBlock:
         self._mask = capacity - 1
         self._first_row = slot * capacity
         self._counter = 0
-        self._offered = 0
+        self._offered: tuple[int, ...] = ()
         self._occupants: list[InFlightOrder | None] = [None] * capacity
         self._record = Order()
         self._inherited = {row for row in range(capacity) if self._is_live(row)}
@@ -61,7 +61,12 @@ class OrderBlock:
 
         Raises OrderBlockFull where every row holds an order that has not ended, OrderIdsExhausted where no id is left.
         """
-        self._offered = 0
+        return self.next_ids(1)[0]
+
+    def next_ids(self, count: int) -> list[int]:
+        """The ids that the next orders take, which are sent together; see `next_id`."""
+        self._offered = ()
+        offered: list[int] = []
         counter = self._counter
         for _ in range(self._capacity):
             counter += 1
@@ -70,15 +75,22 @@ class OrderBlock:
             row = counter & self._mask
             occupant = self._occupants[row]
             if (occupant is None or occupant.is_done) and not (self._inherited and self._is_inherited(row)):
-                self._offered = self._base | counter
-                return self._offered
+                offered.append(self._base | counter)
+                if len(offered) == count:
+                    self._offered = tuple(offered)
+                    return offered
         raise OrderBlockFull(self._capacity)
+
+    def offers(self, id64: int) -> bool:
+        """Whether an id is one that was given for the next orders."""
+        return id64 in self._offered
 
     def occupy(self, order: InFlightOrder) -> None:
         """Take the id that `next_id` gave: from here on it is spent. Raises OrderRefused for any other id."""
-        if order.id64 != self._offered:
+        if order.id64 not in self._offered:
             raise OrderRefused("client_order_id", order.client_order_id, "not the id that is next in this session")
-        self._offered = 0
+        # What is given in one go is taken in that order; an id before the one taken is never given again.
+        self._offered = self._offered[self._offered.index(order.id64) + 1 :]
         self._counter = order.id64 & MAX_COUNTER
         self._occupants[self._counter & self._mask] = order
 

@@ -6,15 +6,35 @@ held, an enum only when it has that member, text only when it is JSON. Prices an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 import orjson
 
-from latentspeed.connectors import OrderParams, OrderType, PositionAction, TimeInForce
+from latentspeed.connectors import (
+    ExitParams,
+    InFlightOrder,
+    OrderParams,
+    OrderType,
+    PositionAction,
+    TimeInForce,
+    TradeType,
+    format_client_order_id,
+)
 from latentspeed.engine.live_session import LiveSession
 from latentspeed.engine.order_rows import OrderContext, OrderRows
-from latentspeed.engine.records import Command
+from latentspeed.engine.records import Command, CommandKind
 
+if TYPE_CHECKING:
+    from latentspeed.connectors import PerpetualDerivativeBase
+
+_EXIT_TYPES = {
+    (True, True): OrderType.TAKE_PROFIT_LIMIT,
+    (True, False): OrderType.TAKE_PROFIT_MARKET,
+    (False, True): OrderType.STOP_LIMIT,
+    (False, False): OrderType.STOP_MARKET,
+}
 # How long a place that names no time of its own may wait for its signature.
 PLACE_LIFETIME_NS = 2_000_000_000
 
@@ -26,6 +46,64 @@ class CommandRefused(Exception):
 def is_fresh_id(live: LiveSession, rows: OrderRows, client_order_id: int) -> bool:
     """Whether an id is one that this session may use: its own, and never used before."""
     return live.made(client_order_id) and rows.holder(rows.row_of(client_order_id))[0] < client_order_id
+
+
+def place_legs(command: Command) -> list[Command]:
+    """The orders that a command makes, each as a place: one of a PLACE or MODIFY, up to three of a BRACKET."""
+    if command.kind != CommandKind.BRACKET:
+        return [command]
+    legs = [command] if command.order_type else []
+    exits = (
+        (command.take_profit_order_id, command.take_profit_trigger, command.take_profit_price, True),
+        (command.stop_loss_order_id, command.stop_loss_trigger, command.stop_loss_price, False),
+    )
+    for order_id, trigger_price, price, is_take_profit in exits:
+        if not order_id:
+            continue
+        leg = command.copy()
+        leg.client_order_id = order_id
+        leg.trade_type = TradeType.SELL if command.trade_type == TradeType.BUY else TradeType.BUY
+        leg.order_type = _EXIT_TYPES[is_take_profit, bool(price)]
+        leg.position_action = PositionAction.CLOSE
+        leg.trigger_price, leg.price = trigger_price, price
+        legs.append(leg)
+    return legs
+
+
+def make_orders(
+    connector: PerpetualDerivativeBase,
+    legs: Sequence[Command],
+    old: InFlightOrder | None,
+    trading_pair: str,
+    tag: int,
+    expire_mono_ns: int,
+) -> list[InFlightOrder]:
+    """The checked orders of a command, not tracked yet; `old` is the one that a MODIFY replaces.
+
+    Raises CommandRefused, ConnectorError and ValueError for what no order can be.
+    """
+    first = legs[0]
+    names = [format_client_order_id(leg.client_order_id) for leg in legs]
+    common = {"strategy_tag": tag, "expire_mono_ns": expire_mono_ns}
+    if first.kind == CommandKind.PLACE:
+        params = order_params(first, trading_pair)
+        side = TradeType(first.trade_type)
+        return [connector.create_order(side, params, client_order_id=names[0], **common)]
+    if old is not None:
+        return [connector.create_replacement(old, first.price, first.amount, client_order_id=names[0], **common)]
+    exits = {
+        OrderType(leg.order_type).is_take_profit: ExitParams(leg.trigger_price, leg.price or None)
+        for leg in legs
+        if OrderType(leg.order_type).has_trigger
+    }
+    side = TradeType(first.trade_type)
+    if OrderType(first.order_type).has_trigger:
+        opened_by = TradeType.SELL if side is TradeType.BUY else TradeType.BUY
+        return connector.create_position_exits(
+            opened_by, trading_pair, first.amount, exits.get(True), exits.get(False), client_order_ids=names, **common
+        )
+    entry = order_params(first, trading_pair)
+    return connector.create_bracket(side, entry, exits.get(True), exits.get(False), client_order_ids=names, **common)
 
 
 def new_context(live: LiveSession, rows: OrderRows, command: Command) -> OrderContext:

@@ -65,6 +65,10 @@ class CommandKind(IntEnum):
     ADJUST_MARGIN = 8
 
 
+PLACING = frozenset({CommandKind.PLACE, CommandKind.MODIFY, CommandKind.BRACKET})
+"""The commands that make orders."""
+
+
 class MarketChange(IntEnum):
     """Which cell of an instrument changed; a TRADE entry carries the print itself."""
 

@@ -10,14 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from latentspeed.connectors.client_order_id import format_client_order_id
+from latentspeed.connectors.client_order_id import format_client_order_id, parse_client_order_id
+from latentspeed.connectors.compound_orders import BracketIds, ExitParams
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.order_params import OrderParams, check_margin_change
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import MarginMode
+from latentspeed.connectors.types import MarginMode, TradeType
 from latentspeed.engine.command_writer import check_extra_params
 from latentspeed.engine.driven_pending import DrivenPending
 from latentspeed.engine.ledger import BookTotals
@@ -50,6 +51,30 @@ class RemoteConnector(RemoteLifecycle):
         """Writes a sell order to the gateway's queue; see `buy`."""
         with self._lock:
             return super().sell(params)
+
+    def modify(self, client_order_id: str, price: float | None = None, amount: float | None = None) -> str:
+        """Writes a modify to the gateway's queue and returns the new order's id at once; raises as `buy` does."""
+        with self._lock:
+            return super().modify(client_order_id, price, amount)
+
+    def place_bracket(
+        self,
+        trade_type: TradeType,
+        entry: OrderParams,
+        *,
+        take_profit: ExitParams | None = None,
+        stop_loss: ExitParams | None = None,
+    ) -> BracketIds:
+        """Writes an entry and its exits to the gateway's queue as one command; raises as `buy` does."""
+        with self._lock:
+            return super().place_bracket(trade_type, entry, take_profit=take_profit, stop_loss=stop_loss)
+
+    def protect_position(
+        self, trading_pair: str, *, take_profit: ExitParams | None = None, stop_loss: ExitParams | None = None
+    ) -> BracketIds:
+        """Writes the exits of the account's position to the gateway's queue as one command; raises as `buy` does."""
+        with self._lock:
+            return super().protect_position(trading_pair, take_profit=take_profit, stop_loss=stop_loss)
 
     def submit_order(self, order: InFlightOrder) -> None:
         """Writes an order that `create_order` has made; only the latest one, as its id is taken only now."""
@@ -155,6 +180,8 @@ class RemoteConnector(RemoteLifecycle):
             check_extra_params(params.extra_params, self._link.extra_param_keys)
 
     def _check_new_id(self, client_order_id: str) -> None:
+        if self._open_session.block.offers(parse_client_order_id(client_order_id)):
+            return
         raise OrderRefused("client_order_id", client_order_id, "a session gives out its ids itself: leave it out")
 
     def _schedule_place(self, order: InFlightOrder) -> None:
@@ -166,6 +193,17 @@ class RemoteConnector(RemoteLifecycle):
             if not session.block.holds(order):
                 self._tracker.stop_tracking_order(order.client_order_id)
             raise
+
+    def _new_ids(self, count: int) -> list[str]:
+        return [format_client_order_id(id64) for id64 in self._open_session.block.next_ids(count)]
+
+    def _schedule_group(self, orders: Sequence[InFlightOrder]) -> None:
+        self._open_session.place_group(orders, self._number(orders[0].trading_pair))
+
+    def _untrack(self, orders: Sequence[InFlightOrder]) -> None:
+        """Forgets what was certainly not written."""
+        session = self._open_session
+        super()._untrack([order for order in orders if not session.block.holds(order)])
 
     def _schedule_cancel(self, order: InFlightOrder) -> None:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from latentspeed.engine.market_feed import MarketFeed
 from latentspeed.engine.order_block import OrderBlock
 from latentspeed.engine.order_reports import OrderReports
 from latentspeed.engine.own_books import OwnBooks
-from latentspeed.engine.records import CommandKind, OrderEvent, OrderEventKind, ReaderStatus
+from latentspeed.engine.records import PLACING, CommandKind, OrderEvent, OrderEventKind, ReaderStatus
 from latentspeed.engine.session_audit import SessionAudit
 from latentspeed.ipc import IpcError, Lapped, RecordKind, SegmentState
 
@@ -117,6 +117,20 @@ class RemoteSession:
         except IpcError:
             self.block.vacate(order)
             self.reports.forget(order)
+            raise
+
+    def place_group(self, orders: Sequence[InFlightOrder], instrument: int) -> None:
+        """Write tracked orders that belong together as one command, so that the gateway reads all or none."""
+        self.writer.prepare_bracket(orders, instrument)
+        for order in orders:
+            self.block.occupy(order)
+            self.reports.expect(order, self.writer.next_index, instrument)
+        try:
+            self.writer.push_place()
+        except IpcError:
+            for order in orders:
+                self.block.vacate(order)
+                self.reports.forget(order)
             raise
 
     def is_cancel_overdue(self, order: InFlightOrder) -> bool:
@@ -250,7 +264,7 @@ class RemoteSession:
         if event.command_kind == CommandKind.CANCEL:
             if not event.command_ok:
                 self._cancel_failed(event)
-        elif event.command_kind == CommandKind.PLACE:
+        elif event.command_kind in PLACING:
             self._place_refused(event)
         else:
             self.writer.resolve(event)

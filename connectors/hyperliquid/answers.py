@@ -65,7 +65,11 @@ class OrderAnswers:
                 self.never_sent(order, OrderState.FAILED, f"{NEVER_SENT}: {error}")
         except ActionRefused as refused:
             for order in orders:
-                self._refused(order, str(refused))
+                if len(orders) > 1 and order.replaces:
+                    # The text of one modify may have become that of all, and nobody says which were carried out.
+                    self._unknown(order, f"modify refused: {refused}")
+                else:
+                    self._refused(order, str(refused))
         except (TransportError, UnexpectedReply) as error:
             self._unanswered(orders, error)
         except BaseException:
@@ -75,6 +79,23 @@ class OrderAnswers:
         else:
             for order, status in zip(orders, statuses, strict=True):
                 self._placed(order, status)
+        finally:
+            for order in orders:
+                if order.replaces:
+                    self._replaced(order)
+
+    def _replaced(self, order: InFlightOrder) -> None:
+        """The old order of a replacement: gone when the venue has taken the new one, otherwise the venue is asked.
+
+        A refused modify may have removed the old order all the same.
+        """
+        old = self._tracker.get_order(order.replaces)
+        if old is None or old.is_done or order.reason.startswith(NEVER_SENT):
+            return
+        if order.is_acknowledged:
+            self._report(old, OrderState.CANCELLED, reason="modified")
+        else:
+            self._settle(old, f"its modify by {order.client_order_id}: {order.reason}")
 
     def _unanswered(self, orders: Sequence[InFlightOrder], error: Exception) -> None:
         reason = f"http_{error.status}" if isinstance(error, HttpStatusError) else "no_answer"

@@ -27,6 +27,7 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid import wire
 from latentspeed.connectors.hyperliquid.answers import NEVER_SENT, Answer, OrderAnswers
+from latentspeed.connectors.hyperliquid.batches import Batch, WaitingPlaces
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.order_forms import OrderForms
@@ -41,7 +42,6 @@ from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import TransportError
-from latentspeed.connectors.types import OrderState
 
 CANCEL_SLOTS = 4
 """Requests with cancels that may be on their way at once; they have places of their own, so that orders never hold them
@@ -49,8 +49,6 @@ up."""
 LAST_ANSWERS_S = 2.0
 """How long closing waits for answers that are on their way."""
 LONGEST_WAIT_S = 0.5
-SHARED_LIFE_MS = 1_000
-"""An order that is to expire sooner than this does not share a request with longer-lived ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Outbox:
         self._vault = vault
         self._budget = budget
         self._address = address if address is not None else AddressBudget()
-        self._places: dict[str, InFlightOrder] = {}
+        self._places = WaitingPlaces(tracker, forms, answers.never_sent, life_ms=options.place_expiry_ms)
         self._cancels: dict[str, InFlightOrder] = {}
         self._places_in_flight = 0
         self._cancels_in_flight = 0
@@ -123,7 +121,7 @@ class Outbox:
 
     def add_place(self, order: InFlightOrder) -> None:
         """Takes an order to send at the next flush."""
-        self._places[order.client_order_id] = order
+        self._places.add(order)
 
     def add_cancel(self, order: InFlightOrder) -> None:
         """Takes the cancel of an order that was signed; it is marked as requested already."""
@@ -156,9 +154,7 @@ class Outbox:
             if handle is not None:
                 handle.cancel()
         self._turn = self._timer = None
-        for order in list(self._places.values()):
-            self._answers.never_sent(order, OrderState.FAILED, NEVER_SENT)
-        self._places.clear()
+        self._places.end_all()
         for order in self._cancels.values():
             order.cancel_in_flight = False
         self._cancels.clear()
@@ -175,12 +171,12 @@ class Outbox:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        wait_s = 0.0
+        wait_s: float | None = 0.0
         while self._cancels and self._cancels_in_flight < CANCEL_SLOTS and wait_s == 0.0:
             wait_s = self._send_cancels()
         while self._places and self._places_in_flight < self._options.max_requests_in_flight and wait_s == 0.0:
             wait_s = self._send_places()
-        if wait_s > 0.0:
+        if wait_s:
             if self._timer is not None:
                 self._timer.cancel()
             # Not later than this, so that what expires while it waits is told in time.
@@ -198,77 +194,50 @@ class Outbox:
                 self._budget.take(weight)
         return wait_s
 
-    def _send_places(self) -> float:
-        """Signs and sends the next batch of places; returns the seconds to wait when the budget is used up."""
-        batch, expiry_ms = self._next_batch()
-        if not batch:
-            return 0.0
-        wait_s = self._wait_for_budget(len(batch), urgent=False)
+    def _send_places(self) -> float | None:
+        """Signs and sends the next batch of places.
+
+        Returns the seconds to wait when the budget is used up, and None when nothing can leave.
+        """
+        batch = self._places.next_batch(self._address.most(self._options.max_batch))
+        if batch is None:
+            return None
+        wait_s = self._wait_for_budget(len(batch.orders), urgent=False)
         if wait_s > 0.0:
             return wait_s
-        for order, _ in batch:
-            del self._places[order.client_order_id]
+        self._places.remove(batch.orders)
         try:
-            orders, body = self._sign_places(batch, expiry_ms)
+            batch, body = self._sign_places(batch)
         except Exception as error:
-            self._tracker.events.error("signing_failed", f"{len(batch)} orders: {error!r}")
-            for order, _ in batch:
+            self._tracker.events.error("signing_failed", f"{len(batch.orders)} orders: {error!r}")
+            for order in batch.orders:
                 self._answers.unsigned(order, f"{NEVER_SENT}: {error!r}")
             return 0.0
-        if orders:
+        if batch.orders:
             self._places_in_flight += 1
-            self._start(self._take_places(orders, self._sent(orders, body)))
+            self._start(self._take_places(batch.orders, self._sent(batch.orders, body)))
         return 0.0
 
-    def _sign_places(
-        self, batch: Sequence[tuple[InFlightOrder, dict[str, Any]]], expiry_ms: int
-    ) -> tuple[list[InFlightOrder], bytes]:
+    def _sign_places(self, batch: Batch) -> tuple[Batch, bytes]:
         """Signs the orders in one action and marks them as signed; the signature is made before the marks are shown.
 
         An order that ended meanwhile is left out, and the rest signed anew under the same nonce, which nobody has seen.
         """
+        expiry_ms = now_ms() + self._skew_ms() + batch.life_ms
         nonce = self._nonces.next()
-        body = self._signed([entry for _, entry in batch], nonce, expiry_ms)
+        body = self._signed(batch, nonce, expiry_ms)
         signed_mono_ns = time.monotonic_ns()
-        marked = [
-            (order, entry)
-            for order, entry in batch
-            if self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
+        marks = [
+            self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=expiry_ms, signed_mono_ns=signed_mono_ns)
+            for order in batch.orders
         ]
-        if len(marked) < len(batch):
-            body = self._signed([entry for _, entry in marked], nonce, expiry_ms)
-        return [order for order, _ in marked], body
+        if not all(marks):
+            batch = batch.keep(marks)
+            body = self._signed(batch, nonce, expiry_ms)
+        return batch, body
 
-    def _signed(self, entries: Sequence[dict[str, Any]], nonce: int, expiry_ms: int) -> bytes:
-        return orjson.dumps(self._signer.request(wire.order_action(entries), nonce, self._vault, expiry_ms))
-
-    def _next_batch(self) -> tuple[list[tuple[InFlightOrder, dict[str, Any]]], int]:
-        """The next places in order of arrival with their wire forms, and the venue expiry that they share."""
-        now_mono_ns = time.monotonic_ns()
-        batch: list[tuple[InFlightOrder, dict[str, Any]]] = []
-        shared_ms = self._options.place_expiry_ms
-        for order in list(islice(self._places.values(), self._address.most(self._options.max_batch))):
-            life_ms = self._options.place_expiry_ms
-            if order.expire_mono_ns:
-                life_ms = min(life_ms, (order.expire_mono_ns - now_mono_ns) // 1_000_000)
-            if order.is_done:
-                del self._places[order.client_order_id]
-                continue
-            if life_ms <= 0:
-                del self._places[order.client_order_id]
-                self._answers.never_sent(order, OrderState.EXPIRED, NEVER_SENT)
-                continue
-            if batch and (life_ms < SHARED_LIFE_MS) != (shared_ms < SHARED_LIFE_MS):
-                break
-            entry = self._forms.entry(order)
-            if entry is None:
-                del self._places[order.client_order_id]
-                reason = f"{NEVER_SENT}: no fresh quote to bound a MARKET order"
-                self._answers.never_sent(order, OrderState.FAILED, reason)
-                continue
-            batch.append((order, entry))
-            shared_ms = min(shared_ms, life_ms)
-        return batch, now_ms() + self._skew_ms() + shared_ms
+    def _signed(self, batch: Batch, nonce: int, expiry_ms: int) -> bytes:
+        return orjson.dumps(self._signer.request(batch.action(), nonce, self._vault, expiry_ms))
 
     def _send_cancels(self) -> float:
         """Signs and sends the next batch of cancels; returns the seconds to wait when the budget is used up."""

@@ -27,7 +27,12 @@ class HyperliquidPerpetualConnector(MarginSession):
     those with a trigger the venue's own 10 %.
     """
 
-    order_limits = OrderLimits(order_types=ORDER_TYPES, extra_param_keys=frozenset({"slippage"}))
+    order_limits = OrderLimits(
+        order_types=ORDER_TYPES,
+        extra_param_keys=frozenset({"slippage"}),
+        replaceable_types=frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER}),
+        has_brackets=True,
+    )
 
     @property
     def name(self) -> str:

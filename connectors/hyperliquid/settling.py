@@ -99,7 +99,7 @@ class Settler:
                 except TransportError as error:
                     self._tracker.events.error("query_failed", f"{client_order_id}: {error}")
                 else:
-                    if order.is_done or (row is not None and not _is_doubtful(order)):
+                    if order.is_done or (row is not None and not self._is_doubtful(order)):
                         return
                     if row is not None and order.cancel_requested and not order.cancel_in_flight:
                         cancels += 1
@@ -165,11 +165,19 @@ class Settler:
         """An order accepted long ago is over when neither fills nor the open orders, asked in this order, have it."""
         if time.monotonic_ns() - order.acknowledged_mono_ns < ACCEPTED_LONG_AGO_S * 1e9:
             return
+        parent = self._tracker.get_order(order.parent) if order.parent else None
+        if parent is not None and parent.is_active:
+            return  # the venue places an exit when its entry was filled
         await self._fetch_fills_of(order)
         if self._cloid_of(order) not in {row.cloid for row in await self._rest.open_orders()}:
             self._tracker.process_order_not_found(order.client_order_id, is_absent=True)
 
+    def _is_doubtful(self, order: InFlightOrder) -> bool:
+        """Whether there is something left to find out about a live order.
 
-def _is_doubtful(order: InFlightOrder) -> bool:
-    """Whether there is something left to find out about a live order."""
-    return order.is_unknown or order.state is OrderState.PENDING_CANCEL
+        One that is being replaced is in doubt for as long as its replacement is, and when that one was accepted.
+        """
+        if order.is_unknown or order.state is OrderState.PENDING_CANCEL:
+            return True
+        new = self._tracker.get_order(order.replaced_by) if order.replaced_by else None
+        return new is not None and (new.is_unknown or new.is_acknowledged)

@@ -103,6 +103,8 @@ _FAILURES = (
     ("Price too far from oracle", "oracleRejected"),
     ("Order price cannot be more than", "oracleRejected"),
     ("Order would cause position to exceed margin tier limit", "perpMaxPositionRejected"),
+    ("Cannot modify canceled or filled order", "modifyTooLate"),
+    ("Attempted to modify to invalid new order", "modifyInvalid"),
     ("Order value too large", "orderValueTooLarge"),
     ("Only post-only orders allowed", "postOnlyModeRejected"),
     ("User or API Wallet ", "signerUnknown"),

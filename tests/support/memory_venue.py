@@ -112,7 +112,11 @@ class MemoryConnector(PerpetualDerivativeBase):
         self._burn = burn
         self._set_trading_rules([RULE])
 
-    order_limits = OrderLimits(order_types=frozenset(OrderType) - {OrderType.UNKNOWN})
+    order_limits = OrderLimits(
+        order_types=frozenset(OrderType) - {OrderType.UNKNOWN},
+        replaceable_types=frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER}),
+        has_brackets=True,
+    )
     name = "memory"
     domain = "memory"
     signer_address = "0xmemory"
@@ -165,10 +169,20 @@ class MemoryConnector(PerpetualDerivativeBase):
         if not self._tracker.mark_signed(order, nonce=time.time_ns(), venue_expiry_ms=time.time_ns() // 10**6 + 5000):
             return
         self._burn()
+        if order.replaces and not self._venue.cancel(order.replaces):
+            self._fail(order, "modifyTooLate")
+            return
         theirs = self._venue.place(order)
         order.sent_mono_ns = time.monotonic_ns()
         self._burn()
         self._report(theirs, ReportSource.REPLY)
+        if order.replaces:
+            self._report(self._venue.orders[order.replaces], ReportSource.REPLY)
+
+    def _fail(self, order, reason):
+        self._tracker.process_order_update(
+            OrderUpdate(order.client_order_id, state=OrderState.FAILED, reason=reason, source=ReportSource.REPLY)
+        )
 
     def _schedule_cancel(self, order):
         if not self._tracker.mark_cancel_requested(order):
