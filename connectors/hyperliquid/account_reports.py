@@ -60,6 +60,7 @@ class AccountReports:
         self._seen_fills = seen_fills
         self._on_new_fill = on_new_fill
         self._on_problem = on_problem
+        self._scheduled_cancel_ms = 0
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -92,8 +93,12 @@ class AccountReports:
     def take_order(self, row: OrderStatusRow, source: ReportSource) -> None:
         """Reduces an order with its status."""
         update = self.order_update(row, source)
-        if update is not None:
-            self._tracker.process_order_update(update)
+        if update is None:
+            return
+        if row.status == "scheduledCancel" and row.statusTimestamp > self._scheduled_cancel_ms:
+            self._scheduled_cancel_ms = row.statusTimestamp
+            self._on_problem("dead_man_fired", "the venue cancels every order, because it was told of no life in time")
+        self._tracker.process_order_update(update)
 
     def take_fill(self, row: FillRow, source: ReportSource) -> bool:
         """Counts a fill, whoever's order it belongs to; False when it was counted before or has to wait."""

@@ -53,6 +53,8 @@ class HyperliquidConfig:
         limit_requests: Whether the request weight is kept below the venue's limit; None for everywhere but locally.
         check_agent: Whether the venue is asked at start if the signer may trade for the account.
         agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
+        dead_man_switch_s: How long after this process was last heard of the venue cancels every order of the account;
+            at least 5, or 0 for never.
         market_channels: The subscriptions made for each trading pair.
         candle_intervals: The candles subscribed for each trading pair, at most four of the venue's intervals.
         fast_books: True for five levels twice a second, False for twenty every five seconds; None lets the venue
@@ -81,6 +83,7 @@ class HyperliquidConfig:
     limit_requests: bool | None = None
     check_agent: bool = True
     agent_check_every_s: float = 600.0
+    dead_man_switch_s: float = 0.0
     market_channels: tuple[str, ...] = MARKET_CHANNELS
     candle_intervals: tuple[str, ...] = ()
     fast_books: bool | None = None
@@ -120,6 +123,9 @@ class HyperliquidConfig:
         for name in ("stale_after_s", "reconcile_every_s", "agent_check_every_s"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
+        if self.dead_man_switch_s and not 5.0 <= self.dead_man_switch_s <= 86_400.0:
+            rule = "0 for never, or 5 to 86400 seconds: the venue takes nothing sooner"
+            raise InvalidOption("dead_man_switch_s", self.dead_man_switch_s, rule)
         unknown = set(self.market_channels) - set(MARKET_CHANNELS)
         if unknown or "bbo" not in self.market_channels:
             raise InvalidOption("market_channels", self.market_channels, f"bbo and any of {', '.join(MARKET_CHANNELS)}")

@@ -29,6 +29,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "quote_max_age_s": (float, int),
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),
+    "dead_man_switch_s": (float, int),
     "limit_requests": (bool,),
     "check_agent": (bool,),
     "agent_check_every_s": (float, int),

@@ -27,6 +27,7 @@ from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.authority import Authority
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.dead_man import DeadManSwitch
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.keys import SigningKey
@@ -116,6 +117,11 @@ class SessionParts(NetworkConnector):
     def request_weight_left(self) -> float | None:
         """The request weight that may still be used now; None without a limit."""
         return self._budget.level if self._is_open and self._budget is not None else None
+
+    @property
+    def dead_man_armed_until_ms(self) -> int:
+        """When the venue will cancel every order if it hears no more, in ms since the epoch; 0 while it will not."""
+        return self._dead_man.armed_until_ms if self._is_open else 0
 
     @abstractmethod
     async def _fetch_rules(self) -> list[TradingRule]:
@@ -278,6 +284,14 @@ class SessionParts(NetworkConnector):
             drop_socket=self._streams.link.drop,
             start=self._start,
             on_problem=self._events.error,
+        )
+        self._dead_man = DeadManSwitch(
+            config.dead_man_switch_s,
+            act=self._outbox.act,
+            venue_now_ms=lambda: now_ms() + self._skew_ms(),
+            measure_clock=self._upkeep.measure_clock,
+            on_problem=self._events.error,
+            start=self._start,
         )
         self._is_open = True
 

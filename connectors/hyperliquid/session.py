@@ -160,6 +160,7 @@ class HyperliquidSession(AccountRequests):
                     log.exception("the comparison with the venue failed")
                 await asyncio.sleep(back_off.next_s())
                 continue
+            await self._dead_man.arm_first()
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._set_authenticated(not self._authority.refusal)
                 self._set_connection_state(ConnectorState.LIVE)
@@ -180,6 +181,8 @@ class HyperliquidSession(AccountRequests):
 
     def _keep_house(self) -> None:
         super()._keep_house()
+        if self._live.is_set() and not self._authority.refusal:
+            self._dead_man.tick()
         if self._connection_state in OPEN_STATES:
             self._upkeep.tick()
             self._authority.tick()
@@ -199,6 +202,7 @@ class HyperliquidSession(AccountRequests):
         if self._connection_state in OPEN_STATES:
             self._set_connection_state(ConnectorState.LIVE)
             if not self._authority.refusal:
+                self._dead_man.retry()
                 self._upkeep.ask("reconcile", self._resynchroniser.run())
 
     def _check_can_place(self) -> None:
@@ -227,6 +231,7 @@ class HyperliquidSession(AccountRequests):
         self._set_connection_state(ConnectorState.DISCONNECTED)
         self._set_authenticated(False)
         if self._is_open:
+            await self._disarm()
             self._is_open = False
             self._upkeep.close()
             await self._outbox.close()
@@ -236,6 +241,14 @@ class HyperliquidSession(AccountRequests):
             await self._http.close()
             self._feeds.went_down()
             self._fills_from_ms = max(self._fills_from_ms, self._reports.newest_fill_ms)
+
+    async def _disarm(self) -> None:
+        """Takes the dead-man switch back, unless an order that shall be gone may still be there."""
+        if any(order.cancel_requested for order in self._tracker.active_orders):
+            if self._dead_man.armed_until_ms:
+                self._events.error("dead_man_left_armed", "a cancel has no answer yet")
+        else:
+            await self._dead_man.disarm()
 
     def recover_orders(
         self,

@@ -218,6 +218,11 @@ def top_up_margin_action(asset_id: int, leverage: str) -> Action:
     return {"type": "topUpIsolatedOnlyMargin", "asset": asset_id, "leverage": leverage}
 
 
+def schedule_cancel_action(time_ms: int | None) -> Action:
+    """Has the venue cancel every order at a time by its clock, at least five seconds ahead; None takes that back."""
+    return {"type": "scheduleCancel"} if time_ms is None else {"type": "scheduleCancel", "time": time_ms}
+
+
 def noop_action() -> Action:
     """Does nothing but use its nonce."""
     return {"type": "noop"}

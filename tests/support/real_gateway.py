@@ -22,7 +22,7 @@ READY_TIMEOUT_S = 30.0
 class RealGateway:
     """A gateway process for one engine named for this test alone; `start`, `kill` and `stop` it as often as needed."""
 
-    def __init__(self, folder: Path, venue, *, pairs=("BTC-USD", "ETH-USD"), event_ring=4096) -> None:
+    def __init__(self, folder: Path, venue, *, pairs=("BTC-USD", "ETH-USD"), event_ring=4096, options="") -> None:
         self.engine = f"real-{uuid.uuid4().hex[:12]}"
         self.connector = "hyperliquid"
         self.venue = venue
@@ -43,6 +43,7 @@ secret_env = "TEST_GATEWAY_KEY"
 
 [connectors.hyperliquid.options]
 base_url = "{venue.url}"
+{options}
 
 [connectors.hyperliquid.shared_memory]
 sessions = 8

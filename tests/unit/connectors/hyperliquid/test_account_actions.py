@@ -21,6 +21,7 @@ def random_action(rng):
         [
             wire.update_isolated_margin_action(asset, rng.choice([-1, 1]) * rng.randrange(1, 10**13)),
             wire.top_up_margin_action(asset, f"{rng.uniform(0.1, 50):.6g}"),
+            wire.schedule_cancel_action(rng.choice([None, rng.randrange(1_600_000_000_000, 1_900_000_000_000)])),
             wire.update_leverage_action(asset, rng.random() < 0.5, rng.randrange(1, 51)),
         ]
     )
@@ -48,6 +49,8 @@ def test_the_recorded_forms_are_ours(reference):
     ours = {
         "update-isolated-margin-add": wire.update_isolated_margin_action(4, 1_000_000),
         "update-isolated-margin-remove": wire.update_isolated_margin_action(4, -2_500_000),
+        "schedule-cancel": wire.schedule_cancel_action(1_700_000_010_000),
+        "schedule-cancel-unset": wire.schedule_cancel_action(None),
         "top-up-isolated-only": wire.top_up_margin_action(4, "2.5"),
     }
     for vector in group["vectors"]:

@@ -1,0 +1,76 @@
+"""A gateway that is killed leaves no order behind for longer than it said: the venue cancels by itself."""
+
+import time
+
+import pytest
+from eth_account import Account
+from support.real_gateway import KEY, RealGateway, wait_for
+
+from latentspeed.connectors import OrderParams, OrderState, OrderType
+from latentspeed.engine.remote_connector import RemoteConnector
+from latentspeed.tools.venues.hyperliquid.process import venue_process
+
+PAIR = "BTC-USD"
+ADDRESS = Account.from_key(KEY).address
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    with venue_process("--seed", "7", "--no-volume-needed") as venue:
+        gateway = RealGateway(tmp_path, venue, options="dead_man_switch_s = 5")
+        try:
+            gateway.start()
+            yield gateway
+        finally:
+            gateway.close()
+
+
+@pytest.fixture
+def order(gateway):
+    """An order of a strategy, far from the market."""
+    connector = RemoteConnector(gateway.engine, "hyperliquid", name="quoter", cancel_on_death=False)
+    connector.initialize().result(10)
+    connector.connect().result(10)
+    connector.subscribe(PAIR)
+    connector.wait_ready().result(10)
+    price = connector.quantize_order_price(PAIR, connector.get_quote(PAIR).bid * 0.9)
+    order = connector.get_order(connector.buy(OrderParams(PAIR, 0.001, price, OrderType.LIMIT_MAKER)))
+    wait_for(lambda: order.state is OrderState.OPEN, f"never acknowledged: {order}")
+    yield order
+    connector.disconnect().result(5)
+
+
+def open_orders(gateway):
+    return gateway.info(type="openOrders", user=ADDRESS)
+
+
+def last_status(gateway):
+    return gateway.info(type="historicalOrders", user=ADDRESS)[0]["status"]
+
+
+def test_a_killed_gateways_orders_are_cancelled_in_time_and_its_successor_knows(gateway, order):
+    gateway.kill()
+    # Until then they stay: the venue waits for the time that was given.
+    gateway.control("advance_clock", ms=3_500)
+    time.sleep(0.3)
+    assert len(open_orders(gateway)) == 1
+    gateway.control("advance_clock", ms=3_000)
+    wait_for(lambda: not open_orders(gateway), "the venue never cancelled")
+    assert last_status(gateway) == "scheduledCancel"
+    gateway.start()
+    wait_for(lambda: order.is_done, f"the strategy never heard: {order}")
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "scheduledCancel")
+
+
+def test_a_living_gateways_orders_stay_and_so_do_those_that_it_was_told_to_leave(gateway, order):
+    time.sleep(7.5)
+    assert len(open_orders(gateway)) == 1
+    assert order.state is OrderState.OPEN
+    gateway.config.write_text(gateway.config.read_text().replace("state_dir", "cancel_on_stop = false\nstate_dir"))
+    gateway.kill()
+    gateway.start()
+    assert len(open_orders(gateway)) == 1
+    assert gateway.stop() == 0
+    gateway.control("advance_clock", ms=3_600_000)
+    time.sleep(0.3)
+    assert len(open_orders(gateway)) == 1
