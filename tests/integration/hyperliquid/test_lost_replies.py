@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from connected import MAKER_KEY, PAIR, TAKER_KEY, connected, ended, limit, resting, run, until, venue_orders
+from connected import PAIR, TAKER_KEY, connected, ended, limit, resting, run, until, venue_orders
 
 from latentspeed.connectors import OrderState, TimeInForce
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["http", "ws"])
-
-
-@TRANSPORTS
-def test_a_dropped_reply_is_resolved_by_cloid_without_doubling(transport):
-    async def scenario(venue):
-        async with connected(venue, order_transport=transport) as connector:
-            venue.faults.order("drop_next_reply", 1)
-            order_id = connector.buy(limit(0.01, 60000))
-            order = await resting(connector, order_id)
-            assert order.exchange_order_id == str(venue_orders(venue)[0].oid)
-            assert len(venue_orders(venue)) == 1
-            await until(lambda: connector._settler.pursued == 0)
-            await until(lambda: connector.is_ready)
-            connector.cancel(order_id)
-            assert (await ended(connector, order_id)).state is OrderState.CANCELLED
-
-    run(scenario)
 
 
 def test_a_dropped_reply_to_a_taking_order_counts_its_fill_once():
@@ -142,45 +125,6 @@ def test_a_cancel_that_did_not_arrive_is_sent_again():
             await ended(connector, order.client_order_id)
             assert order.state is OrderState.CANCELLED
             assert venue_orders(venue) == []
-
-    run(scenario)
-
-
-def test_a_cancel_that_met_a_fill_does_not_hide_it():
-    async def scenario(venue):
-        async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
-            order = await resting(maker, maker.sell(limit(0.02, 64000)))
-            # The maker's replies and pushes are held back while the taker fills the order.
-            venue.faults.order("delay_reply_ms", 100)
-            taker_id = taker.buy(limit(0.02, 64000, time_in_force=TimeInForce.IOC))
-            await until(lambda: venue_orders(venue, MAKER_KEY) == [])
-            maker.cancel(order.client_order_id)
-            venue.faults.reset()
-            await ended(maker, order.client_order_id)
-            assert (order.state, order.filled_lots) == (OrderState.FILLED, 2000)
-            await ended(taker, taker_id)
-
-    run(scenario, push_order="after")
-
-
-def test_a_cancel_refused_for_good_leaves_the_order_live():
-    async def scenario(venue):
-        async with connected(venue) as connector:
-            order = await resting(connector, connector.buy(limit(0.01, 60000)))
-            refusals = []
-
-            async def refuse(body):
-                refusals.append(body)
-                return b'{"status":"err","response":"Something is wrong with you"}'
-
-            send, connector._outbox._send = connector._outbox._send, refuse
-            connector.cancel(order.client_order_id)
-            await until(lambda: order.state is OrderState.OPEN and refusals, what=lambda: (order, refusals))
-            assert 2 <= len(refusals) <= 5
-            assert any(code == "cancel_rejected" for code, _ in connector.heard.errors)
-            connector._outbox._send = send
-            connector.cancel(order.client_order_id)
-            assert (await ended(connector, order.client_order_id)).state is OrderState.CANCELLED
 
     run(scenario)
 

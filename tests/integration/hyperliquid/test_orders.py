@@ -24,7 +24,6 @@ from latentspeed.connectors import (
     OrderRefused,
     OrderState,
     OrderType,
-    PositionAction,
     TimeInForce,
     TradeType,
 )
@@ -107,23 +106,6 @@ def test_a_fill_is_counted_once_whatever_comes_first(push_order, transport):
             assert taker.get_position(PAIR).entry_price == 64000.0
 
     run(scenario, push_order=push_order)
-
-
-def test_a_market_order_is_bounded_by_the_touch():
-    async def scenario(venue):
-        async with connected(venue, slippage=0.001) as maker, connected(venue, TAKER_KEY, slippage=0.001) as taker:
-            with pytest.raises(OrderRefused, match="no quote"):
-                taker.buy(market(0.01))
-            for price in (64000, 64060, 65000):
-                await resting(maker, maker.sell(limit(0.01, price)))
-            await until(lambda: taker.get_quote(PAIR).ask == 64000)
-            order = await ended(taker, taker.buy(market(0.03)))
-            # 0.1 % above 64000 is 64064: the third level is out of reach.
-            assert (order.state, order.filled_lots) == (OrderState.CANCELLED, 2000)
-            order = await ended(taker, taker.buy(market(0.001, extra_params={"slippage": 0.05})))
-            assert order.state is OrderState.FILLED
-
-    run(scenario)
 
 
 def test_an_ioc_order_that_finds_nothing_expires():
@@ -224,22 +206,6 @@ def test_a_lone_order_leaves_in_the_same_turn_of_the_loop():
     run(scenario)
 
 
-def test_a_cancel_works_before_the_order_number_is_known():
-    async def scenario(venue):
-        async with connected(venue) as connector:
-            venue.faults.order("delay_reply_ms", 300)
-            order_id = connector.buy(limit(0.01, 60000))
-            order = connector.get_order(order_id)
-            await until(lambda: venue_orders(venue))
-            connector.cancel(order_id)
-            await until(lambda: venue_orders(venue) == [])
-            venue.faults.reset()
-            await ended(connector, order_id)
-            assert order.state is OrderState.CANCELLED
-
-    run(scenario)
-
-
 def test_a_cancel_that_overtakes_its_order_in_the_block_is_sent_again():
     async def scenario(venue):
         async with connected(venue) as connector:
@@ -299,25 +265,6 @@ def test_an_orders_own_time_bounds_what_the_venue_may_take():
             await resting(connector, long.client_order_id)
             assert 300 <= short.venue_expiry_ms - short.nonce <= 400
             assert 1300 <= long.venue_expiry_ms - long.nonce <= 1500
-
-    run(scenario)
-
-
-def test_a_closing_order_only_reduces():
-    async def scenario(venue):
-        async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
-            close = {"position_action": PositionAction.CLOSE, "time_in_force": TimeInForce.IOC}
-            await resting(maker, maker.buy(limit(0.05, 63000)))
-            await resting(maker, maker.sell(limit(0.01, 64000)))
-            order = await ended(taker, taker.sell(limit(0.03, 63000, **close)))
-            assert order.state is OrderState.FAILED
-            assert order.reason.startswith("reduceOnlyRejected")
-            await ended(taker, taker.buy(limit(0.01, 64000, time_in_force=TimeInForce.IOC)))
-            order = await ended(taker, taker.sell(limit(0.03, 63000, **close)))
-            # The venue shrinks it to the position.
-            assert (order.state, order.filled_lots) == (OrderState.CANCELLED, 1000)
-            assert not order.is_awaiting_fills
-            await until(lambda: taker.get_position(PAIR).amount == 0.0)
 
     run(scenario)
 
