@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.client_order_id import (
     ClientOrderIdGenerator,
     format_client_order_id,
@@ -301,6 +302,10 @@ class ConnectorBase(Vitals, CompoundOrders):
     def get_book(self, trading_pair: str) -> OrderBook | None:
         """The latest order book of a market; the object is reused."""
         return self._market.books.get(trading_pair)
+
+    def get_candle(self, trading_pair: str, interval: str) -> Candle | None:
+        """The latest candle of a market and interval, None where those are not heard; the object is reused."""
+        return self._market.candles.get((trading_pair, interval))
 
     def get_balance(self, asset: str) -> Balance | None:
         """The latest balance of an asset; the object is reused."""

@@ -30,6 +30,7 @@ from latentspeed.engine.records import Connector
 from latentspeed.engine.recovery import Recovery
 from latentspeed.engine.sessions import SessionManager
 from latentspeed.engine.stages import StageClock
+from latentspeed.engine.vitals import VitalsPublisher
 from latentspeed.ipc import SegmentState
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class GatewayCore(ErrorEventListener):
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)
         self.market.on_state_changed = self.update_state
         self.market.on_problem = self.note_problem
+        self.vitals = VitalsPublisher(writer, connector, self.note_problem)
         self.commands = CommandProcessor(
             connector,
             self.rows,
@@ -202,6 +204,7 @@ class GatewayCore(ErrorEventListener):
         """Heartbeat, state and counters. Sessions are looked at by `sessions.poll`."""
         self._writer.beat()
         self.update_state()
+        self.vitals.publish()
         for counter, figure in self._counters:
             counter.set(figure())
 

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors.event_dispatcher import EventDispatcher
+from latentspeed.connectors.funding import FundingPayment
 from latentspeed.connectors.quote import MarketTrade
+from latentspeed.connectors.trading_rule import FEE_SCALE
 from latentspeed.connectors.types import TradeType
+from latentspeed.engine.candle_cells import INTERVALS, CandleCell, cell_of
 from latentspeed.engine.market_view import MarketView
 from latentspeed.engine.records import MarketChange, MarketEvent
 from latentspeed.ipc import Lapped, RecordKind
@@ -53,6 +56,8 @@ class MarketFeed:
         self._books: dict[int, None] = {}
         self._positions: dict[int, None] = {}
         self._balances: dict[int, None] = {}
+        # By instrument and place of the interval: whether the running candle, the closed one or both have changed.
+        self._candles: dict[tuple[int, int], set[bool]] = {}
         self._have_rules_changed = False
         self.has_state_change = False
         self.lost = 0
@@ -115,7 +120,18 @@ class MarketFeed:
             told += 1
             self._before_each()
             self._tell("on_book", self._view.book(_pop_first(self._books)))
+        while self._candles:
+            self._before_each()
+            told += self._tell_candles()
         return told
+
+    def _tell_candles(self) -> int:
+        """Of one interval first the candle that was closed, then the one that runs."""
+        number, place = next(iter(self._candles))
+        changed = self._candles.pop((number, place))
+        for is_closed in sorted(changed, reverse=True):
+            self._tell("on_candle", self._view.candle(number, CandleCell(place, is_closed).code))
+        return len(changed)
 
     def _take(self, entry: MarketEvent) -> None:
         change = entry.change
@@ -134,6 +150,13 @@ class MarketFeed:
                 self._positions[number] = None
         elif change == MarketChange.BALANCE:
             self._balances[number] = None
+        elif change == MarketChange.CANDLE:
+            if number in self._subscribed:
+                cell = cell_of(entry.side)
+                self._candles.setdefault((number, cell.place), set()).add(cell.is_closed)
+        elif change == MarketChange.FUNDING:
+            if number < len(self._view):
+                self._tell_funding(entry, number)
         elif change == MarketChange.STATE:
             self.has_state_change = True
         elif change == MarketChange.INSTRUMENT:
@@ -150,6 +173,21 @@ class MarketFeed:
         trade.venue_utc_ns = entry.venue_utc_ns
         trade.received_mono_ns = entry.received_mono_ns
         self._events.market_data("on_market_trade", trade)
+
+    def _tell_funding(self, entry: MarketEvent, number: int) -> None:
+        self._before_each()
+        rule = self._view.rule(number)
+        lots = entry.trade_id if entry.side == TradeType.BUY else -entry.trade_id
+        payment = FundingPayment(
+            rule.trading_pair,
+            self._view.funding_asset(number),
+            entry.amount,
+            round(entry.amount * FEE_SCALE),
+            entry.price,
+            rule.amount_from_lots(lots),
+            entry.venue_utc_ns,
+        )
+        self._events.market_data("on_funding", payment)
 
     def _tell(self, name: str, subject: object | None) -> None:
         if subject is not None:
@@ -170,6 +208,8 @@ class MarketFeed:
         self._quotes[number] = None
         self._books[number] = None
         self._positions[number] = None
+        for place in range(INTERVALS):
+            self._candles[number, place] = {False, True}
 
 
 def _pop_first(numbers: dict[int, None]) -> int:

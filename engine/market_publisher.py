@@ -11,16 +11,20 @@ import numpy as np
 
 from latentspeed.connectors import (
     Balance,
+    Candle,
     ConnectorState,
+    FundingPayment,
     MarginMode,
     MarketDataListener,
     MarketTrade,
     OrderBook,
     Position,
     Quote,
+    TradeType,
     TradingRule,
 )
 from latentspeed.engine import records
+from latentspeed.engine.candle_cells import CandleWriter
 from latentspeed.engine.instruments import Instruments, InstrumentTableFull
 from latentspeed.engine.records import BOOK_DEPTH, MarketChange
 from latentspeed.ipc import SegmentWriter
@@ -53,6 +57,9 @@ class MarketPublisher(MarketDataListener):
         self._books = writer.table("books")
         self._positions = writer.table("positions")
         self._balances = writer.table("balances")
+        self._candles = CandleWriter(writer.table("candles"))
+        self._fundings = writer.table("fundings")
+        self._funding = records.Funding()
         self._market = writer.ring("market")
         self._quote = records.Quote()
         self._book = records.Book()
@@ -114,6 +121,7 @@ class MarketPublisher(MarketDataListener):
                     record.clear()
                     record.trading_pair = pair
                     table.write(number, record)
+        self._candles.void(len(self._instruments))
 
     @property
     def balance_count(self) -> int:
@@ -141,6 +149,7 @@ class MarketPublisher(MarketDataListener):
         record.next_funding_utc_ns = quote.next_funding_utc_ns
         record.venue_utc_ns = quote.venue_utc_ns
         record.received_mono_ns = quote.received_mono_ns
+        record.is_stale = quote.is_stale
         record.published_mono_ns = monotonic_ns()
         self._quotes.write(number, record)
         self._announce(number, MarketChange.QUOTE, quote.venue_utc_ns, quote.received_mono_ns)
@@ -160,6 +169,7 @@ class MarketPublisher(MarketDataListener):
         self._asks[:asks] = book.asks[:asks]
         record.venue_utc_ns = book.venue_utc_ns
         record.received_mono_ns = book.received_mono_ns
+        record.is_stale = book.is_stale
         record.published_mono_ns = monotonic_ns()
         self._books.write(number, record)
         self._announce(number, MarketChange.BOOK, book.venue_utc_ns, book.received_mono_ns)
@@ -175,6 +185,47 @@ class MarketPublisher(MarketDataListener):
         event.amount = trade.amount
         event.trade_id = trade_number(trade.trade_id)
         self._announce(number, MarketChange.TRADE, trade.venue_utc_ns, trade.received_mono_ns)
+
+    def on_candle(self, candle: Candle) -> None:
+        """A candle changed, or was closed."""
+        number = self._instruments.find(candle.trading_pair)
+        if number < 0:
+            return
+        code = self._candles.write(number, candle, monotonic_ns())
+        if code < 0:
+            self._tell_once(candle.interval, "candles_full", f"no room for candles of {candle.interval}")
+            return
+        self._event.side = code
+        self._announce(number, MarketChange.CANDLE, candle.start_utc_ns, candle.received_mono_ns)
+
+    def on_funding(self, payment: FundingPayment) -> None:
+        """The account has paid or received funding; one that an earlier gateway has published is not counted again."""
+        number = self._instruments.find(payment.trading_pair)
+        record = self._funding
+        if number < 0:
+            return
+        if not self._fundings.read(number, record):
+            record.clear()
+        if payment.venue_utc_ns <= record.venue_utc_ns:
+            return
+        record.trading_pair = payment.trading_pair
+        record.asset = payment.asset
+        record.count += 1
+        record.rate = payment.rate
+        record.amount = payment.amount
+        record.amount_units = payment.amount_units
+        record.total_units += payment.amount_units
+        record.position_amount = payment.position_amount
+        record.venue_utc_ns = payment.venue_utc_ns
+        record.published_mono_ns = monotonic_ns()
+        self._fundings.write(number, record)
+        rule = self._rules.get(payment.trading_pair)
+        event = self._event
+        event.side = TradeType.BUY if payment.position_amount > 0 else TradeType.SELL
+        event.price = payment.rate
+        event.amount = payment.amount
+        event.trade_id = 0 if rule is None else round(abs(payment.position_amount) / float(rule.lot_size))
+        self._announce(number, MarketChange.FUNDING, payment.venue_utc_ns, monotonic_ns())
 
     def on_position(self, position: Position) -> None:
         """The account's position in a pair changed; flat positions are published as zero, not left out."""
@@ -228,8 +279,9 @@ class MarketPublisher(MarketDataListener):
         event = self._event
         event.instrument = number
         event.change = change
-        if change is not MarketChange.TRADE:
-            event.side = 0
+        if change is not MarketChange.TRADE and change is not MarketChange.FUNDING:
+            if change is not MarketChange.CANDLE:
+                event.side = 0
             event.price = event.amount = 0.0
             event.trade_id = 0
         event.venue_utc_ns = venue_utc_ns

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.order_book import OrderBook
 from latentspeed.connectors.position import Balance, Position
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import MarginMode
 from latentspeed.engine import records
+from latentspeed.engine.candle_cells import CandleReader
 from latentspeed.engine.instruments import rule_from_record
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class _BookView:
         book.ask_count = record.ask_count
         book.venue_utc_ns = record.venue_utc_ns
         book.received_mono_ns = record.received_mono_ns
+        book.is_stale = record.is_stale
         return book
 
 
@@ -53,6 +56,9 @@ class MarketView:
         self._books = reader.table("books")
         self._positions = reader.table("positions")
         self._balances = reader.table("balances")
+        self._fundings = reader.table("fundings")
+        self._funding = records.Funding()
+        self._candles = CandleReader(reader.table("candles"))
         self._instrument = records.Instrument()
         self._position = records.Position()
         self._balance = records.Balance()
@@ -94,6 +100,14 @@ class MarketView:
         """The pair of an instrument number that has been loaded."""
         return self._pairs[number]
 
+    def rule(self, number: int) -> TradingRule:
+        """The rule of an instrument number that has been loaded."""
+        return self._rules[number][1]
+
+    def funding_asset(self, number: int) -> str:
+        """What funding of an instrument is paid in; empty before the first payment."""
+        return str(self._funding.asset) if self._fundings.read(number, self._funding) else ""
+
     def __len__(self) -> int:
         return len(self._pairs)
 
@@ -116,6 +130,14 @@ class MarketView:
         if not self._books.read(number, view.record) or not view.record.received_mono_ns:
             return None
         return view.refresh()
+
+    def candle(self, number: int, code: int) -> Candle | None:
+        """The candle in a cell of an instrument; None while nothing is known."""
+        return self._candles.read(number, code)
+
+    def latest_candle(self, number: int, interval: str) -> Candle | None:
+        """The newest candle of an interval; None for one that the connector does not have."""
+        return self._candles.latest(number, interval)
 
     # Account
 

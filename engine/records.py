@@ -70,7 +70,11 @@ PLACING = frozenset({CommandKind.PLACE, CommandKind.MODIFY, CommandKind.BRACKET}
 
 
 class MarketChange(IntEnum):
-    """Which cell of an instrument changed; a TRADE entry carries the print itself."""
+    """Which cell of an instrument changed; a TRADE entry carries the print itself.
+
+    A CANDLE entry's `side` is the code of its cell (`engine/candle_cells.py`). A FUNDING entry carries the payment:
+    `price` the rate, `amount` what was received (negative: paid), `side` and `trade_id` the position's side and lots.
+    """
 
     UNKNOWN = 0
     QUOTE = 1
@@ -80,6 +84,8 @@ class MarketChange(IntEnum):
     BALANCE = 5
     STATE = 6
     INSTRUMENT = 7
+    CANDLE = 8
+    FUNDING = 9
 
 
 def padded_dtype(fields: Fields, *, multiple: int = CACHE_LINE, tail: int = 0) -> np.dtype[Any]:
@@ -140,6 +146,7 @@ QUOTE_FIELDS: Fields = [
     ("venue_utc_ns", "i8"),
     ("received_mono_ns", "i8"),
     ("published_mono_ns", "i8"),
+    ("is_stale", "?"),
 ]
 
 BOOK_FIELDS: Fields = [
@@ -147,8 +154,10 @@ BOOK_FIELDS: Fields = [
     ("venue_utc_ns", "i8"),
     ("received_mono_ns", "i8"),
     ("published_mono_ns", "i8"),
-    ("bid_count", "u4"),
-    ("ask_count", "u4"),
+    ("bid_count", "u2"),
+    ("ask_count", "u2"),
+    ("is_stale", "?"),
+    ("reserved", "(3,)u1"),
     ("bids", f"({BOOK_DEPTH},2)f8"),
     ("asks", f"({BOOK_DEPTH},2)f8"),
 ]
@@ -353,6 +362,55 @@ CONNECTOR_FIELDS: Fields = [
 ]
 
 
+CANDLE_FIELDS: Fields = [
+    ("trading_pair", PAIR),
+    ("interval", "S8"),
+    *[(name, "f8") for name in ("open", "high", "low", "close", "volume")],
+    ("start_utc_ns", "i8"),
+    ("end_utc_ns", "i8"),
+    ("received_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+    ("trade_count", "u4"),
+    ("is_closed", "?"),
+]
+
+# What the account has paid and received for one instrument since the segment was made: the latest payment and the sum.
+FUNDING_FIELDS: Fields = [
+    ("trading_pair", PAIR),
+    ("asset", ASSET),
+    ("count", "u4"),
+    ("rate", "f8"),
+    ("amount", "f8"),
+    ("amount_units", "i8"),
+    ("total_units", "i8"),
+    ("position_amount", "f8"),
+    ("venue_utc_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+CHANNEL_FIELDS: Fields = [
+    ("name", PAIR),
+    ("trading_pair", PAIR),
+    ("state", "u1"),
+    ("is_regular", "?"),
+    ("reserved", "(6,)u1"),
+    ("messages", "u8"),
+    ("heard_mono_ns", "i8"),
+    ("checked_mono_ns", "i8"),
+    ("published_mono_ns", "i8"),
+]
+
+LIMIT_FIELDS: Fields = [
+    ("name", "S32"),
+    ("used", "f8"),
+    ("capacity", "f8"),
+    ("reserve", "f8"),
+    ("blocked_s", "f8"),
+    ("refused", "u8"),
+    ("published_mono_ns", "i8"),
+]
+
+
 def _record(name: str, dtype: np.dtype[Any]) -> type[Record]:
     return make_record_type(name, dtype, module=__name__)
 
@@ -371,6 +429,10 @@ if TYPE_CHECKING:
     _BookRowBase = Record
     _ReaderStatusBase = Record
     _ConnectorBase = Record
+    _CandleBase = Record
+    _FundingBase = Record
+    _ChannelBase = Record
+    _LimitBase = Record
 else:
     _InstrumentBase = _record("Instrument", table_dtype(INSTRUMENT_FIELDS))
     _QuoteBase = _record("Quote", table_dtype(QUOTE_FIELDS))
@@ -390,6 +452,10 @@ else:
     _BookRowBase = _record("BookRow", table_dtype(BOOK_ROW_FIELDS))
     _ReaderStatusBase = _record("ReaderStatus", table_dtype(READER_FIELDS))
     _ConnectorBase = _record("Connector", table_dtype(CONNECTOR_FIELDS))
+    _CandleBase = _record("Candle", table_dtype(CANDLE_FIELDS))
+    _FundingBase = _record("Funding", table_dtype(FUNDING_FIELDS))
+    _ChannelBase = _record("Channel", table_dtype(CHANNEL_FIELDS))
+    _LimitBase = _record("Limit", table_dtype(LIMIT_FIELDS))
 
 
 class Instrument(_InstrumentBase):
@@ -486,3 +552,19 @@ class ReaderStatus(_ReaderStatusBase):
 
 class Connector(_ConnectorBase):
     """The gateway's own row: who it is, how its connection is, and how far its books have come."""
+
+
+class Candle(_CandleBase):
+    """A running or the last closed candle of an instrument and interval."""
+
+
+class Funding(_FundingBase):
+    """What the account has paid and received in funding for an instrument."""
+
+
+class Channel(_ChannelBase):
+    """One subscription of the connector, and how it is doing."""
+
+
+class Limit(_LimitBase):
+    """One of the venue's budgets, and what is used of it."""

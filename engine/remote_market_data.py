@@ -17,6 +17,7 @@ from latentspeed.engine.market_view import MarketView
 from latentspeed.engine.refusals import GatewayNotReady
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.candle import Candle
     from latentspeed.connectors.order_book import OrderBook
     from latentspeed.connectors.order_params import OrderParams
     from latentspeed.connectors.position import Balance, Position
@@ -75,6 +76,11 @@ class RemoteMarketData(PerpetualDerivativeBase):
         """The latest order book of a market; None for an unknown pair or while nothing is known."""
         number = self._view.number(trading_pair)
         return self._view.book(number) if number is not None else None
+
+    def get_candle(self, trading_pair: str, interval: str) -> Candle | None:
+        """The newest candle of a market and interval; None where the connector does not have that interval."""
+        number = self._view.number(trading_pair)
+        return self._view.latest_candle(number, interval) if number is not None else None
 
     def _reference(self, trading_pair: str, field: str) -> float | None:
         """One of the reference prices of a quote; None where it is not known."""

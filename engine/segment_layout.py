@@ -1,6 +1,7 @@
 """The sections of a connector's segment, and how a process attaches to one.
 
-    tables    connector 1 | instruments, quotes, books, positions n | balances m | orders slots x orders_per_session
+    tables    connector 1 | instruments, quotes, books, positions n | balances m | candles 8 n
+              fundings n | channels 4 n + 16 | limits 16 | orders slots x orders_per_session
               ledger (3 x slots + 2) x n
     rings     events (orders, fills, command results) | market (what changed)
     sessions  command queue, and the strategy's own tables: `book`, n rows; `reader`, how far it has read
@@ -11,8 +12,12 @@
 from __future__ import annotations
 
 from latentspeed.engine import records
+from latentspeed.engine.candle_cells import CELLS
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.ipc import LayoutMismatch, RingSpec, SegmentLayout, SegmentReader, SessionsSpec, TableSpec
+
+CHANNELS_PER_INSTRUMENT = 4
+"""As a rule few instruments are subscribed, each with some eight channels."""
 
 
 def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
@@ -26,6 +31,10 @@ def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
             TableSpec("books", records.Book, n),
             TableSpec("positions", records.Position, n),
             TableSpec("balances", records.Balance, sizes.balances),
+            TableSpec("candles", records.Candle, CELLS * n),
+            TableSpec("fundings", records.Funding, n),
+            TableSpec("channels", records.Channel, CHANNELS_PER_INSTRUMENT * n + 16),
+            TableSpec("limits", records.Limit, 16),
             TableSpec("orders", records.Order, sizes.sessions * sizes.orders_per_session),
             TableSpec("ledger", records.BookRow, ledger_rows(sizes)),
         ),

@@ -17,7 +17,9 @@ from latentspeed.engine.records import OrderEventKind
 from latentspeed.engine.timers import Timer
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.candle import Candle
     from latentspeed.connectors.events import ConnectorErrorEvent, TradeUpdate
+    from latentspeed.connectors.funding import FundingPayment
     from latentspeed.connectors.in_flight_order import InFlightOrder
     from latentspeed.connectors.order_book import OrderBook
     from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
@@ -70,8 +72,8 @@ class StrategyHost(Protocol):
 class Strategy:
     """Base of a strategy: override the callbacks that matter.
 
-    Objects handed to `on_quote`, `on_book`, `on_trade` and `on_position` are reused: `.copy()` keeps one. Orders are
-    live objects that go on changing; fills are never changed.
+    Objects handed to `on_quote`, `on_book`, `on_trade`, `on_candle` and `on_position` are reused: `.copy()` keeps one.
+    Orders are live objects that go on changing; fills are never changed.
     """
 
     _host: StrategyHost | None = None
@@ -83,13 +85,26 @@ class Strategy:
         """Called once, first: get connectors, subscribe, set timers. `buy` and `sell` work already."""
 
     def on_quote(self, connector: PerpetualDerivativeBase, quote: Quote) -> None:
-        """The best prices of a subscribed pair changed; where several changes wait, only the latest is told."""
+        """The best prices of a subscribed pair changed; where several changes wait, only the latest is told.
+
+        `quote.is_stale` means that the venue has stopped saying them: they may be long gone.
+        """
 
     def on_book(self, connector: PerpetualDerivativeBase, book: OrderBook) -> None:
         """The order book of a subscribed pair changed; where several changes wait, only the latest is told."""
 
     def on_trade(self, connector: PerpetualDerivativeBase, trade: MarketTrade) -> None:
         """Somebody traded a subscribed pair; each trade is told, unless the strategy is too slow (see `on_error`)."""
+
+    def on_candle(self, connector: PerpetualDerivativeBase, candle: Candle) -> None:
+        """A candle of a subscribed pair changed, or was closed (`candle.is_closed`).
+
+        Every closed one is told once, before the next one, unless the strategy is slower than the interval. Which
+        intervals there are is an option of the connector.
+        """
+
+    def on_funding(self, connector: PerpetualDerivativeBase, payment: FundingPayment) -> None:
+        """The account has paid or received funding for its position in a subscribed pair, all strategies together."""
 
     def on_fill(self, connector: PerpetualDerivativeBase, fill: TradeUpdate) -> None:
         """An order of this strategy was filled, wholly or partly; each fill once."""

@@ -19,7 +19,9 @@ from latentspeed.engine.records import OrderEventKind
 from latentspeed.engine.strategy import OrderNotice, Strategy
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.candle import Candle
     from latentspeed.connectors.events import ConnectorErrorEvent, TradeUpdate
+    from latentspeed.connectors.funding import FundingPayment
     from latentspeed.connectors.in_flight_order import InFlightOrder
     from latentspeed.connectors.order_book import OrderBook
     from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
@@ -78,6 +80,22 @@ class StrategyEvents(OrderEventListener, TradeEventListener, ErrorEventListener,
         if not (self._has_failed or self.is_stopping):
             try:
                 self._strategy.on_trade(self._connector, trade)
+            except BaseException as error:
+                self._fail(error)
+
+    def on_candle(self, candle: Candle) -> None:
+        """To `Strategy.on_candle`."""
+        if not (self._has_failed or self.is_stopping):
+            try:
+                self._strategy.on_candle(self._connector, candle)
+            except BaseException as error:
+                self._fail(error)
+
+    def on_funding(self, payment: FundingPayment) -> None:
+        """To `Strategy.on_funding`, for subscribed pairs."""
+        if not self._has_failed and payment.trading_pair in self.pairs:
+            try:
+                self._strategy.on_funding(self._connector, payment)
             except BaseException as error:
                 self._fail(error)
 

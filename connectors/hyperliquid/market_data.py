@@ -193,11 +193,13 @@ class MarketFeed:
         if is_same:
             feed.price_channel.checked_mono_ns = mono_ns
             feed.touch_mono_ns = quote.received_mono_ns = mono_ns
+            feed.touch_venue_ns = quote.venue_utc_ns = answer.time * _MS
             quote.is_stale = False
             self._publish_quote(quote)
             if "l2Book" in feed.channels:
                 book.is_stale = False
                 book.received_mono_ns = mono_ns
+                feed.book_venue_ns = book.venue_utc_ns = answer.time * _MS
                 self._market.publish_book(book)
         return is_same
 

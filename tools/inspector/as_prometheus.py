@@ -64,6 +64,18 @@ def _samples(segment: SegmentSnapshot) -> Iterator[Sample]:
         yield from _if_known("quote_age_seconds", labels, quote.age_s)
         yield from _if_known("quote_venue_latency_estimate_seconds", labels, quote.venue_latency_estimate_s)
         yield from _if_known("quote_venue_latency_error_seconds", labels, quote.venue_latency_error_s)
+        yield "quote_stale", labels, quote.is_stale
+    for channel in segment.channels:
+        labels = {"channel": channel.name, "trading_pair": channel.trading_pair}
+        yield "channel_healthy", labels, channel.state in ("LIVE", "WAITING")
+        yield "channel_messages_total", labels, channel.messages
+        yield from _if_known("channel_age_seconds", labels, channel.age_s)
+    for limit in segment.limits:
+        yield "limit_used", {"limit": limit.name}, limit.used
+        yield "limit_capacity", {"limit": limit.name}, limit.capacity
+        yield "limit_refused_total", {"limit": limit.name}, limit.refused
+    for funding in segment.fundings:
+        yield "funding_received", {"trading_pair": funding.trading_pair, "asset": funding.asset}, funding.total
     for ring in segment.rings:
         yield "ring_records_total", {"ring": ring.name}, ring.tail
     for label, value in segment.counters.items():

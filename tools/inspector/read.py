@@ -27,7 +27,7 @@ from latentspeed.ipc import (
     SessionState,
     segment_names,
 )
-from latentspeed.tools.inspector import rows
+from latentspeed.tools.inspector import rows, venue_rows
 from latentspeed.tools.inspector.snapshot import (
     BookStatus,
     ConnectorStatus,
@@ -174,6 +174,10 @@ class SegmentInspector:
             positions=tuple(rows.position_status(row, age_of) for row in self._used("positions", "trading_pair")),
             balances=tuple(rows.balance_status(row, age_of) for row in self._used("balances", "asset")),
             quotes=tuple(rows.quote_status(row, age_of, clock) for row in self._used("quotes", "trading_pair")),
+            channels=tuple(venue_rows.channel_status(row, age_of) for row in self._used("channels", "name")),
+            limits=tuple(venue_rows.limit_status(row) for row in self._used("limits", "name")),
+            candles=tuple(venue_rows.candle_statuses(self._used("candles", "trading_pair"), age_of)),
+            fundings=tuple(venue_rows.funding_status(row) for row in self._used("fundings", "trading_pair")),
             rings=tuple(self._rings()),
             stages=stage_summaries(events[events["event"] == OrderEventKind.CREATED]),
             histograms=self._histograms(),

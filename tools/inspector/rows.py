@@ -156,6 +156,7 @@ def quote_status(row: Any, age_of: AgeOf, clock: VenueClock | None) -> QuoteStat
         mark=float(row["mark"]),
         last=float(row["last"]),
         funding_rate=float(row["funding_rate"]),
+        is_stale=bool(row["is_stale"]),
         age_s=age_of(row["received_mono_ns"]),
         venue_latency_estimate_s=latency[0] if latency is not None else None,
         venue_latency_error_s=latency[1] if latency is not None else None,

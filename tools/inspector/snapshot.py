@@ -6,7 +6,9 @@
         connector     the venue connection: state, ready, account, subscriptions
         sessions[]    the attached strategies and their queues
         orders[]      live first, then the latest finished
-        positions[] balances[] quotes[]
+        positions[] balances[] quotes[] candles[] fundings[]
+        channels[]    each subscription to the venue, its age and state
+        limits[]      each of the venue's budgets, and what is used of it
         rings[]       how far each has come and how fast
         stages{} histograms{} venue_latency_estimates{} counters{} errors[]
         books[]       fills counted in integers, by ledger group
@@ -170,6 +172,69 @@ class QuoteStatus:
     venue_latency_estimate_s: float | None
     """From the venue's stamp to the message's arrival, by two clocks: within its error, or None where unknown."""
     venue_latency_error_s: float | None
+    is_stale: bool = False
+    """The venue has stopped saying these prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """One subscription of the connector to the venue; `trading_pair` is empty for one of the account."""
+
+    name: str
+    trading_pair: str
+    state: str
+    """REQUESTED; WAITING (confirmed, nothing heard); LIVE; SILENT (a regular one that stopped); REFUSED; DOWN."""
+    is_regular: bool
+    messages: int
+    age_s: float | None
+    """Since the last message on this connection."""
+    checked_age_s: float | None
+    """Since the venue was asked during a silence, and had nothing new to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """One of the venue's budgets; `reserve` of its capacity is kept for cancels."""
+
+    name: str
+    used: float
+    capacity: float
+    reserve: float
+    refused: int
+    """How often the venue has said that it is used up."""
+    blocked_s: float
+    """For how long nothing but cancels is sent on account of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandleStatus:
+    """The newest candle of a pair and interval."""
+
+    trading_pair: str
+    interval: str
+    start_utc_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trade_count: int
+    is_closed: bool
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingStatus:
+    """What the account has paid (negative) and received for one pair since the segment was made."""
+
+    trading_pair: str
+    asset: str
+    count: int
+    total: float
+    amount: float
+    """The latest payment."""
+    rate: float
+    venue_utc_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +290,10 @@ class SegmentSnapshot:
     positions: tuple[PositionStatus, ...]
     balances: tuple[BalanceStatus, ...]
     quotes: tuple[QuoteStatus, ...]
+    channels: tuple[ChannelStatus, ...]
+    limits: tuple[LimitStatus, ...]
+    candles: tuple[CandleStatus, ...]
+    fundings: tuple[FundingStatus, ...]
     rings: tuple[RingStatus, ...]
     stages: Mapping[str, LatencySummary]
     """Of the orders acknowledged most recently, from the event ring."""

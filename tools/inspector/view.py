@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from latentspeed.tools.inspector.drawing import add_row, age, estimate, new_table, number, plain
 from latentspeed.tools.inspector.snapshot import (
     BookStatus,
     ErrorStatus,
@@ -19,6 +20,7 @@ from latentspeed.tools.inspector.snapshot import (
     SessionStatus,
     Snapshot,
 )
+from latentspeed.tools.inspector.venue_view import candles_table, channels_table, fundings_table, limits_table
 from latentspeed.tools.latency import LatencySummary
 
 HEALTH_STYLES = {"live": "bold green", "starting": "yellow", "stopping": "yellow", "stuck": "bold red"}
@@ -46,6 +48,14 @@ def _segment(segment: SegmentSnapshot, order_rows: int) -> list[RenderableType]:
         blocks.append(_account(segment))
     if segment.quotes:
         blocks.append(_quotes(segment))
+    if segment.candles:
+        blocks.append(candles_table(segment.candles))
+    if segment.fundings:
+        blocks.append(fundings_table(segment.fundings))
+    if segment.channels:
+        blocks.append(channels_table(segment.channels))
+    if segment.limits:
+        blocks.append(limits_table(segment.limits))
     if segment.stages or segment.histograms or segment.venue_latency_estimates:
         blocks.append(_latencies(segment))
     if any(book.group != "SESSION" for book in segment.books):
@@ -85,9 +95,9 @@ def _process(gateway: GatewayStatus) -> str:
 
 def _sessions(sessions: Iterable[SessionStatus]) -> Table:
     columns = ("slot", "name", "pid", "tag", "state", "generation", "queue", "behind", "laps", "heartbeat")
-    table = _table("sessions", *columns, "live orders", "fills")
+    table = new_table("sessions", *columns, "live orders", "fills")
     for session in sessions:
-        _add(
+        add_row(
             table,
             str(session.slot),
             session.name,
@@ -118,7 +128,7 @@ def _reading(reading: ReadingStatus | None) -> tuple[str, str | Text]:
 
 def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(segment.order_counts.items())) or "none"
-    table = _table(
+    table = new_table(
         f"orders: {counts}",
         "id",
         "strategy",
@@ -133,7 +143,7 @@ def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:
     )
     shown = segment.orders[:order_rows]
     for order in shown:
-        _add(
+        add_row(
             table,
             order.client_order_id,
             order.strategy,
@@ -159,11 +169,11 @@ def _order_state(order: OrderStatus) -> Text:
 
 
 def _account(segment: SegmentSnapshot) -> Table:
-    table = _table(
+    table = new_table(
         "account", "what", "amount", "entry / available", "unrealised", "liquidation", "margin", "leverage", "age"
     )
     for position in segment.positions:
-        _add(
+        add_row(
             table,
             position.trading_pair,
             number(position.amount),
@@ -175,16 +185,19 @@ def _account(segment: SegmentSnapshot) -> Table:
             age(position.age_s),
         )
     for balance in segment.balances:
-        _add(table, balance.asset, number(balance.total), number(balance.available), "", "", "", "", age(balance.age_s))
+        add_row(
+            table, balance.asset, number(balance.total), number(balance.available), "", "", "", "", age(balance.age_s)
+        )
     return table
 
 
 def _quotes(segment: SegmentSnapshot) -> Table:
     columns = ("pair", "bid size", "bid", "ask", "ask size", "mark", "last", "funding", "age", "venue to us")
-    table = _table("quotes", *columns)
+    table = new_table("quotes", *columns)
     for quote in segment.quotes:
-        is_stale = quote.age_s is None or quote.age_s > STALE_QUOTE_S
-        _add(
+        shown_age = f"{age(quote.age_s)} stale" if quote.is_stale else age(quote.age_s)
+        is_old = quote.age_s is None or quote.age_s > STALE_QUOTE_S
+        add_row(
             table,
             quote.trading_pair,
             *(
@@ -192,21 +205,21 @@ def _quotes(segment: SegmentSnapshot) -> Table:
                 for value in (quote.bid_size, quote.bid, quote.ask, quote.ask_size, quote.mark, quote.last)
             ),
             f"{quote.funding_rate:.6%}",
-            Text(age(quote.age_s), style="red" if is_stale else ""),
+            Text(shown_age, style="red" if is_old or quote.is_stale else ""),
             estimate(quote.venue_latency_estimate_s, quote.venue_latency_error_s),
         )
     return table
 
 
 def _latencies(segment: SegmentSnapshot) -> Table:
-    table = _table("latencies (microseconds)", "what", "count", "p50", "p99", "p99.9", "max")
+    table = new_table("latencies (microseconds)", "what", "count", "p50", "p99", "p99.9", "max")
     for name, summary in segment.stages.items():
-        _add(table, f"{name} (latest)", *_figures(summary))
+        add_row(table, f"{name} (latest)", *_figures(summary))
     for name, summary in segment.histograms.items():
-        _add(table, name, *_figures(summary))
+        add_row(table, name, *_figures(summary))
     error_s = segment.venue_latency_error_s
     for name, summary in segment.venue_latency_estimates.items():
-        _add(table, f"venue to us, {name} (estimate \N{PLUS-MINUS SIGN}{age(error_s)})", *_figures(summary))
+        add_row(table, f"venue to us, {name} (estimate \N{PLUS-MINUS SIGN}{age(error_s)})", *_figures(summary))
     return table
 
 
@@ -218,11 +231,11 @@ def _figures(summary: LatencySummary) -> tuple[str, ...]:
 
 
 def _books(books: Iterable[BookStatus]) -> Table:
-    table = _table("books (lots and fee units)", "group", "slot", "pair", "fills", "bought", "sold", "fees")
+    table = new_table("books (lots and fee units)", "group", "slot", "pair", "fills", "bought", "sold", "fees")
     for book in books:
         slot = "" if book.slot < 0 else str(book.slot)
         figures = (book.fill_count, book.bought_lots, book.sold_lots, book.fee_units)
-        _add(table, book.group, slot, book.trading_pair, *(str(value) for value in figures))
+        add_row(table, book.group, slot, book.trading_pair, *(str(value) for value in figures))
     return table
 
 
@@ -236,47 +249,7 @@ def _rings_and_counters(rings: Iterable[RingStatus], counters: Mapping[str, int]
 
 
 def _errors(errors: Iterable[ErrorStatus]) -> Table:
-    table = _table("errors", "code", "count", "text")
+    table = new_table("errors", "code", "count", "text")
     for error in errors:
-        _add(table, Text(plain(error.code), style="red"), str(error.count), error.text)
+        add_row(table, Text(plain(error.code), style="red"), str(error.count), error.text)
     return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 1))
-    for column in columns:
-        table.add_column(column, header_style="dim", no_wrap=column in ("id", "pair", "price", "age"))
-    return table
-
-
-def _add(table: Table, *cells: str | Text) -> None:
-    """Adds a row; names and reasons come from other processes and are never read as markup or control codes."""
-    table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in cells))
-
-
-def plain(words: str) -> str:
-    """Text without control characters, which a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in words)
-
-
-def age(seconds: float | None) -> str:
-    """An age in the unit that reads best; a dash for what never happened."""
-    if seconds is None:
-        return "-"
-    for limit, scale, unit in ((1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
-        if seconds < limit:
-            value = seconds * scale
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "ms" else f"{value:.1f} {unit}"
-    return f"{seconds / 3600:.1f} h"
-
-
-def estimate(seconds: float | None, error_s: float | None) -> str:
-    """A figure that two clocks make, in milliseconds, never without its error; a dash where it is not known."""
-    if seconds is None or error_s is None:
-        return "-"
-    return f"about {seconds * 1e3:.1f} \N{PLUS-MINUS SIGN}{error_s * 1e3:.1f} ms"
-
-
-def number(value: float) -> str:
-    """A price or an amount without float noise; empty for zero and for what is not known (NaN)."""
-    return f"{value:.10g}" if value and value == value else ""

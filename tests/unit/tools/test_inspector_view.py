@@ -16,9 +16,13 @@ from latentspeed.tools.inspector.as_prometheus import to_prometheus
 from latentspeed.tools.inspector.snapshot import (
     BalanceStatus,
     BookStatus,
+    CandleStatus,
+    ChannelStatus,
     ConnectorStatus,
     ErrorStatus,
+    FundingStatus,
     GatewayStatus,
+    LimitStatus,
     OrderStatus,
     PositionStatus,
     QuoteStatus,
@@ -65,6 +69,13 @@ def segment(**changes) -> SegmentSnapshot:
         "quotes": (
             QuoteStatus("BTC-USD", 60_000.0, 1.5, 60_001.0, 2.5, 60_000.5, 60_000.0, 0.0000125, 9.0, 0.0123, 0.0016),
         ),
+        "channels": (
+            ChannelStatus("bbo", "BTC-USD", "LIVE", False, 1_234, 0.4, None),
+            ChannelStatus("l2Book", "BTC-USD", "SILENT", True, 77, 61.0, None),
+        ),
+        "limits": (LimitStatus("request_weight", 1_150.0, 1_200.0, 200.0, 3, 2.0),),
+        "candles": (CandleStatus("BTC-USD", "1m", 1, 60_000.0, 60_010.0, 59_990.0, 60_005.0, 1.5, 12, False, 0.3),),
+        "fundings": (FundingStatus("BTC-USD", "USDC", 2, -0.75, -0.25, 0.0000125, 1),),
         "rings": (RingStatus("events", 1_234, 65_536, 12.5),),
         "stages": {"written_to_read": summary},
         "histograms": {"stage.written_to_read_ns": summary},
@@ -89,6 +100,7 @@ def test_every_part_of_a_segment_is_shown():
         "desk.hyperliquid", "gateway live", "pid 41", "epoch 3", "maker", "3/1024", "6+7", "2 (80 records lost)",
         "LS0badc0de00000001", "60000.5",
         "0.001/0.003", "PARTIALLY_FILLED", "-0.25", "20x CROSS", "USDC", "1000.5", "0.001250%", "written_to_read",
+        "1 LIVE, 1 SILENT", "61 s", "request_weight", "1,150", "1m", "60010", "running", "-0.75",
         "40.0", "TOTAL", "ring events at 1,234 (12/s)", "places 17", "session_revoked", "impossible cursor",
     ):  # fmt: skip
         assert expected in text, f"{expected!r} is missing in\n{text}"
@@ -128,6 +140,20 @@ def test_an_order_whose_fate_is_unknown_is_marked():
 def test_text_from_a_strategy_or_a_venue_is_never_read_as_markup(markup):
     text = shown(Snapshot(1, (segment(orders=(order(reason=markup, strategy=markup),)),)))
     assert text.count(markup) == 2
+
+
+def test_a_stale_quote_is_marked():
+    quote = QuoteStatus("BTC-USD", 1.0, 1.0, 2.0, 1.0, 1.5, 1.5, 0.0, 0.1, None, None, True)
+    assert "100 ms stale" in shown(Snapshot(1, (segment(quotes=(quote,)),)))
+
+
+def test_of_many_channels_only_the_ones_that_are_not_well_are_listed():
+    many = tuple(ChannelStatus("bbo", f"X{n}-USD", "LIVE", False, 1, 0.1, None) for n in range(40))
+    silent = ChannelStatus("l2Book", "SLOW-USD", "SILENT", True, 1, 99.0, None)
+    text = shown(Snapshot(1, (segment(channels=(*many, silent)),)))
+    assert "40 LIVE, 1 SILENT" in text
+    assert "SLOW-USD" in text
+    assert "X7-USD" not in text
 
 
 def test_a_control_character_never_reaches_the_terminal():
