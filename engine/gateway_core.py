@@ -89,7 +89,7 @@ class GatewayCore(ErrorEventListener):
         self.market = MarketPublisher(writer, self.instruments, sizes.balances)
         self.market.on_state_changed = self.update_state
         self.market.on_problem = self.note_problem
-        self.vitals = VitalsPublisher(writer, connector, self.note_problem)
+        self.vitals = VitalsPublisher(writer, sizes.instruments, connector, self.note_problem)
         self.commands = CommandProcessor(
             connector,
             self.rows,

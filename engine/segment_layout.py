@@ -16,8 +16,7 @@ from latentspeed.engine.candle_cells import CELLS
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.ipc import LayoutMismatch, RingSpec, SegmentLayout, SegmentReader, SessionsSpec, TableSpec
 
-CHANNELS_PER_INSTRUMENT = 4
-"""As a rule few instruments are subscribed, each with some eight channels."""
+LIMIT_ROWS = 16
 
 
 def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
@@ -33,8 +32,8 @@ def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
             TableSpec("balances", records.Balance, sizes.balances),
             TableSpec("candles", records.Candle, CELLS * n),
             TableSpec("fundings", records.Funding, n),
-            TableSpec("channels", records.Channel, CHANNELS_PER_INSTRUMENT * n + 16),
-            TableSpec("limits", records.Limit, 16),
+            TableSpec("channels", records.Channel, channel_rows(n)),
+            TableSpec("limits", records.Limit, LIMIT_ROWS),
             TableSpec("orders", records.Order, sizes.sessions * sizes.orders_per_session),
             TableSpec("ledger", records.BookRow, ledger_rows(sizes)),
         ),
@@ -50,6 +49,11 @@ def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
         ),
         abi_version=records.ABI_VERSION,
     )
+
+
+def channel_rows(instruments: int) -> int:
+    """Rows of the channel table: as a rule few instruments are subscribed, each with some eight channels."""
+    return 4 * instruments + 16
 
 
 def ledger_rows(sizes: SharedMemorySettings) -> int:

@@ -6,12 +6,13 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from latentspeed.engine import records
+from latentspeed.engine.segment_layout import LIMIT_ROWS, channel_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latentspeed.connectors import ConnectorBase
-    from latentspeed.ipc import SegmentWriter
+    from latentspeed.ipc import Record, SegmentWriter, TableWriter
 
 T = TypeVar("T")
 
@@ -22,19 +23,25 @@ EVERY_NS = 250_000_000
 class VitalsPublisher:
     """Writes the tables `channels` and `limits`.
 
-    Parameters: `writer` the segment; `connector` whose health it is; `on_problem(code, text)` is told once when there
-    are more channels or budgets than rows.
+    Parameters: `writer` the segment, made for so many `instruments`; `connector` whose health it is;
+    `on_problem(code, text)` is told once when there are more channels or budgets than rows.
     """
 
-    def __init__(self, writer: SegmentWriter, connector: ConnectorBase, on_problem: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, writer: SegmentWriter, instruments: int, connector: ConnectorBase, on_problem: Callable[[str, str], None]
+    ) -> None:
         self._connector = connector
         self._channels = writer.table("channels")
         self._limits = writer.table("limits")
         self._channel = records.Channel()
         self._limit = records.Limit()
         self._on_problem = on_problem
+        self._rooms = {"channels": channel_rows(instruments), "limits": LIMIT_ROWS}
         # What an earlier gateway of this segment left is cleared with the first rows.
-        self._counts = {"channels": len(self._channels), "limits": len(self._limits)}
+        self._counts = {
+            "channels": _count_used(self._channels, self._channel, self._rooms["channels"]),
+            "limits": _count_used(self._limits, self._limit, self._rooms["limits"]),
+        }
         self._due_ns = 0
         self._is_full = False
 
@@ -49,7 +56,7 @@ class VitalsPublisher:
 
     def _publish_channels(self, now: int) -> None:
         record = self._channel
-        shown = self._fitting("channels", self._connector.channels(), len(self._channels))
+        shown = self._fitting("channels", self._connector.channels())
         for row, (channel, state) in enumerate(shown):
             record.name = channel.name
             record.trading_pair = channel.trading_pair
@@ -67,7 +74,7 @@ class VitalsPublisher:
 
     def _publish_limits(self, now: int) -> None:
         record = self._limit
-        shown = self._fitting("limits", self._connector.rate_limits(), len(self._limits))
+        shown = self._fitting("limits", self._connector.rate_limits())
         for row, limit in enumerate(shown):
             record.name = limit.name
             record.used = limit.used
@@ -82,8 +89,18 @@ class VitalsPublisher:
             self._limits.write(row, record)
         self._counts["limits"] = len(shown)
 
-    def _fitting(self, table: str, items: list[T], room: int) -> list[T]:
+    def _fitting(self, table: str, items: list[T]) -> list[T]:
+        room = self._rooms[table]
         if len(items) > room and not self._is_full:
             self._is_full = True
             self._on_problem(f"{table}_full", f"{len(items)} {table} do not fit {room} rows: the rest is not shown")
         return items[:room]
+
+
+def _count_used(table: TableWriter, record: Record, room: int) -> int:
+    """How many rows were ever written."""
+    row = 0
+    while row < room and table.read(row, record):
+        row += 1
+    record.clear()
+    return row

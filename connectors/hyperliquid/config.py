@@ -50,6 +50,7 @@ class HyperliquidConfig:
         quote_max_age_s: A MARKET order is refused when the last quote is older.
         stale_after_s: After how long without market data a subscribed pair makes the connector STALE; 0 for never.
         reconcile_every_s: How often everything is compared with the venue; 0 for never.
+        rules_every_s: How often the list of markets is read again, so that new ones can be traded; 0 for never.
         limit_requests: Whether the request weight is kept below the venue's limit; None for everywhere but locally.
         check_agent: Whether the venue is asked at start if the signer may trade for the account.
         agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
@@ -80,6 +81,7 @@ class HyperliquidConfig:
     quote_max_age_s: float = 15.0
     stale_after_s: float = 45.0
     reconcile_every_s: float = 60.0
+    rules_every_s: float = 600.0
     limit_requests: bool | None = None
     check_agent: bool = True
     agent_check_every_s: float = 600.0
@@ -120,7 +122,7 @@ class HyperliquidConfig:
         for name in ("request_timeout_s", "connect_timeout_s", "quote_max_age_s"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
-        for name in ("stale_after_s", "reconcile_every_s", "agent_check_every_s"):
+        for name in ("stale_after_s", "reconcile_every_s", "rules_every_s", "agent_check_every_s"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
         if self.dead_man_switch_s and not 5.0 <= self.dead_man_switch_s <= 86_400.0:

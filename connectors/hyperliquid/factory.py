@@ -30,6 +30,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),
     "dead_man_switch_s": (float, int),
+    "rules_every_s": (float, int),
     "limit_requests": (bool,),
     "check_agent": (bool,),
     "agent_check_every_s": (float, int),

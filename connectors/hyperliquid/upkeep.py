@@ -22,7 +22,6 @@ ACCOUNT_DELAY_S = 0.25
 """How long after a fill the account is read, because fills come in groups."""
 ACCOUNT_EVERY_S = 2.0
 """How often it is read at most."""
-RULES_EVERY_S = 600.0
 LIMITS_EVERY_S, NEAR_LIMIT_EVERY_S = 600.0, 60.0
 MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S = 1.0, 60.0
 
@@ -76,7 +75,7 @@ class Upkeep:
         self._on_problem = on_problem
         self._is_stale = False
         self._is_measuring_clock = False
-        self._rules_due = time.monotonic() + RULES_EVERY_S
+        self._rules_due = time.monotonic() + config.rules_every_s
         self._account_due = 0.0
         self._account_timer: asyncio.TimerHandle | None = None
         self._fills_back_off = BackOff(MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S)
@@ -90,8 +89,8 @@ class Upkeep:
         idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
         if every_s and idle_s > every_s and not self._resynchroniser.is_running:
             self.ask("reconcile", self._resynchroniser.run())
-        if time.monotonic() > self._rules_due:
-            self._rules_due = time.monotonic() + RULES_EVERY_S
+        if self._config.rules_every_s and time.monotonic() > self._rules_due:
+            self._rules_due = time.monotonic() + self._config.rules_every_s
             self.ask("metadata", self._load_rules())
         self._watch_address()
 

@@ -221,7 +221,7 @@ def channels(wire):
 def test_channels_and_budgets_are_published_and_follow_the_connector(wire, monkeypatch):
     monkeypatch.setattr("latentspeed.engine.vitals.EVERY_NS", 0)
     patient = Patient()
-    vitals = VitalsPublisher(wire.writer, patient, lambda code, text: wire.problems.append(code))
+    vitals = VitalsPublisher(wire.writer, SIZES.instruments, patient, lambda code, text: wire.problems.append(code))
     patient.shown[0][0].heard(time.monotonic_ns())
     vitals.publish()
     assert channels(wire) == [(b"bbo", ChannelState.LIVE, 1), (b"userFills", ChannelState.WAITING, 0)]
@@ -242,7 +242,7 @@ def test_more_channels_than_rows_are_told_once(wire, monkeypatch):
     monkeypatch.setattr("latentspeed.engine.vitals.EVERY_NS", 0)
     patient = Patient()
     patient.shown = [(Channel("bbo", f"X{n}"), ChannelState.LIVE) for n in range(99)]
-    vitals = VitalsPublisher(wire.writer, patient, lambda code, text: wire.problems.append(code))
+    vitals = VitalsPublisher(wire.writer, SIZES.instruments, patient, lambda code, text: wire.problems.append(code))
     vitals.publish()
     vitals.publish()
     assert wire.problems == ["channels_full"]
@@ -253,7 +253,7 @@ def test_vitals_are_written_at_a_pace_and_not_at_every_heartbeat(wire):
     patient = Patient()
     asked = []
     patient.channels = lambda: asked.append(1) or []
-    vitals = VitalsPublisher(wire.writer, patient, lambda code, text: None)
+    vitals = VitalsPublisher(wire.writer, SIZES.instruments, patient, lambda code, text: None)
     for _ in range(50):
         vitals.publish()
     assert len(asked) == 1
