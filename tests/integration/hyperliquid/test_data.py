@@ -27,9 +27,9 @@ async def trade(maker, taker, price, amount=0.01):
     await ended(taker, taker.buy(limit(amount, price, **IOC)))
 
 
-async def at_start_of_minute(venue):
-    """Sets the venue's clock to a second after a full minute."""
-    venue.clock.advance(60_000 - venue.clock.now_ms() % 60_000 + 1_000)
+async def at_start_of_hour(venue):
+    """Sets the venue's clock to a second after a full hour."""
+    venue.clock.advance(HOUR_MS - venue.clock.now_ms() % HOUR_MS + 1_000)
 
 
 async def later(venue, ms, *connectors):
@@ -41,7 +41,7 @@ async def later(venue, ms, *connectors):
 
 def test_candles_run_close_and_begin_anew():
     async def scenario(venue):
-        await at_start_of_minute(venue)
+        await at_start_of_hour(venue)
         async with connected(venue) as maker, connected(venue, TAKER_KEY, candle_intervals=("1m", "1h")) as taker:
             candles, _ = listen(taker)
             for price in (64000, 64010, 63990):
@@ -67,7 +67,7 @@ def test_candles_run_close_and_begin_anew():
 
 def test_a_candle_is_closed_by_the_clock_when_nobody_trades_any_more():
     async def scenario(venue):
-        await at_start_of_minute(venue)
+        await at_start_of_hour(venue)
         async with connected(venue) as maker, connected(venue, TAKER_KEY, candle_intervals=("1m",)) as taker:
             candles, _ = listen(taker)
             taker.housekeeping_interval_s = 0.02
@@ -83,7 +83,7 @@ def test_a_candle_is_closed_by_the_clock_when_nobody_trades_any_more():
 
 def test_candles_that_ended_during_a_gap_are_told_in_order_after_it():
     async def scenario(venue):
-        await at_start_of_minute(venue)
+        await at_start_of_hour(venue)
         async with connected(venue) as maker, connected(venue, TAKER_KEY, candle_intervals=("1m",)) as taker:
             candles, _ = listen(taker)
             await trade(maker, taker, 64000)
@@ -103,7 +103,7 @@ def test_candles_that_ended_during_a_gap_are_told_in_order_after_it():
 
 def test_history_of_candles_is_fetched_and_knows_what_is_still_open():
     async def scenario(venue):
-        await at_start_of_minute(venue)
+        await at_start_of_hour(venue)
         async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
             start_ns = venue.clock.now_ms() * 10**6 - 60 * 10**9
             await trade(maker, taker, 64000)
