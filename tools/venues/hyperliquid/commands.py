@@ -89,7 +89,7 @@ def _checked(what: str, kind: str, value: Any) -> Any:
 
 def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
     """Every command on a venue, by name."""
-    change = venue.interventions
+    change, trading = venue.interventions, venue.trading
     plain = [
         Command(
             "drop_sockets",
@@ -148,6 +148,29 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             lambda given: {"before": change.set(**given)},
             {"setting": "text", "value": "any", "for_ms": "count"},
             {"for_ms": 0},
+        ),
+        Command(
+            "cancel_orders",
+            lambda given: {"cancelled": trading.cancel_orders(**given)},
+            {"user": "address", "status": "text", "coin": "text"},
+            {"coin": ""},
+        ),
+        Command(
+            "refuse_orders",
+            lambda given: _done(trading.refuse_orders, given["status"], given["count"]),
+            {"status": "text", "count": "count"},
+            {"count": 1},
+        ),
+        Command(
+            "cap_open_interest",
+            lambda given: _done(trading.cap_open_interest, given["coin"], given["on"]),
+            {"coin": "text", "on": "switch"},
+            {"on": True},
+        ),
+        Command(
+            "set_funding",
+            lambda given: _done(trading.set_funding, given["coin"], given["rate"]),
+            {"coin": "text", "rate": "decimal"},
         ),
         Command("reset_faults", lambda given: _done(venue.faults.reset)),
         Command("status", lambda given: venue.status()),

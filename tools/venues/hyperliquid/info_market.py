@@ -41,7 +41,7 @@ class MarketInfo:
             "predictedFundings": self._predicted_fundings,
             "exchangeStatus": lambda request: {"time": self.state.clock.now_ms(), "specialStatuses": None},
             "marginTable": self._margin_table,
-            "perpsAtOpenInterestCap": lambda request: [] if self._is_dex(dex_of(request)) else None,
+            "perpsAtOpenInterestCap": self._capped,
             "maxMarketOrderNtls": lambda request: [
                 [25, "15000000.0"],
                 [20, "5000000.0"],
@@ -98,6 +98,13 @@ class MarketInfo:
             "maxTransferNtl": "1000000000.0",
             "coinToOiCap": caps,
         }
+
+    def _capped(self, request: Request) -> Any:
+        """The coins of a dex that are at their open-interest cap."""
+        dex = dex_of(request)
+        if not self._is_dex(dex):
+            return None
+        return [market.instrument.name for market in self.state.markets.of_dex(dex) if market.is_capped]
 
     def l2_book(self, request: Request) -> dict[str, Any] | None:
         """A book snapshot, aggregated when asked; None for an unknown coin."""

@@ -24,6 +24,7 @@ class Market:
         oracle, mark: reference prices; mark drives margin and unrealised profit.
         outside: resting orders of the outside market by price, for each side by `is_buy`.
         funding_rate: hourly, in 10^-10.
+        is_capped: at its open-interest cap.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Market:
         "funding_rate",
         "fundings",
         "instrument",
+        "is_capped",
         "last",
         "mark",
         "open_lots",
@@ -50,6 +52,7 @@ class Market:
         self.funding_rate = funding_rate
         self.fundings: list[dict[str, Any]] = []
         self.open_lots = 0
+        self.is_capped = False
         self.day_lots = 0
         self.day_notional = 0
         self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)

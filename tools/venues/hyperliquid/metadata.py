@@ -100,6 +100,10 @@ class Instrument:
         tick = self.tick(units)
         return -(-units // tick) * tick if up else units // tick * tick
 
+    def leverage_at(self, notional: int) -> int:
+        """The most leverage that a position of so many USD units may have, by tier."""
+        return next((leverage for lower, leverage, _ in reversed(self.tiers) if notional >= lower), self.max_leverage)
+
     def maintenance(self, notional: int) -> int:
         """Maintenance margin of a position's USD units: half the initial margin at maximum leverage, by tier."""
         for lower, leverage, deduction in reversed(self.tiers):

@@ -12,7 +12,7 @@ from latentspeed.tools.venues.hyperliquid.actions import OrderWire, Trigger
 from latentspeed.tools.venues.hyperliquid.margin import affords
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.orders import Order
-from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
+from latentspeed.tools.venues.hyperliquid.refusals import ORDER_REFUSALS, OrderRefused
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.trigger_terms import MARKET_SLIPPAGE_PERCENT, TriggerTerms
 from latentspeed.tools.venues.hyperliquid.wire import USD, units_from_text
@@ -82,6 +82,8 @@ class OrderRules:
             OrderRefused: with the text and status of the first rule that the order breaks.
         """
         market, trigger = order.market, order.trigger
+        if self.state.refuse_next:
+            raise self.state.refuse_next.popleft()
         if market.instrument.is_delisted:
             raise OrderRefused("Trading is halted.")
         if not is_exact or not market.instrument.price_is_valid(order.price):
@@ -102,6 +104,7 @@ class OrderRules:
             return
         self._check_size(order)
         self._check_count(order)
+        self._check_position(order)
         if not order.reduce_only:
             holding = self.state.holding(order.account, market)
             price = order.price if order.is_buy else max(order.price, market.mark)
@@ -144,6 +147,20 @@ class OrderRules:
         largest = _largest_value(order.market.instrument.max_leverage) * (1 if at_market else RESTING_VALUE_FACTOR)
         if notional > largest:
             raise OrderRefused(f"Order value too large. Max is ${largest // USD}.", has_suffix=False)
+
+    def _check_position(self, order: Order) -> None:
+        """At the open-interest cap no position grows or turns round; none outgrows the margin tier of its leverage."""
+        market, holding = order.market, self.state.holding(order.account, order.market)
+        signed = order.lots if order.is_buy else -order.lots
+        after = holding.lots + signed
+        if abs(after) <= abs(holding.lots) and (after >= 0) == (holding.lots >= 0):
+            return
+        if market.is_capped and not order.reduce_only:
+            flips = holding.lots and (after > 0) != (holding.lots > 0)
+            kind = "positionFlipAtOpenInterestCap" if flips else "positionIncreaseAtOpenInterestCap"
+            raise OrderRefused(ORDER_REFUSALS[f"{kind}Rejected"], f"{kind}Rejected")
+        if not order.reduce_only and market.instrument.leverage_at(abs(after) * market.mark) < holding.leverage:
+            raise OrderRefused(ORDER_REFUSALS["perpMaxPositionRejected"], "perpMaxPositionRejected")
 
     def _check_count(self, order: Order) -> None:
         """Above a thousand open orders only volume earns more, and neither reduce-only nor trigger orders are taken."""

@@ -20,6 +20,7 @@ from latentspeed.tools.venues.hyperliquid.market_list import Markets
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.metadata import USDC
 from latentspeed.tools.venues.hyperliquid.orders import ZERO_HASH, Fill, Order, OrderRow, Trade
+from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.spot import Spot
 from latentspeed.tools.venues.hyperliquid.sub_accounts import SubAccountBook
 from latentspeed.tools.venues.hyperliquid.vaults import VaultBook
@@ -42,6 +43,7 @@ class VenueState:
         collateral_fees: the same by dex, on dexs whose collateral is another token.
         block: the block in progress. Between blocks it is the one that comes next.
         armed: trigger orders that wait for the mark, by market and order id.
+        refuse_next: refusals that the next orders get whatever they are.
         ended: finished orders of take-profit and stop groups, for the group to react to.
     """
 
@@ -62,6 +64,7 @@ class VenueState:
         self.outside_taker = Account(OUTSIDE_TAKER, 0, 1, is_outside=True)
         self.armed: dict[Market, dict[int, Order]] = {}
         self.ended: deque[Order] = deque()
+        self.refuse_next: deque[OrderRefused] = deque()
         self.fees = 0
         self.collateral_fees: dict[str, int] = {}
         self.taker_rate = rate_units(config.taker_fee)

@@ -38,6 +38,7 @@ from latentspeed.tools.venues.hyperliquid.server import Server
 from latentspeed.tools.venues.hyperliquid.sockets import Socket
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.streams import Streams
+from latentspeed.tools.venues.hyperliquid.trading_interventions import TradingInterventions
 from latentspeed.tools.venues.hyperliquid.triggers import Triggers
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units
 from latentspeed.tools.venues.market import Source, SyntheticMarket
@@ -75,6 +76,7 @@ class HyperliquidVenue:
         self.funding = Funding(self.state)
         self.sources = self._make_sources()
         self.interventions = Interventions(self)
+        self.trading = TradingInterventions(self)
         self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
         self._queue: list[tuple[Envelope, Callable[[Reply], None]]] = []
         self._held: deque[Block] = deque()
