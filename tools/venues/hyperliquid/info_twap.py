@@ -25,9 +25,10 @@ class TwapInfo:
     def _account(self, request: Request) -> Account | None:
         return self.state.mentioned(user_of(request))
 
-    def states(self, account: Account | None) -> list[list[Any]]:
-        """Every running TWAP as [id, state]."""
-        return [] if account is None else [[twap.twap_id, twap.state()] for twap in account.twaps.values()]
+    def states(self, account: Account | None, dex: str = "") -> list[list[Any]]:
+        """Every running TWAP of a dex as [id, state]; the main dex includes spot."""
+        twaps = [] if account is None else account.twaps.values()
+        return [[twap.twap_id, twap.state()] for twap in twaps if twap.market.instrument.dex == dex]
 
     def history(self, account: Account | None) -> list[dict[str, Any]]:
         """Every status that every TWAP took, oldest first."""

@@ -126,8 +126,8 @@ class Snapshots:
         return sub.kind, {"dex": _name(sub), "user": sub.name, "orders": orders}
 
     def _twap_states(self, sub: Subscription) -> dict[str, Any]:
-        states = self.info.twaps.states(self.state.mentioned(sub.name))
-        return {"dex": sub.echo.get("dex", ""), "user": sub.name, "states": states}
+        dex = sub.echo.get("dex", "")
+        return {"dex": dex, "user": sub.name, "states": self.info.twaps.states(self.state.mentioned(sub.name), dex)}
 
     def _of_user(self, sub: Subscription, key: str, rows: Callable[[Account | None], list[Any]]) -> Message:
         return sub.kind, {"isSnapshot": True, "user": sub.name, key: rows(self.state.mentioned(sub.name))}

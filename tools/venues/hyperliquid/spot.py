@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from latentspeed.tools.venues.hyperliquid.accounts import Account, Balance
-from latentspeed.tools.venues.hyperliquid.orders import Fill, Order, Trade
+from latentspeed.tools.venues.hyperliquid.orders import ZERO_HASH, Fill, Order, Trade
 from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.spot_listing import SpotPair, Token
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, exact_units, rate_units, share
@@ -140,9 +140,13 @@ class Spot:
         if order.lots * order.price < LEAST_NOTIONAL:
             text = f"Order must have minimum value of 10 {pair.quote.name}."
             raise OrderRefused(text, "minTradeSpotNtlRejected")
-        paid, amount = self._payment(order)
-        if amount > self.available(order.account, paid, replaced):
+        if not self.affords(order, replaced):
             raise OrderRefused("Insufficient spot balance", "insufficientSpotBalanceRejected")
+
+    def affords(self, order: Order, replaced: Order | None = None) -> bool:
+        """Whether the account has what the order may have to pay."""
+        paid, amount = self._payment(order)
+        return amount <= self.available(order.account, paid, replaced)
 
     # -- trades --------------------------------------------------------------------------------------------------------
 
@@ -150,7 +154,7 @@ class Spot:
         """Move both tokens on both sides, charge fees and tell the fills; returns the print."""
         state, market, price = self.state, maker.market, maker.price
         block, notional = state.block, lots * price
-        tid, hash_ = state.next_tid(), block.hash()
+        tid, hash_ = state.next_tid(), block.hash() if taker.twap_id is None else ZERO_HASH
         for order, crossed in ((taker, True), (maker, False)):
             account, pair = order.account, pair_of(market)
             start = account.balance(pair.base.index).total

@@ -19,7 +19,7 @@ from latentspeed.tools.venues.hyperliquid.orders import Order
 from latentspeed.tools.venues.hyperliquid.placing import Placing
 from latentspeed.tools.venues.hyperliquid.refusals import OrderRefused
 from latentspeed.tools.venues.hyperliquid.state import VenueState
-from latentspeed.tools.venues.hyperliquid.wire import USD, units_from_text, usd_text
+from latentspeed.tools.venues.hyperliquid.wire import decimal_text, units_from_text
 
 SLICE_MS = 30_000
 SLICES_PER_MINUTE = 2
@@ -32,8 +32,14 @@ FIRST_TWAP_ID = 77_000_000
 NEVER_PLACED = "TWAP was never placed, already canceled, or filled."
 
 
+def notional_decimals(market: Market) -> int:
+    """A price unit times a lot is 10^- so many of the quote token."""
+    decimals: int = market.instrument.price_decimals + market.instrument.sz_decimals
+    return decimals
+
+
 class Twap:
-    """One TWAP order; sizes are lots, the notional is in USD units."""
+    """One TWAP order; sizes are lots, the notional is price units times lots."""
 
     __slots__ = (
         "account",
@@ -81,7 +87,7 @@ class Twap:
             "side": "B" if self.is_buy else "A",
             "sz": self.market.size_text(self.lots),
             "executedSz": self.market.size_text(self.executed),
-            "executedNtl": usd_text(self.executed_notional),
+            "executedNtl": decimal_text(self.executed_notional, notional_decimals(self.market)),
             "minutes": self.minutes,
             "reduceOnly": self.reduce_only,
             "randomize": self.randomize,
@@ -144,17 +150,21 @@ class Twaps:
             raise OrderRefused(f"Invalid TWAP duration: {terms.m} min(s)")
         if action.has_conditions:
             raise OrderRefused("TWAP conditions are not traded on this venue.")
-        held = self.state.holding(account, market).lots
-        if terms.r and (not held or (held > 0) == terms.b):
-            raise OrderRefused("Reduce-only TWAP order would increase position.")
+        if terms.r:
+            held = 0 if market.instrument.is_spot else self.state.holding(account, market).lots
+            if not held or (held > 0) == terms.b:
+                raise OrderRefused("Reduce-only TWAP order would increase position.")
         least = DOLLARS_PER_MINUTE * terms.m
-        if lots * market.mark < least * USD:
+        if lots * market.mark < least * int(10 ** notional_decimals(market)):
             text = f"TWAP order value too small. Min is ${least}, which is ${DOLLARS_PER_MINUTE} per minute."
             raise OrderRefused(text)
         self._last_id += 1
         return Twap(self._last_id, account, market, lots, terms, self.state.block.time_ms)
 
     def _step(self, twap: Twap) -> None:
+        if self.state.by_coin[twap.market.instrument.name] is not twap.market or twap.market.instrument.is_delisted:
+            self._end(twap, "error", "Trading is halted.")
+            return
         if twap.sent == twap.slices:
             self._end(twap, "finished")
             return
@@ -171,8 +181,8 @@ class Twaps:
     def _slice(self, twap: Twap, lots: int) -> None:
         """Send one slice; what the account may not do ends the TWAP, an empty book does not."""
         state, account, market = self.state, twap.account, twap.market
-        holding = state.holding(account, market)
         if twap.reduce_only:
+            holding = state.holding(account, market)
             lots = min(lots, max(0, -holding.lots if twap.is_buy else holding.lots))
             if not lots:
                 self._end(twap, "error", "Reduce only order would increase position.")
@@ -186,10 +196,10 @@ class Twaps:
         order.twap_id = twap.twap_id
         state.block.next_action()
         account.remember(order)
-        signed = lots if twap.is_buy else -lots
-        if not affords(account, state.markets, market, holding, signed, market.mark):
-            state.finish(order, "perpMarginRejected")
-            self._end(twap, "error", "Insufficient margin to place order.")
+        unpaid = self._unaffordable(order)
+        if unpaid is not None:
+            state.finish(order, unpaid.status)
+            self._end(twap, "error", str(unpaid))
             return
         try:
             self.placing.execute(order)
@@ -197,6 +207,18 @@ class Twaps:
             state.finish(order, refusal.status)
         twap.executed += order.orig_lots - order.lots
         twap.executed_notional += order.filled_notional
+
+    def _unaffordable(self, order: Order) -> OrderRefused | None:
+        """Why an account cannot pay for a slice."""
+        state, market = self.state, order.market
+        if market.instrument.is_spot:
+            is_fine = state.spot.affords(order)
+            return None if is_fine else OrderRefused("Insufficient spot balance", "insufficientSpotBalanceRejected")
+        signed = order.lots if order.is_buy else -order.lots
+        holding = state.holding(order.account, market)
+        if affords(order.account, state.markets, market, holding, signed, market.mark):
+            return None
+        return OrderRefused("Insufficient margin to place order.", "perpMarginRejected")
 
     def _end(self, twap: Twap, status: str, description: str | None = None) -> None:
         twap.account.twaps.pop(twap.twap_id, None)

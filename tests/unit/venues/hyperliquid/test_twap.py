@@ -206,3 +206,21 @@ def test_a_twap_that_breaks_a_rule_is_refused_in_its_status(trader, change, text
 
 def test_empty_conditions_are_as_good_as_none(trader):
     assert "running" in start(trader, details={"t": None, "s": None})
+
+
+def test_a_spot_twap_trades_slices_and_ends_without_balance(make_desk):
+    desk = make_desk(initial_spot={"USDC": "1000", "PURR": "5000"})
+    maker, trader = desk.trader(), desk.trader()
+    purr = {"a": 10_000, "b": False, "s": "4000", "p": "0.2", "r": False, "t": {"limit": {"tif": "Gtc"}}}
+    assert "resting" in maker.orders([purr])[0]
+    terms = {"a": 10_000, "b": True, "s": "4000", "r": False, "m": 5, "t": False}
+    desk.venue.market("PURR/USDC").mark = next(iter(desk.venue.market("PURR/USDC").book.asks.levels.values())).price
+    reply = trader.act({"type": "twapOrder", "twap": terms})["response"]["data"]["status"]
+    desk.venue.tick()
+    fill = trader.info("userTwapSliceFills")[0]["fill"]
+    assert (fill["coin"], fill["sz"], fill["hash"], fill["feeToken"]) == ("PURR/USDC", "400.0", ZERO_HASH, "PURR")
+    assert fill["twapId"] == reply["running"]["twapId"]
+    trader.account.balance(0).total = 0
+    run(desk, SLICE_MS)
+    last = trader.info("twapHistory")[0]
+    assert (last["status"]["description"], last["state"]["executedNtl"]) == ("Insufficient spot balance", "80.0")
