@@ -117,16 +117,16 @@ def test_a_flat_account_shows_zeros_and_no_positions(desk):
 
 
 def money(venue) -> int:
-    """Everything that everybody owns of dollars and dex collateral, and what the venue earned."""
+    """Everything that everybody owns of dollars and dex collateral, and what the venue earned, in 10^-8."""
     state = venue.state
-    total = state.fees + sum(state.collateral_fees.values())
+    total, spot = state.fees + sum(state.collateral_fees.values()), 0
     for account in (*state.accounts.values(), state.outside_maker, state.outside_taker):
-        total += account.balance(0).total // 100
+        spot += account.balance(0).total
         for clearing in account.clearings():
             total += clearing.cash + sum(holding.isolated_raw for holding in clearing.holdings.values())
             for asset, holding in clearing.holdings.items():
                 total += holding.lots * state.markets[asset].mark
-    return total
+    return total * 100 + spot
 
 
 def lots_of_everybody(venue, asset: int) -> int:
