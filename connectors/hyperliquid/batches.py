@@ -50,11 +50,11 @@ class Batch:
     entries: list[dict[str, Any]] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
-    def action(self) -> wire.Action:
-        """The action, not signed."""
+    def action(self, builder: dict[str, str | int] | None = None) -> wire.Action:
+        """The action, not signed; `builder` is paid on new orders, see `wire.order_action`."""
         if self.kind is ActionKind.REPLACE:
             return wire.modify_action(list(zip(self.replaced, self.entries, strict=True)))
-        return wire.order_action(self.entries, _GROUPINGS.get(self.kind, wire.UNGROUPED))
+        return wire.order_action(self.entries, _GROUPINGS.get(self.kind, wire.UNGROUPED), builder)
 
     def keep(self, marks: Iterable[bool]) -> Batch:
         """The part of the batch that is marked."""

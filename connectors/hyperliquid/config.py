@@ -54,6 +54,8 @@ class HyperliquidConfig:
         limit_requests: Whether the request weight is kept below the venue's limit; None for everywhere but locally.
         check_agent: Whether the venue is asked at start if the signer may trade for the account.
         agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
+        builder_address: Who is paid a fee on each order; nobody when None.
+        builder_fee_tenths_bp: How much of the order's value, in tenths of a basis point; 1 to 100.
         dead_man_switch_s: How long after this process was last heard of the venue cancels every order of the account;
             at least 5, or 0 for never.
         market_channels: The subscriptions made for each trading pair.
@@ -85,6 +87,8 @@ class HyperliquidConfig:
     limit_requests: bool | None = None
     check_agent: bool = True
     agent_check_every_s: float = 600.0
+    builder_address: str | None = None
+    builder_fee_tenths_bp: int = 0
     dead_man_switch_s: float = 0.0
     market_channels: tuple[str, ...] = MARKET_CHANNELS
     candle_intervals: tuple[str, ...] = ()
@@ -125,6 +129,7 @@ class HyperliquidConfig:
         for name in ("stale_after_s", "reconcile_every_s", "rules_every_s", "agent_check_every_s"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
+        self._check_builder()
         if self.dead_man_switch_s and not 5.0 <= self.dead_man_switch_s <= 86_400.0:
             rule = "0 for never, or 5 to 86400 seconds: the venue takes nothing sooner"
             raise InvalidOption("dead_man_switch_s", self.dead_man_switch_s, rule)
@@ -136,6 +141,21 @@ class HyperliquidConfig:
         if unknown or len(self.candle_intervals) > MOST_CANDLES:
             rule = f"at most {MOST_CANDLES} of {', '.join(CANDLE_INTERVALS)}"
             raise InvalidOption("candle_intervals", self.candle_intervals, rule)
+
+    def _check_builder(self) -> None:
+        if self.builder_address is not None and not is_address(self.builder_address):
+            raise InvalidOption("builder_address", self.builder_address, "0x and 40 hexadecimal digits")
+        least, most = (0, 0) if self.builder_address is None else (1, 100)
+        if not least <= self.builder_fee_tenths_bp <= most:
+            rule = "1 to 100 tenths of a basis point, with a builder_address, and 0 without"
+            raise InvalidOption("builder_fee_tenths_bp", self.builder_fee_tenths_bp, rule)
+
+    @property
+    def builder_fee_never(self) -> str:
+        """Why the venue takes no builder fee for this account; empty where it does."""
+        if self.domain == TESTNET:
+            return "the test network takes none"
+        return "a vault pays none" if self.account_kind == "vault" else ""
 
     @property
     def vault(self) -> bytes | None:

@@ -29,6 +29,8 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "quote_max_age_s": (float, int),
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),
+    "builder_address": (str,),
+    "builder_fee_tenths_bp": (int,),
     "dead_man_switch_s": (float, int),
     "rules_every_s": (float, int),
     "limit_requests": (bool,),

@@ -78,6 +78,7 @@ class Outbox:
         vault: bytes | None = None,
         budget: WeightBudget | None = None,
         address: AddressBudget | None = None,
+        builder: Callable[[], dict[str, str | int] | None] = lambda: None,
     ) -> None:
         """Sends nothing yet.
 
@@ -94,6 +95,7 @@ class Outbox:
             vault: The vault or sub-account that is traded, if any.
             budget: The request weight that may be used, None for no limit.
             address: The actions that the address may use.
+            builder: Who is paid a fee on new orders now, None for nobody.
         """
         self.requests = 0
         """Signed requests sent since the start."""
@@ -109,6 +111,7 @@ class Outbox:
         self._vault = vault
         self._budget = budget
         self._address = address if address is not None else AddressBudget()
+        self._builder = builder
         self._places = WaitingPlaces(tracker, forms, answers.never_sent, life_ms=options.place_expiry_ms)
         self._cancels: dict[str, InFlightOrder] = {}
         self._places_in_flight = 0
@@ -237,7 +240,7 @@ class Outbox:
         return batch, body
 
     def _signed(self, batch: Batch, nonce: int, expiry_ms: int) -> bytes:
-        return orjson.dumps(self._signer.request(batch.action(), nonce, self._vault, expiry_ms))
+        return orjson.dumps(self._signer.request(batch.action(self._builder()), nonce, self._vault, expiry_ms))
 
     def _send_cancels(self) -> float:
         """Signs and sends the next batch of cancels; returns the seconds to wait when the budget is used up."""

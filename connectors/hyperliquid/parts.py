@@ -26,6 +26,7 @@ from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.authority import Authority
+from latentspeed.connectors.hyperliquid.builder_fee import BuilderFee
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.dead_man import DeadManSwitch
 from latentspeed.connectors.hyperliquid.feeds import Feeds
@@ -219,6 +220,14 @@ class SessionParts(NetworkConnector):
             on_problem=self._events.error,
             start=self._start,
         )
+        self._builder_fee = BuilderFee(
+            self._rest,
+            config.builder_address,
+            config.builder_fee_tenths_bp,
+            never=config.builder_fee_never,
+            on_problem=self._events.error,
+            start=self._start,
+        )
         self._owner = Owner(self._rest, self._user_signer, self._nonces, self._line.post)
         self._account = self._make_account()
         self._reports = AccountReports(
@@ -267,6 +276,7 @@ class SessionParts(NetworkConnector):
             on_refusal=self._on_refusal,
             skew_ms=self._skew_ms,
             vault=config.vault,
+            builder=lambda: self._builder_fee.terms,
             budget=self._budget,
             address=self._address,
         )

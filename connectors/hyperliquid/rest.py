@@ -249,6 +249,11 @@ class RestClient:
         if self.budget is not None:
             self.budget.take(count // rows_a_unit)
 
+    async def max_builder_fee(self, builder: str) -> int:
+        """The highest fee that the account pays a builder, in tenths of a basis point."""
+        body = await self.info({"type": "maxBuilderFee", "user": self.account, "builder": builder}, ORDINARY)
+        return self._decode(messages.COUNT, body, "maxBuilderFee")
+
     async def user_role(self, address: str) -> UserRole:
         """What an address is: a user, somebody's agent, or unknown."""
         body = await self.info({"type": "userRole", "user": address}, HEAVY)

@@ -67,6 +67,7 @@ class HyperliquidSession(AccountRequests):
                 await self._initialize()
             if self.config.check_agent:
                 await self._authority.check()
+            await self._builder_fee.check()
             await self._check_account()
             if not self._fills_from_ms:
                 # A fresh start: what was filled before is history, which nobody here counts.
@@ -186,6 +187,7 @@ class HyperliquidSession(AccountRequests):
         if self._connection_state in OPEN_STATES:
             self._upkeep.tick()
             self._authority.tick()
+            self._builder_fee.tick()
 
     def _set_stale(self, is_stale: bool) -> None:
         self._set_connection_state(ConnectorState.STALE if is_stale else ConnectorState.LIVE)
@@ -300,6 +302,8 @@ class HyperliquidSession(AccountRequests):
         if status in (ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT):
             self._address.refuse(text, is_cancel=status == CANCEL_ADDRESS_LIMIT)
             self._events.error("address_limit", text)
+        elif status == "builderFeeUnapproved":
+            self._builder_fee.note_refusal(text)
         elif status == "actionExpired":
             self._address.take(EXPIRED_COST - 1)
             self._upkeep.measure_clock()

@@ -112,6 +112,7 @@ _FAILURES = (
     ("Must deposit before performing actions", "accountNotFunded"),
     ("Unable to recover signer", "signatureMalformed"),
     ("Vault not registered", "vaultUnknown"),
+    ("Builder fee has not been approved", "builderFeeUnapproved"),
     ("Invalid nonce: nonce too low", "nonceTooLow"),
     ("Too many cumulative requests sent", "addressLimit"),
     ("Signed action over weight limit", "batchTooLarge"),

@@ -164,9 +164,17 @@ def trigger_order(
     return {"a": asset_id, "b": is_buy, "p": price, "s": size, "r": reduce_only, "t": {"trigger": terms}, "c": cloid}
 
 
-def order_action(orders: Sequence[dict[str, Any]], grouping: str = UNGROUPED) -> Action:
-    """Places the orders, in order; see the three groupings above."""
-    return {"type": "order", "orders": list(orders), "grouping": grouping}
+def order_action(
+    orders: Sequence[dict[str, Any]], grouping: str = UNGROUPED, builder: dict[str, str | int] | None = None
+) -> Action:
+    """Places the orders, in order; see the three groupings above.
+
+    `builder` is who is paid a fee, `{"b": lower-case address, "f": tenths of a basis point}`, and None for nobody.
+    """
+    action: Action = {"type": "order", "orders": list(orders), "grouping": grouping}
+    if builder is not None:
+        action["builder"] = builder
+    return action
 
 
 def modify_action(modifies: Sequence[tuple[str, dict[str, Any]]]) -> Action:

@@ -19,11 +19,15 @@ from connected import (
 )
 from eth_account import Account
 from hyperliquid.exchange import Exchange
+from msgspec import UNSET
 
 from latentspeed.connectors import ConnectorState, OrderState, TimeInForce
+from latentspeed.connectors.hyperliquid import builder_fee
+from latentspeed.connectors.hyperliquid.config import TESTNET, HyperliquidConfig, InvalidOption
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.hyperliquid.owner import NotTheOwner
+from latentspeed.tools.venues.hyperliquid.orders import Fill
 
 AGENT = SigningKey(b"\x05" * 32)
 OTHER_AGENT = SigningKey(b"\x06" * 32)
@@ -196,6 +200,97 @@ def test_28_the_expiry_of_an_action_is_in_its_hash_and_the_venue_keeps_to_it(mon
     run(scenario)
 
 
+BUILDER = "0x" + "Ab" * 20
+
+
+def fee_options(tenths_bp=10):
+    return {"builder_address": BUILDER, "builder_fee_tenths_bp": tenths_bp}
+
+
+def builders(seen):
+    return [envelope.action.builder for envelope in seen if hasattr(envelope.action, "builder")]
+
+
+def test_29_a_builder_fee_that_is_not_approved_is_left_out_and_told_and_trading_goes_on(monkeypatch):
+    async def scenario(venue):
+        async with connected(venue, **fee_options()) as connector:
+            seen = seen_envelopes(venue, monkeypatch)
+            await resting(connector, connector.buy(limit(0.01, 60000)))
+            assert builders(seen) == [UNSET]
+            (text,) = (text for code, text in connector.heard.errors if code == "builder_fee_unapproved")
+            assert "0 of 10 tenths of a basis point are approved; the account's own key has to approve it" in text
+
+    run(scenario)
+
+
+def test_29_an_approved_builder_fee_is_on_every_order_and_in_its_fills_fee(monkeypatch):
+    async def scenario(venue):
+        async with connected(venue) as owner, connected(venue, TAKER_KEY) as other:
+            await owner.approve_builder_fee(BUILDER, 10)
+            await owner.approve_agent(AGENT.address, "bot")
+            async with connected(venue, AGENT, account_address=MAKER_KEY.address, **fee_options()) as connector:
+                seen = seen_envelopes(venue, monkeypatch)
+                await resting(other, other.sell(limit(0.01, 64000)))
+                order = await ended(connector, connector.buy(limit(0.01, 64000, **IOC)))
+                assert order.state is OrderState.FILLED
+                assert order.fee_paid == pytest.approx(640 * (0.00045 + 0.0001))
+                (_, paid) = builders(seen)
+                assert (paid.b, paid.f) == (BUILDER.lower(), 10)
+
+    run(scenario)
+
+
+def test_29_an_approval_that_is_taken_back_fails_one_action_and_comes_back_when_it_is_given_again(monkeypatch):
+    monkeypatch.setattr(builder_fee, "AGAIN_S", 0.1)
+
+    async def scenario(venue):
+        async with connected(venue) as owner:
+            await owner.approve_builder_fee(BUILDER, 10)
+            options = {"account_address": MAKER_KEY.address, "engine_instance": 78, **fee_options()}
+            await owner.approve_agent(AGENT.address, "bot")
+            async with connected(venue, AGENT, **options) as connector:
+                seen = seen_envelopes(venue, monkeypatch)
+                await owner.approve_builder_fee(BUILDER, 9)
+                refused = await ended(connector, connector.buy(limit(0.01, 60000)))
+                assert refused.state is OrderState.FAILED
+                assert refused.reason == "builderFeeUnapproved: Builder fee has not been approved"
+                await resting(connector, connector.buy(limit(0.01, 60000)))
+                assert builders(seen)[-1] is UNSET
+                assert "builder_fee_unapproved" in {code for code, _ in connector.heard.errors}
+                assert connector.connection_state is ConnectorState.LIVE
+                await owner.approve_builder_fee(BUILDER, 10)
+                await until(lambda: connector._builder_fee.terms)
+                await resting(connector, connector.buy(limit(0.01, 60010)))
+                assert builders(seen)[-1].f == 10
+
+    run(scenario)
+
+
+def test_29_a_vault_pays_no_builder_fee_and_a_sub_account_what_its_master_approved(monkeypatch):
+    async def scenario(venue):
+        async with connected(venue) as owner:
+            await owner.approve_builder_fee(BUILDER, 10)
+            for kind, make, fee in (("vault", funded_vault, None), ("sub_account", funded_sub_account, 10)):
+                options = {"account_address": await make(venue), "account_kind": kind, **fee_options()}
+                async with connected(venue, MAKER_KEY, **options) as connector:
+                    seen = seen_envelopes(venue, monkeypatch)
+                    await resting(connector, connector.buy(limit(0.01, 60000)))
+                    (paid,) = builders(seen)
+                    assert (None if paid is UNSET else paid.f) == fee
+                    codes = {code for code, _ in connector.heard.errors}
+                    assert ("builder_fee_unused" in codes) == (kind == "vault")
+
+    run(scenario, sub_account_volume=0)
+
+
+def test_29_the_test_network_is_never_asked_for_one():
+    assert HyperliquidConfig(domain=TESTNET, **fee_options()).builder_fee_never
+    assert not HyperliquidConfig(**fee_options()).builder_fee_never
+    for wrong in (fee_options(0), fee_options(101), {"builder_fee_tenths_bp": 5}, {"builder_address": "0x12"}):
+        with pytest.raises(InvalidOption, match=r"^builder_"):
+            HyperliquidConfig(**wrong)
+
+
 def test_39_an_action_of_the_owner_tried_with_an_agents_key_says_whose_key_it_needs():
     async def scenario(venue):
         async with connected(venue) as owner:
@@ -231,5 +326,36 @@ def test_40_a_clock_that_is_days_ahead_is_told_of_and_one_that_is_seconds_ahead_
             assert refused.state is OrderState.FAILED
             assert "nonce" in refused.reason.lower()
             assert len(venue_orders(venue)) == 2
+
+    run(scenario)
+
+
+def test_43_a_fill_against_somebody_elses_liquidation_is_not_ones_own(monkeypatch):
+    row = Fill.row
+    liquidation = {"liquidatedUser": TAKER_KEY.address, "markPx": "63000.0", "method": "market"}
+    is_liquidating = False
+
+    def flagged(fill):
+        """As the venue shows a liquidation: the same words on the fills of both sides."""
+        return {**row(fill), "liquidation": liquidation} if is_liquidating else row(fill)
+
+    monkeypatch.setattr(Fill, "row", flagged)
+
+    async def scenario(venue):
+        nonlocal is_liquidating
+        async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
+            await resting(maker, maker.sell(limit(0.01, 64000)))
+            await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
+            bid = await resting(maker, maker.buy(limit(0.01, 63000)))
+            is_liquidating = True
+            # The venue's own order has no client order id.
+            client = await asyncio.to_thread(Exchange, Account.from_key("0x" + "02" * 32), venue.base_url)
+            await asyncio.to_thread(client.order, "BTC", False, 0.01, 63000, {"limit": {"tif": "Ioc"}})
+            await until(lambda: bid.is_done and not taker.get_position(PAIR).amount)
+            assert (bid.state, bid.fill_count) == (OrderState.FILLED, 1)
+            await until(lambda: "liquidated" in {code for code, _ in taker.heard.errors})
+            assert "liquidated" not in {code for code, _ in maker.heard.errors}
+            assert maker.get_position(PAIR).amount == 0.0
+            assert [trade.amount for _, trade in taker.heard.trades] == [0.01, 0.01]
 
     run(scenario)

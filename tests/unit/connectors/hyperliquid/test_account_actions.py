@@ -22,6 +22,11 @@ def random_action(rng):
             wire.update_isolated_margin_action(asset, rng.choice([-1, 1]) * rng.randrange(1, 10**13)),
             wire.top_up_margin_action(asset, f"{rng.uniform(0.1, 50):.6g}"),
             wire.schedule_cancel_action(rng.choice([None, rng.randrange(1_600_000_000_000, 1_900_000_000_000)])),
+            wire.order_action(
+                [wire.limit_order(asset, True, "1.5", "2", False, "Gtc", wire.encode_cloid(1, 2, rng.getrandbits(63)))],
+                wire.UNGROUPED,
+                {"b": "0x" + rng.randbytes(20).hex(), "f": rng.randrange(1, 101)},
+            ),
             wire.update_leverage_action(asset, rng.random() < 0.5, rng.randrange(1, 51)),
         ]
     )
@@ -49,6 +54,10 @@ def test_the_recorded_forms_are_ours(reference):
     ours = {
         "update-isolated-margin-add": wire.update_isolated_margin_action(4, 1_000_000),
         "update-isolated-margin-remove": wire.update_isolated_margin_action(4, -2_500_000),
+        "order-builder": wire.order_action(
+            [{"a": 0, "b": True, "p": "43210", "s": "0.0123", "r": False, "t": {"limit": {"tif": "Gtc"}}}],
+            builder={"b": "0x8c967e73e7b15087c42a10d344cff4c96d877f1d", "f": 10},
+        ),
         "schedule-cancel": wire.schedule_cancel_action(1_700_000_010_000),
         "schedule-cancel-unset": wire.schedule_cancel_action(None),
         "top-up-isolated-only": wire.top_up_margin_action(4, "2.5"),
