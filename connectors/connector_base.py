@@ -253,6 +253,12 @@ class ConnectorBase(Vitals, CompoundOrders):
             forgotten=forgotten,
         )
 
+    def forget_history(self) -> None:
+        """Fills that the latest positions contain are history: those of orders that nobody tracks are not told.
+
+        Does nothing where the venue does not say as of when its positions are.
+        """
+
     def get_order(self, client_order_id: str) -> InFlightOrder | None:
         """The order of a client order id, live or lately finished."""
         return self._tracker.get_order(client_order_id)

@@ -60,12 +60,13 @@ class ForgottenFills:
 class CountedBefore:
     """The fills that were counted before this process began."""
 
-    __slots__ = ("_forgotten", "_known", "_until_utc_ns")
+    __slots__ = ("_forgotten", "_has_sums", "_known", "_until_utc_ns")
 
     def __init__(self) -> None:
         self._known: set[str | tuple[str, str]] = set()
         self._until_utc_ns = 0
         self._forgotten: dict[str, ForgottenFills] = {}
+        self._has_sums = False
 
     def take_over(
         self,
@@ -77,6 +78,7 @@ class CountedBefore:
         self._known = set(known_trade_ids)
         self._until_utc_ns = until_utc_ns
         self._forgotten = dict(forgotten or {})
+        self._has_sums = forgotten is not None
 
     @property
     def orders_in_doubt(self) -> list[str]:
@@ -86,6 +88,16 @@ class CountedBefore:
     def has_fill_of_nobody(self, trade: TradeUpdate) -> bool:
         """Whether a fill of an order that nobody tracks was counted."""
         return 0 < trade.venue_utc_ns < self._until_utc_ns or self._is_known(trade.client_order_id, trade)
+
+    def sift_adopted(self, client_order_id: str, trade: TradeUpdate) -> list[TradeUpdate]:
+        """The same for an order that the venue has and nothing here tells of.
+
+        Where an earlier process kept sums, such an order is one of those that lost their row, and its old fills were
+        counted with it. Where nobody did, they are history to everybody else, and make the order what it is.
+        """
+        if self._has_sums or self._is_known(client_order_id, trade):
+            return self.sift(client_order_id, trade)
+        return [trade]
 
     def sift(self, client_order_id: str, trade: TradeUpdate) -> list[TradeUpdate]:
         """The fills of a restored order that are now known to be new: this one, none, or ones that had to wait too."""

@@ -73,6 +73,7 @@ class InFlightOrder:
         "id64",
         "inferred_failure",
         "is_acknowledged",
+        "is_adopted",
         "is_restored",
         "is_said_filled",
         "is_submitted",
@@ -175,6 +176,7 @@ class InFlightOrder:
         self.state = OrderState.PENDING_CREATE
         self.revision = 0
         self.has_created_event = False
+        self.is_adopted = False
         self.is_restored = False
         self.created_mono_ns = time.monotonic_ns()
         self.signed_mono_ns = 0

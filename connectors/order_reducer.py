@@ -220,9 +220,10 @@ class OrderReducer:
         """Whether a fill is to be counted now; queues those of which that has become clear by this one."""
         if trade.trade_id in order.trade_ids:
             return False
-        if not order.is_restored:
+        if not (order.is_restored or order.is_adopted):
             return True
-        new = self._counted_before.sift(order.client_order_id, trade)
+        before = self._counted_before
+        new = (before.sift_adopted if order.is_adopted else before.sift)(order.client_order_id, trade)
         self.released.extend(fill for fill in new if fill is not trade)
         return trade in new
 

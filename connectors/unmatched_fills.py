@@ -51,7 +51,8 @@ class UnmatchedFills:
 
     def _give_up(self, trades: list[TradeUpdate]) -> None:
         for trade in trades:
-            if not self._remember(trade):
+            # Asked again: while it waited, it may have turned out to be history.
+            if self._counted_before.has_fill_of_nobody(trade) or not self._remember(trade):
                 continue
             self.given_up_count += 1
             self._events.error(

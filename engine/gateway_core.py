@@ -21,6 +21,7 @@ from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.connector_limits import write_limits
 from latentspeed.engine.error_text import kind_of
 from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.ledger import LedgerGroup
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.live_session import LiveSession
 from latentspeed.engine.market_publisher import MarketPublisher
@@ -157,7 +158,8 @@ class GatewayCore(ErrorEventListener):
             self.market.flatten_absent(self._connector.get_position)
         if not self._row.started_utc_ns:
             self._row.started_utc_ns = time.time_ns()
-            self.market.record_opening_positions()
+            self._connector.forget_history()
+            self.market.record_opening_positions(self._counted_lots)
         self._row.connected_count += 1
         self._cancel_ownerless()
         self.is_opened = True
@@ -231,6 +233,10 @@ class GatewayCore(ErrorEventListener):
         if self.is_recovered:
             return len(self._connector.get_open_orders())
         return self.rows.count_unfinished() if self._writer.reused else 0
+
+    def _counted_lots(self, instrument: int) -> int:
+        books = (self.keeper.totals(group, 0, instrument) for group in (LedgerGroup.TOTAL, LedgerGroup.FOREIGN))
+        return sum(book.net_lots for book in books)
 
     def _generation_of(self, client_order_id: int) -> int:
         live = self.sessions.of_order(client_order_id)

@@ -95,13 +95,20 @@ class MarketPublisher(MarketDataListener):
         self._rules[rule.trading_pair] = rule
         self._announce(self._instruments.number(rule.trading_pair), MarketChange.INSTRUMENT, 0, monotonic_ns())
 
-    def record_opening_positions(self) -> None:
-        """Keep the positions now published as those that the books start from."""
+    def record_opening_positions(self, counted_lots: Callable[[int], int]) -> None:
+        """Keep the positions that the books start from: those now published, less what the books have counted already.
+
+        `counted_lots(number)` is what they have counted in an instrument, net: fills that came while the gateway was
+        starting are in the venue's positions too.
+        """
         record = self._position
         for number in range(len(self._instruments)):
+            counted = counted_lots(number)
+            if counted and not self._positions.read(number, record):
+                self.on_position(Position(self._instruments.pair(number)))
             if self._positions.read(number, record):
-                self._opening_lots[number] = record.amount_lots
-                record.opening_lots = record.amount_lots
+                opening = record.amount_lots - counted
+                self._opening_lots[number] = record.opening_lots = opening
                 self._positions.write(number, record)
 
     def flatten_absent(self, position_of: Callable[[str], Position | None]) -> None:

@@ -37,6 +37,7 @@ from latentspeed.engine.stages import StageClock
 from latentspeed.ipc import RingWriter
 
 _NO_FILL = LatestFill(0, 0, 0, 0, 0)
+_EPOCHS = 1 << 16
 REASON_BYTES = 64
 ASSET_LENGTH = 12
 _COMMAND_KINDS = frozenset(map(int, CommandKind))
@@ -315,6 +316,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             instrument=self._instruments.number(order.trading_pair),
         )
         self._rows.take(context)
+        # An earlier gateway may have told of it, and nothing here says up to which revision.
+        order.revision = max(order.revision, self._epoch % _EPOCHS << 16)
         return context
 
     def _fill_trade(self, event: OrderEvent, trade: TradeUpdate) -> int:

@@ -56,6 +56,8 @@ class Account:
         self._update_position = update_position
         self._on_problem = on_problem
         self._fill_ms: dict[str, int] = {}
+        self.state_ms = 0
+        """The venue's time of the latest state: every fill up to then is in its positions."""
 
     async def refresh(self) -> None:
         """Reads positions and balances.
@@ -70,6 +72,7 @@ class Account:
     def apply_state(self, state: ClearinghouseState) -> None:
         """Takes margin and positions; a market that is absent is flat."""
         mono_ns = time.monotonic_ns()
+        self.state_ms = max(self.state_ms, state.time)
         present = set()
         for entry in state.assetPositions:
             row = entry.position

@@ -90,6 +90,7 @@ class SessionParts(NetworkConnector):
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
         self._fills_from_ms = 0
+        self._is_fresh = False
         self._is_open = False
         self._live = asyncio.Event()
         self._last_loss = ""

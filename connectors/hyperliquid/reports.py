@@ -76,7 +76,7 @@ def adopted_order(row: OrderRow, client_order_id: str, rule: TradingRule) -> InF
         has_open_size=row.isPositionTpsl,
         strategy_tag=parts.strategy_tag if parts is not None else 0,
     )
-    order.is_submitted = True
+    order.is_submitted = order.is_adopted = True
     return order
 
 

@@ -73,6 +73,7 @@ class HyperliquidSession(AccountRequests):
                 # A fresh start: what was filled before is history, which nobody here counts.
                 self._fills_from_ms = now_ms()
                 self._tracker.ignore_fills((), self._fills_from_ms * 1_000_000)
+                self._is_fresh = True
             self._resynchroniser.fills_from_ms = self._feeds.fundings.counts_from_ms = self._fills_from_ms
             for pair in self._market.subscriptions:
                 self._subscribe_streams(self._rule(pair))
@@ -161,6 +162,9 @@ class HyperliquidSession(AccountRequests):
                     log.exception("the comparison with the venue failed")
                 await asyncio.sleep(back_off.next_s())
                 continue
+            if self._is_fresh:
+                self._is_fresh = False
+                self.forget_history()
             await self._dead_man.arm_first()
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._set_authenticated(not self._authority.refusal)
@@ -168,6 +172,11 @@ class HyperliquidSession(AccountRequests):
                 self._live.set()
                 self._feeds.went_up()
             return
+
+    def forget_history(self) -> None:
+        """Fills up to the latest state of the account are in its positions, by the venue's own clock."""
+        if self._is_open and self._account.state_ms:
+            self._tracker.ignore_fills((), self._account.state_ms * 1_000_000 + 1)
 
     async def _resync(self) -> None:
         self._check_open()

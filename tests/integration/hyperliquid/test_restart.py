@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 
+import pytest
 from connected import (
     PAIR,
     TAKER_KEY,
@@ -139,6 +140,31 @@ def test_an_orphan_is_adopted_with_the_fills_it_had():
     run(scenario)
 
 
+def test_an_orphan_that_lost_its_row_is_adopted_without_the_fills_that_were_counted():
+    async def scenario(venue):
+        async with connected(venue, TAKER_KEY) as taker:
+            async with connected(venue) as first:
+                orphan = await resting(first, first.buy(limit(0.03, 60000)))
+                await ended(taker, taker.sell(limit(0.01, 60000, time_in_force=TimeInForce.IOC)))
+                await until(lambda: orphan.fill_count == 1)
+                ((_, counted),) = first.heard.trades
+            await ended(taker, taker.sell(limit(0.005, 60000, time_in_force=TimeInForce.IOC)))
+            known = [(orphan.client_order_id, counted.trade_id)]
+            since = counted.venue_utc_ns - 10**9
+            options = {
+                "known_trade_ids": known,
+                "forgotten": {},
+                "fills_since_utc_ns": since,
+                "counted_until_utc_ns": 1,
+            }
+            async with second_life(venue, [], **options) as second:
+                await until(lambda: second.heard.trades)
+                await second.resync()
+                assert [trade.amount_lots for _, trade in second.heard.trades] == [500]
+
+    run(scenario)
+
+
 def test_orders_that_may_have_been_sent_are_asked_for_and_never_sent_again():
     async def scenario(venue):
         started_ns = time.time_ns()
@@ -204,14 +230,20 @@ def test_a_fill_of_an_order_nobody_remembers_is_shown_with_its_id():
     run(scenario)
 
 
-def test_history_is_silent_at_a_fresh_start():
+@pytest.mark.parametrize("ahead_ms", [0, 90_000, -90_000])
+def test_history_is_silent_at_a_fresh_start(ahead_ms):
     async def scenario(venue):
+        venue.clock.advance(ahead_ms)
         async with connected(venue) as first, connected(venue, TAKER_KEY) as taker:
             await resting(first, first.buy(limit(0.01, 60000)))
             await ended(taker, taker.sell(limit(0.01, 60000, time_in_force=TimeInForce.IOC)))
+        # A fresh start goes by the venue's clock: its history is none of the future.
         venue.clock.advance(10)
         async with connected(venue) as second:
             await second.resync()
+            second.order_tracker._clock_mono_ns = lambda: time.monotonic_ns() + 3600 * 10**9
+            second.order_tracker.sweep()
+            assert second.order_tracker.held_count == 0
             assert second.heard.trades == []
             assert second.heard.errors == []
             assert second.get_position(PAIR).amount == 0.01

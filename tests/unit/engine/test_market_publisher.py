@@ -127,7 +127,7 @@ def test_a_trade_id_that_is_no_number_is_published_as_a_fingerprint_of_it():
 
 def test_a_position_is_published_in_lots_too_and_keeps_its_opening(published):
     published.publisher.on_position(Position("BTC-USD", -0.25, 60_000.0, leverage=20))
-    published.publisher.record_opening_positions()
+    published.publisher.record_opening_positions(lambda number: 0)
     published.publisher.on_position(Position("BTC-USD", 0.5, 60_100.0, leverage=20))
     cell = published.cell("positions", records.Position())
     assert (cell.amount, cell.amount_lots, cell.opening_lots, cell.leverage) == (0.5, 500, -250, 20)
@@ -165,7 +165,7 @@ def test_positions_and_balances_carry_the_venues_time(published):
 
 def test_a_position_closed_while_no_gateway_ran_is_shown_flat_by_the_next(published):
     published.publisher.on_position(Position("BTC-USD", 0.25, 60_000.0, leverage=7))
-    published.publisher.record_opening_positions()
+    published.publisher.record_opening_positions(lambda number: 0)
     instruments = Instruments(published.writer.table("instruments"), SIZES.instruments)
     successor = MarketPublisher(published.writer, instruments, SIZES.balances)
     successor.use_rules([RULE])
