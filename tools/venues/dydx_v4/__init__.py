@@ -1,0 +1,1 @@
+"""A local dYdX v4: node and indexer over one simulated chain."""

@@ -1,0 +1,336 @@
+"""The simulated chain: transactions are checked as they come, blocks make them real.
+
+    broadcast --> check (decode, form, signature, sequence, limits) --> short-term: the books at once
+                                                                    --> stateful:   the mempool
+    block     --> matches become fills, the mempool is run, orders expire and trigger, then
+                  what was written to state comes into the books
+
+One node, whose books are also the proposer's unless a fault says otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from latentspeed.tools.venues.dydx_v4 import order_rules
+from latentspeed.tools.venues.dydx_v4.accounts import TIMESTAMP_NONCE_FROM, Account, Ledger, Subaccount
+from latentspeed.tools.venues.dydx_v4.authenticators import Authenticators
+from latentspeed.tools.venues.dydx_v4.blocks import BlockMaker
+from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.faults import ChainFaults
+from latentspeed.tools.venues.dydx_v4.markets import Market
+from latentspeed.tools.venues.dydx_v4.memclob import MemClob, OffChainSink
+from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey
+from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
+from latentspeed.tools.venues.dydx_v4.transactions import Message, Transaction, address_of, decode_transaction
+
+SHORT_TERM_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel"})
+CACHE_SIZE = 10_000
+
+
+class ChainSink(OffChainSink, Protocol):
+    """Who is told what happens: the indexer."""
+
+    def block_made(self, block: Block) -> None:
+        """A block was committed."""
+
+
+class Chain:
+    """State, books and mempool."""
+
+    def __init__(self, config: VenueConfig, sink: ChainSink, clock_ms: Callable[[], int]) -> None:
+        self.config = config
+        self.sink = sink
+        self.clock_ms = clock_ms
+        self.faults = ChainFaults()
+        self.markets = {terms.ticker: Market(terms) for terms in config.markets}
+        self.by_pair = {market.terms.clob_pair_id: market for market in self.markets.values()}
+        self.ledger = Ledger(self.markets)
+        self.authenticators = Authenticators()
+        self._oids = itertools.count(1)
+        self.memclob = MemClob(self.ledger, sink, lambda: next(self._oids))
+        self.stateful: dict[OrderKey, Order] = {}
+        """Stateful orders in state, untriggered conditional ones included."""
+        self.mempool: list[Transaction] = []
+        self.pending_orders: dict[OrderKey, Order] = {}
+        """Stateful places that were checked and wait for a block."""
+        self.pending_cancels: dict[OrderKey, int] = {}
+        self.results: dict[str, tuple[int, int, str]] = {}
+        """Of transactions in blocks, by hash: height, code and log."""
+        self.height = config.start_height
+        self.time_ms = clock_ms()
+        self._seen: dict[str, None] = {}
+        self._short_term_counts: dict[str, deque[int]] = {}
+        self._stateful_counts: dict[str, deque[int]] = {}
+        self.block_maker = BlockMaker(self)
+
+    # --- accounts ---
+
+    def enrol(self, address: str) -> Account | None:
+        """The account of an address; one that is asked about for the first time gets the initial balance, if any."""
+        if address not in self.ledger.accounts:
+            if not self.config.initial_balance:
+                return None
+            self.fund(address, 0, self.config.initial_balance * 10**6)
+        return self.ledger.account(address)
+
+    def fund(self, address: str, number: int, quote_quantums: int) -> Subaccount:
+        """Puts money into a subaccount, as a faucet does."""
+        self.ledger.account(address)
+        subaccount = self.ledger.subaccount(address, number)
+        subaccount.quote += quote_quantums
+        self.block_maker.touched.add(subaccount.key)
+        return subaccount
+
+    # --- transactions ---
+
+    def broadcast(self, raw: bytes) -> str:
+        """Checks a transaction and, where it is good, acts on it; returns its hash. Raises TxRefused."""
+        transaction = decode_transaction(raw)
+        if transaction.hash in self._seen:
+            raise TxRefused(SDK, 19)
+        injected = self.faults.next_refusal()
+        if injected is not None:
+            raise injected
+        is_short_term = all(_is_short_term(message) for message in transaction.messages)
+        for message in transaction.messages:
+            self._check_form(message)
+        account = self._check_signature(transaction)
+        if not is_short_term:
+            account.check_sequence(transaction.sequence, self.time_ms)
+        self._check_rate(transaction)
+        self._check_mix(transaction)
+        if is_short_term:
+            self._run_short_term(transaction.messages[0])
+        else:
+            for message in transaction.messages:
+                self._check_stateful(message)
+            account.use_sequence(transaction.sequence)
+            self._to_mempool(transaction)
+        # What was refused may come again; what was taken is known for a while.
+        self._seen[transaction.hash] = None
+        if len(self._seen) > CACHE_SIZE:
+            del self._seen[next(iter(self._seen))]
+        return transaction.hash
+
+    def _check_form(self, message: Message) -> None:
+        fields = message.fields
+        if message.name == "MsgPlaceOrder":
+            order = fields["order"]
+            if order is None or order["order_id"] is None:
+                raise TxRefused(CLOB, 12, "order is nil")
+            order_rules.check_form(order, OrderKey.of(order["order_id"]))
+        elif message.name == "MsgCancelOrder":
+            if fields["order_id"] is None:
+                raise TxRefused(CLOB, 12, "order id is nil")
+            key = OrderKey.of(fields["order_id"])
+            order_rules.check_subaccount(key)
+            if key.is_short_term and not fields["good_til_block"]:
+                raise TxRefused(CLOB, 5, "cancellation goodTilBlock cannot be 0")
+            if not key.is_short_term and not fields["good_til_block_time"]:
+                raise TxRefused(CLOB, 3001, "cancellation goodTilBlockTime cannot be 0")
+        elif message.name == "MsgBatchCancel":
+            order_rules.check_batch(fields["short_term_cancels"])
+            if not fields["good_til_block"]:
+                raise TxRefused(CLOB, 5, "batch cancel goodTilBlock cannot be 0")
+
+    def _check_signature(self, transaction: Transaction) -> Account:
+        account = self.enrol(transaction.signer) if transaction.signer else None
+        if account is None:
+            raise TxRefused(SDK, 9, f"account {transaction.signer} does not exist")
+        if any(message.signer != account.address for message in transaction.messages):
+            raise TxRefused(SDK, 4, "more than one signer")
+        if transaction.authenticators:
+            self.authenticators.check(transaction)
+        elif address_of(transaction.public_key) != account.address:
+            raise TxRefused(SDK, 8, f"pubKey does not match signer address {account.address}")
+        if not transaction.is_signed_for(self.config.chain_id, account.number):
+            raise TxRefused(
+                SDK,
+                4,
+                f"signature verification failed; please verify account number ({account.number}) and chain-id "
+                f"({self.config.chain_id}): (unable to verify single signer signature)",
+            )
+        if not transaction.authenticators:
+            account.public_key = transaction.public_key
+        return account
+
+    def _check_rate(self, transaction: Transaction) -> None:
+        """Counts an attempt, and refuses one too many."""
+        owner = transaction.signer
+        for message in transaction.messages:
+            weight = 2 if message.name == "MsgBatchCancel" else 1
+            if _is_short_term(message):
+                if self.config.short_term_limit:
+                    limits = ((self.config.short_term_blocks, self.config.short_term_limit),)
+                    self._count(self._short_term_counts.setdefault(owner, deque()), weight, limits, "ShortTermOrders")
+            elif message.name == "MsgPlaceOrder" and self.config.stateful_limits:
+                counts = self._stateful_counts.setdefault(owner, deque())
+                self._count(counts, weight, self.config.stateful_limits, "StatefulOrders")
+
+    def _count(self, heights: deque[int], weight: int, limits: tuple[tuple[int, int], ...], what: str) -> None:
+        heights.extend([self.height] * weight)
+        longest = max(blocks for blocks, _ in limits)
+        while heights and heights[0] <= self.height - longest:
+            heights.popleft()
+        for blocks, limit in limits:
+            rate = sum(height > self.height - blocks for height in heights)
+            if rate > limit:
+                allowed = f"{{NumBlocks:{blocks} Limit:{limit}}}"
+                raise TxRefused(
+                    CLOB, 5001, f"Rate of {rate} exceeds configured block rate limit of {allowed} for {what}"
+                )
+
+    @staticmethod
+    def _check_mix(transaction: Transaction) -> None:
+        """Refuses messages that may not be together."""
+        names = [message.name for message in transaction.messages]
+        short_term = [_is_short_term(message) for message in transaction.messages]
+        if any(short_term) and len(names) > 1:
+            raise TxRefused(SDK, 18, "a transaction containing short term order may not contain more than one message")
+        if any(name in SHORT_TERM_NAMES for name in names) and not any(short_term):
+            others = [name for name in names if name not in SHORT_TERM_NAMES]
+            if any(name != "MsgCreateTransfer" for name in others):
+                text = "a transaction containing stateful orders cannot be accompanied by non transfer msgs"
+                raise TxRefused(SDK, 18, text)
+            if len(others) > 1:
+                text = "a transaction containing stateful orders can only be accompanied by 1 transfer msg"
+                raise TxRefused(SDK, 18, text)
+
+    # --- short-term ---
+
+    def _run_short_term(self, message: Message) -> None:
+        fields = message.fields
+        if message.name == "MsgPlaceOrder":
+            order = self._order_of(message)
+            self._check_window(order.good_til_block)
+            self.memclob.check_short_term(order)
+            self.memclob.place(order)
+        elif message.name == "MsgCancelOrder":
+            key = OrderKey.of(fields["order_id"])
+            self._check_pair(key.clob_pair_id)
+            self._check_window(fields["good_til_block"])
+            if not self.faults.takes("miss_cancel"):
+                self.memclob.cancel_short_term(key, fields["good_til_block"])
+        else:
+            self._check_window(fields["good_til_block"])
+            subaccount = fields["subaccount_id"] or {"owner": "", "number": 0}
+            for batch in fields["short_term_cancels"]:
+                self._check_pair(batch["clob_pair_id"])
+            for batch in fields["short_term_cancels"]:
+                for client_id in batch["client_ids"]:
+                    key = OrderKey(subaccount["owner"], subaccount["number"], client_id, 0, batch["clob_pair_id"])
+                    try:
+                        self.memclob.cancel_short_term(key, fields["good_til_block"])
+                    except TxRefused:
+                        continue  # The chain loses failures of single ids, too.
+
+    def _order_of(self, message: Message) -> Order:
+        """The order of a place message, checked against its market."""
+        decoded = message.fields["order"]
+        key = OrderKey.of(decoded["order_id"])
+        market = order_rules.check_market(decoded, key, self.by_pair.get(key.clob_pair_id))
+        owner = self.ledger.subaccount(key.owner, key.number)
+        return Order(next(self._oids), owner, market, key, decoded)
+
+    def _check_pair(self, clob_pair_id: int) -> None:
+        if clob_pair_id not in self.by_pair:
+            raise TxRefused(CLOB, 8, f"CLOB pair ID {clob_pair_id}")
+
+    def _check_window(self, good_til_block: int) -> None:
+        order_rules.check_good_til_block(good_til_block, self.height + 1, self.config.short_block_window)
+
+    # --- stateful ---
+
+    def _check_stateful(self, message: Message) -> None:
+        """Refuses what state does not allow now. Raises TxRefused."""
+        fields = message.fields
+        if message.name == "MsgPlaceOrder":
+            order = self._order_of(message)
+            order_rules.check_good_til_time(order.good_til_time, self.time_ms)
+            if order.key in self.pending_cancels:
+                raise TxRefused(CLOB, 3008, f"{order.key}")
+            if order.key in self.stateful or order.key in self.pending_orders:
+                raise TxRefused(CLOB, 3005, f"{order.key}")
+            self._check_equity_tier(order)
+            if order.condition is Condition.UNSPECIFIED and not self.block_maker.is_collateralized(order):
+                raise TxRefused(CLOB, 3007, f"{order.key}")
+        elif message.name == "MsgCancelOrder":
+            key = OrderKey.of(fields["order_id"])
+            self._check_pair(key.clob_pair_id)
+            order_rules.check_good_til_time(fields["good_til_block_time"], self.time_ms)
+            standing = self.stateful.get(key) or self.pending_orders.get(key)
+            if standing is None:
+                raise TxRefused(CLOB, 3006, f"Order Id to cancel does not exist: {key}")
+            if fields["good_til_block_time"] < standing.good_til_time:
+                raise TxRefused(CLOB, 29, f"cancellation goodTilBlockTime less than {standing.good_til_time}")
+            if key in self.pending_cancels:
+                raise TxRefused(CLOB, 32, f"{key}")
+        else:
+            self.block_maker.check_money(message)
+
+    def _check_equity_tier(self, order: Order) -> None:
+        if not self.config.equity_tiers:
+            return
+        subaccount = self.ledger.subaccount(order.key.owner, order.key.number)
+        equity = subaccount.equity(self.markets)
+        allowed = max((count for floor, count in self.config.equity_tiers if equity >= floor * 10**6), default=0)
+        standing = [*self.stateful, *self.pending_orders]
+        count = sum((key.owner, key.number) == subaccount.key for key in standing)
+        if count >= allowed:
+            detail = f"Opening order would exceed equity tier limit of {allowed}. Order count: {count}, "
+            raise TxRefused(CLOB, 10001, f"{detail}total net collateral: {equity}, order id: {order.key}")
+
+    def _to_mempool(self, transaction: Transaction) -> None:
+        for message in transaction.messages:
+            if message.name == "MsgPlaceOrder":
+                order = self._order_of(message)
+                self.pending_orders[order.key] = order
+            elif message.name == "MsgCancelOrder":
+                self.pending_cancels[OrderKey.of(message.fields["order_id"])] = message.fields["good_til_block_time"]
+        if not self.faults.takes("drop_stateful"):
+            self.mempool.append(transaction)
+
+    # --- blocks ---
+
+    def make_block(self) -> Block | None:
+        """Commits the next block, unless the chain is halted."""
+        if self.faults.is_halted:
+            return None
+        block = self.block_maker.make()
+        self.sink.block_made(block)
+        self.block_maker.after(block)
+        return block
+
+    def set_oracle(self, ticker: str, subticks: int) -> None:
+        """Sets an oracle price; the next block tells of it."""
+        market = self.markets[ticker]
+        if subticks > 0 and subticks != market.oracle_subticks:
+            market.oracle_subticks = subticks
+            self.block_maker.oracle.add(ticker)
+
+    def next_oid(self) -> int:
+        """A number for an order that no transaction made."""
+        return next(self._oids)
+
+    def committed_sequence(self, account: Account) -> int:
+        """The sequence that a query shows."""
+        return account.sequence
+
+
+def uses_sequence(transaction: Transaction) -> bool:
+    """Whether a transaction counts the account's ordinary sequence up."""
+    return transaction.sequence < TIMESTAMP_NONCE_FROM
+
+
+def _is_short_term(message: Message) -> bool:
+    if message.name == "MsgBatchCancel":
+        return True
+    if message.name == "MsgPlaceOrder":
+        return bool(OrderKey.of(message.fields["order"]["order_id"]).flags == Flags.SHORT_TERM)
+    if message.name == "MsgCancelOrder":
+        return bool(OrderKey.of(message.fields["order_id"]).flags == Flags.SHORT_TERM)
+    return False
