@@ -18,7 +18,7 @@ from latentspeed.tools.venues.hyperliquid.wire import exact_units
 FIRST_ASSET = 100_000
 ASSETS_PER_DEX = 10_000
 SCALE_ONE = 10**4
-USDH_TOKEN = 360
+USDH_TOKEN = 7
 
 # name, szDecimals, maxLeverage, where the synthetic market starts, extra keys
 _Row = tuple[str, int, int, str, dict[str, Any]]

@@ -24,19 +24,19 @@ STABLE = frozenset(("USDC", "USDH", "USDT0", "USDE", "FEUSD"))
 _TOKENS: tuple[tuple[str, int, int, int, str | None], ...] = (
     ("USDC", 0, 8, 8, None),
     ("PURR", 1, 0, 5, "Purr"),
-    ("HYPE", 150, 2, 8, "Hyperliquid"),
-    ("UBTC", 197, 5, 10, "Unit Bitcoin"),
-    ("UETH", 221, 4, 9, "Unit Ethereum"),
-    ("USDH", 360, 2, 8, "USDH"),
+    ("HYPE", 2, 2, 8, "Hyperliquid"),
+    ("UBTC", 3, 5, 10, "Unit Bitcoin"),
+    ("UETH", 4, 4, 9, "Unit Ethereum"),
+    ("USDH", 7, 2, 8, "USDH"),
 )
 # name, index, base, quote, where the synthetic market starts
 _PAIRS: tuple[tuple[str, int, int, int, str], ...] = (
     ("PURR/USDC", 0, 1, 0, "0.21"),
-    ("@107", 107, 150, 0, "31.5"),
-    ("@142", 142, 197, 0, "64000"),
-    ("@151", 151, 221, 0, "3100"),
-    ("@230", 230, 360, 0, "1"),
-    ("@232", 232, 150, 360, "31.5"),
+    ("@1", 1, 2, 0, "31.5"),
+    ("@2", 2, 3, 0, "64000"),
+    ("@3", 3, 4, 0, "3100"),
+    ("@5", 5, 7, 0, "1"),
+    ("@107", 107, 2, 7, "31.5"),
 )
 
 

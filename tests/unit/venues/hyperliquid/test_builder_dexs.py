@@ -56,7 +56,7 @@ def test_the_list_of_dexs_begins_with_null_and_places_decide_the_ids(desk):
     rows = ask(desk, "perpDexs")
     assert [row and row["name"] for row in rows] == [None, "xyz", "gone", "hed"]
     assert [market.instrument.asset for market in desk.venue.state.markets.of_dex("hed")] == [130_000, 130_001]
-    assert ask(desk, "meta", dex="hed")["collateralToken"] == 360
+    assert ask(desk, "meta", dex="hed")["collateralToken"] == 7
     assert [meta["universe"][0]["name"] for meta in ask(desk, "allPerpMetas")] == [
         "BTC",
         "xyz:SILVER",
@@ -73,7 +73,7 @@ def test_every_read_takes_a_dex_and_a_name_that_no_dex_has_is_null(desk):
     assert len(meta["universe"]) == len(contexts) == 4
     assert set(ask(desk, "allMids", dex="xyz")) == {"xyz:SILVER", "xyz:GOLD", "xyz:YEN", "xyz:NVDA"}
     mids = ask(desk, "allMids", dex="")
-    assert {"BTC", "PURR/USDC", "@107"} <= set(mids)
+    assert {"BTC", "PURR/USDC", "@1", "@107"} <= set(mids)
     assert not any(":" in coin for coin in mids)
     assert [row["coin"] for row in trader.info("openOrders", dex="xyz")] == ["xyz:SILVER"]
     assert trader.info("openOrders") == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-PURR, HYPE, HYPE_USDH, USDH = 10_000, 10_107, 10_232, 10_230
+PURR, HYPE, HYPE_USDH, USDH = 10_000, 10_001, 10_107, 10_005
 OK = {"status": "ok", "response": {"type": "default"}}
 
 
@@ -62,7 +62,7 @@ def test_a_buy_pays_its_fee_in_the_base_token_and_a_sell_in_the_quote_token(trad
     place(maker, HYPE, "sell", "2", "31.5")
     place(trader, HYPE, "buy", "2", "31.5", "Ioc")
     (bought,) = trader.info("userFills")
-    assert (bought["coin"], bought["dir"], bought["feeToken"]) == ("@107", "Buy", "HYPE")
+    assert (bought["coin"], bought["dir"], bought["feeToken"]) == ("@1", "Buy", "HYPE")
     assert (bought["fee"], bought["startPosition"], bought["closedPnl"]) == ("0.0014", "100.0", "0.0")
     (sold,) = maker.info("userFills")
     assert (sold["dir"], sold["feeToken"], sold["fee"], sold["crossed"]) == ("Sell", "USDC", "0.0252", False)
@@ -76,7 +76,7 @@ def test_the_fee_of_a_buy_leaves_dust_that_no_lot_can_sell(trader, maker):
     place(maker, HYPE, "sell", "2", "31.5")
     place(trader, HYPE, "buy", "2", "31.5", "Ioc")
     error = place(trader, HYPE, "sell", "102", "40")["error"]
-    assert error == "Insufficient spot balance asset=10107"
+    assert error == "Insufficient spot balance asset=10001"
     assert "resting" in place(trader, HYPE, "sell", "101.99", "40")
     refused = trader.info("historicalOrders")[1]
     assert refused["status"] == "insufficientSpotBalanceRejected"
