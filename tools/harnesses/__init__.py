@@ -1,0 +1,1 @@
+"""One file for each venue: how the suite and the soak start it, trade on it and read its books."""
