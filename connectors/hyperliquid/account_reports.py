@@ -114,7 +114,7 @@ class AccountReports:
         except ValueError as error:
             self._on_problem("malformed_message", f"fill {row.tid} of {row.coin}: {error}")
             return False
-        if client_order_id is None and (row.cloid is not None or self._is_of_venue(row)):
+        if client_order_id is None and (row.cloid is not None or row.twapId is not None or self._is_of_venue(row)):
             is_new = self._tracker.process_foreign_trade(trade)
         else:
             is_new = self._tracker.process_trade_update(trade)

@@ -40,7 +40,7 @@ class DeadManSwitch:
         self,
         after_s: float,
         *,
-        act: Callable[[Action], Awaitable[None]],
+        act: Callable[[Action], Awaitable[object]],
         venue_now_ms: Callable[[], int],
         measure_clock: Callable[[], None],
         on_problem: Callable[[str, str], None],

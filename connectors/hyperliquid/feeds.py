@@ -88,7 +88,7 @@ class Feeds:
         )
         self.candles = CandleFeed(market, config.candle_intervals, on_problem=on_problem)
         self.fundings = FundingReports(market, account=account, on_payment=on_balance_moved, on_problem=on_problem)
-        self._events = UserEvents(
+        self.events = UserEvents(
             tracker,
             self.fundings,
             account=account,
@@ -107,7 +107,7 @@ class Feeds:
         self._checking: set[str] = set()
         for channel, handler in (self.market.handlers | self.candles.handlers).items():
             streams.set_handler(channel, handler)
-        account_handlers = reports.handlers | self.fundings.handlers | self._events.handlers
+        account_handlers = reports.handlers | self.fundings.handlers | self.events.handlers
         for channel, handler in account_handlers.items():
             name = user_events.SUBSCRIPTION if channel == user_events.CHANNEL else channel
             shown = self.watch.add(name)

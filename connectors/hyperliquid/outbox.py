@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import msgspec
 import orjson
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
@@ -276,20 +277,26 @@ class Outbox:
         if self._places or self._cancels:
             self.wake()
 
-    async def act(self, action: wire.Action) -> None:
-        """Signs and sends an action that is neither a place nor a cancel, ahead of what waits.
+    async def act(self, action: wire.Action, expiry_ms: int = 0) -> bytes | msgspec.Raw:
+        """Signs and sends an action that is neither a place nor a cancel, ahead of what waits; returns the answer.
+
+        Args:
+            action: What to do.
+            expiry_ms: When the venue must not take it any more, in ms since the epoch; 0 for never.
 
         Raises:
             VenueRejected: The venue refused it.
             TransportError: Nobody knows what the venue did.
         """
-        body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+        body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault, expiry_ms or None))
         if self._budget is not None:
             self._budget.take(action_weight(0))
         self._address.take(1)
         self.requests += 1
         try:
-            parse_reply(await self._send(body), 0)
+            answer = await self._send(body)
+            parse_reply(answer, 0)
+            return answer
         except ActionRefused as refused:
             self._on_refusal(classify_refusal(str(refused)).status, str(refused))
             raise VenueRejected(str(refused)) from None

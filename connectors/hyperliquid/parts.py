@@ -43,6 +43,7 @@ from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.hyperliquid.settling import Settler
 from latentspeed.connectors.hyperliquid.signing import L1Signer
 from latentspeed.connectors.hyperliquid.streams import Streams
+from latentspeed.connectors.hyperliquid.twap import Twaps
 from latentspeed.connectors.hyperliquid.upkeep import Upkeep
 from latentspeed.connectors.hyperliquid.user_signing import UserSigner
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
@@ -89,6 +90,15 @@ class SessionParts(NetworkConnector):
         self._user_signer = UserSigner(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
+        self._twaps = Twaps(
+            act=lambda action, expiry_ms: self._outbox.act(action, expiry_ms),
+            rest=lambda: self._rest,
+            venue_now_ms=lambda: now_ms() + self._skew_ms(),
+            life_ms=config.place_expiry_ms,
+            margin_ms=config.expiry_margin_ms,
+            start=self._start,
+            on_problem=self._events.error,
+        )
         self._fills_from_ms = 0
         self._is_fresh = False
         self._is_open = False
@@ -334,6 +344,7 @@ class SessionParts(NetworkConnector):
             on_problem=self._events.error,
         )
         self._feed = self._feeds.market
+        self._feeds.events.on_twap_history = self._twaps.take_history
 
     # Asked by the parts
 

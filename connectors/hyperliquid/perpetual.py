@@ -10,11 +10,13 @@ from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.margin import MarginSession
 from latentspeed.connectors.hyperliquid.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rules
+from latentspeed.connectors.hyperliquid.twap import TwapOrder
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.order_params import OrderLimits, OrderParams
+from latentspeed.connectors.order_params import OrderLimits, OrderParams, check_order
+from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpStatusError
-from latentspeed.connectors.types import OrderType, TradeType
+from latentspeed.connectors.types import OrderType, PositionAction, TradeType
 
 ORDER_TYPES = frozenset(OrderType) - {OrderType.UNKNOWN}
 UNIFIED = ("unifiedAccount", "portfolioMargin")
@@ -107,3 +109,35 @@ class HyperliquidPerpetualConnector(MarginSession):
         self._outbox.add_cancel(order)
         self._outbox.flush()
         return False
+
+    # TWAP
+
+    def place_twap(
+        self,
+        trade_type: TradeType,
+        trading_pair: str,
+        amount: float,
+        minutes: int,
+        *,
+        position_action: PositionAction = PositionAction.NIL,
+        randomize: bool = False,
+    ) -> TwapOrder:
+        """Has the venue trade an amount in slices over so many minutes; the handle tells what becomes of it.
+
+        Raises OrderRefused or NotReady, and then nothing is sent. What the venue refuses fails `started`.
+        """
+        self._check_can_place()
+        rule = self._rule(trading_pair)
+        params = OrderParams(trading_pair, amount, order_type=OrderType.MARKET, position_action=position_action)
+        amount_lots = check_order(trade_type, params, rule, self.order_limits).amount_lots
+        if isinstance(minutes, bool) or not isinstance(minutes, int) or minutes <= 0:
+            raise OrderRefused("minutes", minutes, "a whole number above zero is required")
+        is_reducing = position_action is PositionAction.CLOSE
+        order = TwapOrder(rule, trade_type, amount_lots, minutes, is_reducing, randomize is True)
+        self._run(self._twaps.place(order))
+        return order
+
+    def cancel_twap(self, order: TwapOrder) -> Pending[None]:
+        """Ends a TWAP that runs; the result raises OrderRefused, VenueRejected and TransportError."""
+        self._check_open()
+        return self._run(self._twaps.cancel(order))

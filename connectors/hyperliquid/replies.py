@@ -19,7 +19,9 @@ from enum import IntEnum
 
 import msgspec
 
+from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, VenueId, decoder
+from latentspeed.connectors.transport import TransportError
 
 
 class Outcome(IntEnum):
@@ -91,6 +93,53 @@ _reply = decoder(_Reply)
 _response = decoder(_Response)
 _status = decoder(_Status)
 _text = decoder(str)
+
+
+class _TwapId(Message):
+    twapId: int  # noqa: N815
+
+
+class _TwapStatus(Message):
+    running: _TwapId | None = None
+    error: str | None = None
+
+
+class _TwapData(Message):
+    status: msgspec.Raw
+
+
+class _TwapResponse(Message):
+    data: _TwapData
+
+
+_twap_response = decoder(_TwapResponse)
+_twap_status = decoder(_TwapStatus)
+
+
+def parse_twap_reply(body: bytes | msgspec.Raw) -> int:
+    """The venue's number of a TWAP that it has started; 0 for one that it has ended.
+
+    Raises:
+        VenueRejected: The venue refused; the text is its own.
+        TransportError: The answer says nothing about what became of it.
+    """
+    try:
+        reply = _reply.decode(body)
+        if reply.status == "err":
+            raise VenueRejected(_error_text(reply.response))
+        raw = _twap_response.decode(reply.response).data.status
+        if bytes(raw).startswith(b'"'):
+            if _text.decode(raw) == "success":
+                return 0
+        else:
+            status = _twap_status.decode(raw)
+            if status.error is not None:
+                raise VenueRejected(status.error)
+            if status.running is not None:
+                return status.running.twapId
+    except MalformedMessage as error:
+        raise TransportError(f"{error}: {bytes(body)[:200]!r}") from None
+    raise TransportError(f"not an answer to a TWAP: {bytes(body)[:200]!r}")
 
 
 def parse_reply(body: bytes | msgspec.Raw, count: int) -> list[ItemStatus]:

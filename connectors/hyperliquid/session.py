@@ -169,6 +169,7 @@ class HyperliquidSession(AccountRequests):
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._set_authenticated(not self._authority.refusal)
                 self._set_connection_state(ConnectorState.LIVE)
+                self._twaps.resume()
                 self._live.set()
                 self._feeds.went_up()
             return
@@ -233,6 +234,7 @@ class HyperliquidSession(AccountRequests):
 
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
         self._account.apply_fill(row, rule)
+        self._twaps.take_fill(row)
         self._address.traded(float(row.px) * float(row.sz))
         self._upkeep.on_new_fill()
 

@@ -75,6 +75,8 @@ class UserEvents:
             on_liquidation: Called when the account was liquidated: everything has changed.
             on_problem: Called with a code and a text for what has to be known, or could not be understood.
         """
+        self.on_twap_history: Callable[[msgspec.Raw], None] = lambda rows: None
+        """Takes the statuses that TWAPs took."""
         self._tracker = tracker
         self._fundings = fundings
         self._account = account
@@ -98,6 +100,8 @@ class UserEvents:
             if order is not None and not order.is_done:
                 # The stream of orders says why; this is for the case that it does not.
                 self._ask_about(order, "cancelled by the venue")
+        if bytes(event.twapHistory):
+            self.on_twap_history(event.twapHistory)
         if event == _NOTHING:
             self._on_problem("unknown_event", f"user: {bytes(data)[:200]!r}")
 

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid.replies import (
     ActionRefused,
     ItemStatus,
     Outcome,
     UnexpectedReply,
     parse_reply,
+    parse_twap_reply,
 )
+from latentspeed.connectors.transport import TransportError
 
 
 def order_reply(*statuses):
@@ -112,3 +115,25 @@ def test_recorded_replies_are_understood(reference):
             continue
         found = parse_reply(row["raw"].encode(), 0 if kind == "default" else 1)
         assert all(status.outcome is not Outcome.UNKNOWN for status in found), row
+
+
+def twap_reply(status, kind="twapOrder"):
+    return json.dumps({"status": "ok", "response": {"type": kind, "data": {"status": status}}}).encode()
+
+
+def test_a_twap_is_running_ended_or_refused():
+    assert parse_twap_reply(twap_reply({"running": {"twapId": 77738308}})) == 77738308
+    assert parse_twap_reply(twap_reply("success", "twapCancel")) == 0
+    with pytest.raises(VenueRejected, match="Invalid TWAP duration: 1 min"):
+        parse_twap_reply(twap_reply({"error": "Invalid TWAP duration: 1 min(s)"}))
+    with pytest.raises(VenueRejected, match="Must deposit"):
+        parse_twap_reply(b'{"status":"err","response":"Must deposit before performing actions."}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"{}", b'{"status":"ok"}', twap_reply({}), twap_reply(None), twap_reply("later"), twap_reply([1])],
+)
+def test_what_is_no_answer_to_a_twap_leaves_its_fate_open(body):
+    with pytest.raises(TransportError):
+        parse_twap_reply(body)
