@@ -34,6 +34,7 @@ static int queue_place(Queue *queue, ls_gate *gate, PyObject *directory, Py_ssiz
                         "a command record has command_index and generation naturally aligned");
         return -1;
     }
+    if ((size_t)capacity > PTRDIFF_MAX / 2 / (gate->words * (size_t)8)) return PyErr_NoMemory(), -1;
     size_t size = sizeof(ls_session_block) + (size_t)capacity * gate->words * 8;
     queue->entry = ls_span(directory, entry_offset, sizeof(ls_session), gateway);
     queue->block = queue->entry == NULL ? NULL : ls_span(block, block_offset, size, !gateway);

@@ -23,6 +23,7 @@ static int ring_place(PyObject *mapping, Py_ssize_t offset, Py_ssize_t capacity,
             PyErr_SetString(PyExc_ValueError, "a ring record begins with record_kind and record_epoch");
         return -1;
     }
+    if ((size_t)capacity > PTRDIFF_MAX / 2 / (gate->words * (size_t)8)) return PyErr_NoMemory(), -1;
     char *base = ls_span(mapping, offset, sizeof(ls_ring) + (size_t)capacity * gate->words * 8, writable);
     if (base == NULL) return -1;
     place->ring = (ls_ring *)(void *)base;

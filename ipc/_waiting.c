@@ -27,6 +27,7 @@ static void bell_dealloc(BellObject *self) {
 /* Whoever waits looks again, armed or not: for a change of state rather than a record. */
 static PyObject *bell_wake(BellObject *self, PyObject *unused) {
     (void)unused;
+    LS_REFUSE_DISOWNED(self->mapping, NULL); /* the bell has one writer */
     ls_bell_count(self->bell);
     Py_BEGIN_ALLOW_THREADS ls_futex_wake_all(&self->bell->bell);
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
@@ -104,7 +105,9 @@ static PyObject *doorbell_disarm(DoorbellObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* disarm, then take the rings out of the FIFO: it does not block, and holds at most what a pipe holds. */
+/* disarm, then take the rings out of the FIFO, which does not block; no more than a pipe holds, so that a
+ * client that rings without end cannot hold the gateway here. What is left makes the descriptor readable
+ * again. */
 static PyObject *doorbell_begin_drain(DoorbellObject *self, PyObject *fifo) {
     LS_REFUSE_DISOWNED(self->mapping, NULL);
     int fd = PyLong_AsLong(fifo);
@@ -112,10 +115,11 @@ static PyObject *doorbell_begin_drain(DoorbellObject *self, PyObject *fifo) {
     ls_doorbell_disarm(&self->header->doorbell);
     char rings[4096];
     ssize_t taken;
+    int reads = 0;
     do {
         taken = read(fd, rings, sizeof rings);
-    } while (taken == (ssize_t)sizeof rings || (taken < 0 && errno == EINTR));
-    if (taken < 0 && errno != EAGAIN) return PyErr_SetFromErrno(PyExc_OSError);
+    } while (++reads < 32 && (taken == (ssize_t)sizeof rings || (taken < 0 && errno == EINTR)));
+    if (taken < 0 && errno != EAGAIN && errno != EINTR) return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
@@ -164,6 +168,7 @@ typedef struct {
     ls_bell *bell; /* NULL: this reader may not park, so it is looked at on a timer */
 } Watched;
 
+#define LONGEST_NS 3600000000000 /* no wait is meant to be longer, and no sum of waits overflows */
 #define POLL_NS 1000000 /* between looks at a reader without a bell, or at several without futex_waitv */
 
 static PyObject *waitset_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -247,6 +252,8 @@ static PyObject *waitset_wait(WaitSetObject *self, PyObject *const *args, Py_ssi
     int64_t spin_ns = PyLong_AsLongLong(args[0]);
     int64_t park_ns = PyErr_Occurred() ? 0 : PyLong_AsLongLong(args[1]);
     if (PyErr_Occurred()) return NULL;
+    if (spin_ns > LONGEST_NS) spin_ns = LONGEST_NS;
+    if (park_ns > LONGEST_NS) park_ns = LONGEST_NS;
     Py_ssize_t count;
     Watched *watched = watch(self, &count);
     if (watched == NULL) return NULL;

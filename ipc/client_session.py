@@ -12,11 +12,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import Bell, CommandProducer, Mapping, TableWriter
+from latentspeed.ipc.closing import Closing
 from latentspeed.ipc.errors import GatewayDown, NoFreeSession, SegmentRetired
 from latentspeed.ipc.layout import SectionKind, SegmentLayout
 from latentspeed.ipc.liveness import ByteLock, pid_start_time, session_byte
@@ -28,7 +28,7 @@ _POLL_S = 0.001
 _LONGEST_STALL_S = 3276.7
 
 
-class ClientSession:
+class ClientSession(Closing):
     """A claimed and activated session: the right to send commands to one gateway.
 
     Not for use after a fork (ForkedSession), and by one thread at a time.
@@ -69,6 +69,7 @@ class ClientSession:
         """Ask the gateway to cancel every order of the commands pushed so far. Never full; returns the level."""
         self._owns_segment = False
         self._closed = False
+        self._opened = True
         claiming.kept = True
         segment.adopt_bells(claiming.bells)
         self.beat()
@@ -164,18 +165,6 @@ class ClientSession:
         os.close(self._fifo)
         if self._owns_segment:
             self.segment.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_closed"):
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Claiming:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from types import TracebackType
 from typing import Self
 
 from latentspeed.ipc import _core
 from latentspeed.ipc._core import BELL_SIZE, Bell, Mapping, RingReader, TableReader
+from latentspeed.ipc.closing import Closing
 from latentspeed.ipc.counters import CounterSection, HistogramSection, HistogramSnapshot
 from latentspeed.ipc.error_log import ErrorEntry, read_entries
 from latentspeed.ipc.errors import (
@@ -44,7 +44,7 @@ class _NotReady(IpcError):
         self.error = error
 
 
-class SegmentReader:
+class SegmentReader(Closing):
     """An attached segment: tables, rings, state, counters. All of it read-only."""
 
     def __init__(self, name: str, layout: SegmentLayout, fd: int) -> None:
@@ -57,6 +57,7 @@ class SegmentReader:
         self._header = SegmentHeader(self.published)
         self._state_word = _core.Word(self.published, _core.HEADER_STATE)
         self._bells: Mapping | None = None
+        self._opened = True
 
     @classmethod
     def attach(
@@ -229,18 +230,6 @@ class SegmentReader:
     def close(self) -> None:
         """Close the descriptor. Memory that tables and readers still use stays mapped until they are gone."""
         self._probe.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_probe"):
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class RingSource:

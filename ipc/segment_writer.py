@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from types import TracebackType
 from typing import Self
 
 from latentspeed.ipc._core import Bell, Doorbell, Histogram, Mapping, RingWriter, TableWriter, Word
+from latentspeed.ipc.closing import Closing
 from latentspeed.ipc.counters import CounterSection, HistogramSection
 from latentspeed.ipc.doorbell import GatewayDoorbell
 from latentspeed.ipc.error_log import ErrorLog
@@ -34,7 +34,7 @@ from latentspeed.ipc.session_slots import GatewaySession
 _OPEN_ATTEMPTS = 100
 
 
-class SegmentWriter:
+class SegmentWriter(Closing):
     """A segment that this process serves.
 
     `open` leaves it RECOVERING: rings repaired, epoch counted up, an EPOCH record in every ring. The gateway settles
@@ -70,6 +70,7 @@ class SegmentWriter:
             self.sessions = [GatewaySession(self._mapping, layout, slot, self._probe) for slot in range(slots)]
             undo.pop_all()
         self._closed = False
+        self._opened = True
 
     @classmethod
     def open(cls, name: str, layout: SegmentLayout) -> Self:
@@ -229,18 +230,6 @@ class SegmentWriter:
             return
         self.set_state(SegmentState.RETIRED)
         unlink(self.name, self._lock)
-        self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_closed"):
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         self.close()
 
 

@@ -77,13 +77,21 @@ def sessions_of(layout: SegmentLayout) -> SessionsSpec:
 
 
 def entry_offset(layout: SegmentLayout, slot: int) -> int:
-    """Where a slot's directory entry lies in the segment."""
+    """Where a slot's directory entry lies in the segment. Raises IndexError where there is no such slot."""
+    _check_slot(layout, slot)
     return layout.section(SectionKind.SESSIONS).offset + _core.SESSION_ENTRY_SIZE * slot
 
 
 def block_offset(layout: SegmentLayout, slot: int) -> int:
-    """Where a slot's block lies in the segment."""
+    """Where a slot's block lies in the segment. Raises IndexError where there is no such slot."""
+    _check_slot(layout, slot)
     return layout.section(SectionKind.BLOCKS).offset + sessions_of(layout).block_size * slot
+
+
+def _check_slot(layout: SegmentLayout, slot: int) -> None:
+    slots = sessions_of(layout).slots
+    if not 0 <= slot < slots:
+        raise IndexError(f"session slot {slot} is not in 0 .. {slots - 1}")
 
 
 def read_session(mapping: Mapping, layout: SegmentLayout, slot: int, probe: LockProbe) -> SessionInfo:

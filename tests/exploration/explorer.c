@@ -1,6 +1,6 @@
 /* The search: every state that the threads of a scenario can reach, each once.
  *
- *   explorer [--model sc|ra|late] [--only NAME] [--quick] [--weaken LINE:ACCESS[:AS]] [--lines] [--list]
+ *   explorer [--model sc|ra|late|any] [--only NAME] [--quick] [--weaken PLACE:ACCESS[:AS]] [--lines] [--list]
  *
  * Exit status 0: nothing found. 1: a violation, with the trace that leads to it. 3: a bound of the explorer
  * was met.
@@ -284,6 +284,11 @@ static int move(const open_state *from, int t) {
         case OP_EVENT:
             next_state.ghost[o->where] = o->value;
             return advance(from, t, o, 0), 1;
+        case OP_CHOOSE:
+            advance(from, t, o, 0);
+            next_state = from->s;
+            if (violation == NULL) advance(from, t, o, 1);
+            return 1;
         case OP_FUTEX_WAIT:
         case OP_FUTEX_AWAKE:
         case OP_FUTEX_WAKE:
@@ -325,14 +330,17 @@ static void kill_thread(const open_state *from, int t) {
 static const char *const access_names[] = {"LOAD_RLX",  "LOAD_ACQ",  "STORE_RLX", "STORE_REL",
                                            "FENCE_ACQ", "FENCE_REL", "FENCE_FULL"};
 
+static const char *const parts[] = {"scenario", "words",   "cell",   "ring",    "queue",
+                                    "segment",  "session", "waking", "counters"};
+
 static void print_step(const footprint *f) {
     static const char *const kinds[] = {
         "load",       "store", "fence",    "",       "late load", "",           "send",
         "receive",    "empty", "try lock", "unlock", "is locked", "futex wait", "futex awake",
-        "futex wake", "",      "",         "",       "event",     "killed"};
+        "futex wake", "",      "",         "",       "event",     "order",      "killed"};
     printf("    %-10s %-11s", the_scenario->threads[f->thread].name, kinds[f->kind]);
     if (f->kind == OP_LOAD || f->kind == OP_STORE || f->kind == OP_FENCE)
-        printf(" %-10s line %-4u", access_names[f->access], f->line);
+        printf(" %-10s %s:%-4u", access_names[f->access], parts[f->line / 1000], f->line % 1000);
     if (f->kind != OP_FENCE && f->kind != OP_END)
         printf(" word %-2d = %llx", f->where, (unsigned long long)f->value);
     printf("\n");
@@ -390,6 +398,10 @@ again:
     }
 }
 
+static const char *name_of(unsigned model) {
+    return model == X_SC ? "sc" : model == X_RA ? "ra" : model == X_LATE ? "late" : "any";
+}
+
 static int explore(const x_scenario *scenario, unsigned model) {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -399,10 +411,7 @@ static int explore(const x_scenario *scenario, unsigned model) {
     search();
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    printf("%-28s %-5s %9u states %10llu transitions %6.1f s  %s\n", scenario->name,
-           model == X_SC   ? "sc"
-           : model == X_RA ? "ra"
-                           : "late",
+    printf("%-28s %-5s %9u states %10llu transitions %6.1f s  %s\n", scenario->name, name_of(model),
            state_count, (unsigned long long)transition_count, seconds, violation ? violation : "holds");
     if (violation) print_trace();
     fflush(stdout);
@@ -410,7 +419,7 @@ static int explore(const x_scenario *scenario, unsigned model) {
 }
 
 int main(int argc, char **argv) {
-    unsigned models = X_SC | X_RA | X_LATE;
+    unsigned models = X_SC | X_RA | X_LATE | X_ANY;
     const char *only = NULL;
     int quick = 0, lines = 0, list = 0;
     for (int i = 1; i < argc; i++) {
@@ -424,7 +433,10 @@ int main(int argc, char **argv) {
             only = argv[++i];
         else if (i + 1 < argc && !strcmp(argv[i], "--model")) {
             i++;
-            models = !strcmp(argv[i], "sc") ? X_SC : !strcmp(argv[i], "ra") ? X_RA : X_LATE;
+            models = !strcmp(argv[i], "sc")    ? X_SC
+                     : !strcmp(argv[i], "ra")  ? X_RA
+                     : !strcmp(argv[i], "any") ? X_ANY
+                                               : X_LATE;
         } else if (i + 1 < argc && !strcmp(argv[i], "--weaken")) {
             if (sscanf(argv[++i], "%u:%d:%d", &weakened_line, &weakened_access, &weakened_to) < 2) return 2;
         } else {
@@ -439,10 +451,10 @@ int main(int argc, char **argv) {
     for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
         for (const x_scenario *scenario = groups[g]; scenario->name != NULL; scenario++) {
             if (only != NULL && strcmp(only, scenario->name) != 0) continue;
-            for (unsigned model = X_SC; model <= X_LATE; model <<= 1) {
+            for (unsigned model = X_SC; model <= X_ANY; model <<= 1) {
                 if (!((quick ? scenario->quick : scenario->models) & models & model)) continue;
                 if (list)
-                    printf("%s %s\n", scenario->name, model == X_SC ? "sc" : model == X_RA ? "ra" : "late");
+                    printf("%s %s\n", scenario->name, name_of(model));
                 else
                     found |= explore(scenario, model);
             }

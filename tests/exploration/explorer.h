@@ -30,7 +30,8 @@ typedef enum {
 /* ---- shared memory, as the macros of the header reach it ---- */
 uint64_t x_load(const volatile void *word, x_access access, uint32_t line);
 void x_load_payload(uint64_t *private, const uint64_t *word, uint32_t line);
-void x_settle(void); /* before a step looks at a payload that it loaded */
+int x_backwards(void); /* is this copy made from its last word on? both, under `any`; never, else */
+void x_settle(void);   /* before a step looks at a payload that it loaded */
 void x_store(volatile void *word, uint64_t value, x_access access, uint32_t line);
 void x_fence(x_access fence, uint32_t line);
 
@@ -71,7 +72,7 @@ typedef struct {
     int death_tells; /* 1 + the channel that its death is told on */
 } x_thread;
 
-enum { X_SC = 1, X_RA = 2, X_LATE = 4 };
+enum { X_SC = 1, X_RA = 2, X_LATE = 4, X_ANY = 8 };
 
 typedef struct {
     const char *name;

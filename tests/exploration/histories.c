@@ -19,7 +19,7 @@ const x_scenario *the_scenario;
 uint32_t weakened_line;
 int weakened_access = -1, weakened_to = -1;
 
-enum { MAX_HISTORIES = 1 << 21, MAX_PATH = 128, LINES = 1024 };
+enum { MAX_HISTORIES = 1 << 21, MAX_PATH = 128, LINES = 9000 };
 
 typedef struct {
     uint32_t parent; /* of a start: itself */
@@ -250,6 +250,10 @@ void x_load_payload(uint64_t *private, const uint64_t *address, uint32_t line) {
     run.unbound |= 1u << i;
     run.issued = 1;
     perform((op){.kind = OP_ISSUE, .where = (uint8_t)w});
+}
+
+int x_backwards(void) {
+    return run.mode == STEP && the_model == X_ANY && perform((op){.kind = OP_CHOOSE}) != 0;
 }
 
 void x_settle(void) {

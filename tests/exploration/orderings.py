@@ -1,6 +1,6 @@
-"""Every ordering that ipc/protocol.h uses, found by reading it, so that each can be weakened alone.
+"""Every ordering that ipc/protocol.h and its parts use, found by reading them, so that each can be weakened alone.
 
-The explorer weakens by line (`--weaken`), so that nothing is compiled anew and no second header exists.
+The explorer weakens by place (`--weaken`), so that nothing is compiled anew and no second header exists.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-HEADER = Path(__file__).parents[2] / "ipc" / "protocol.h"
+IPC = Path(__file__).parents[2] / "ipc"
+_STEPS = (Path(__file__).parent / "steps.h").read_text()
+# The parts of the header by their number in steps.h: the explorer calls line n of part p the place 1000 p + n.
+PARTS = {IPC / name: int(number) for number, name in re.findall(r'#define X_PART (\d+)\n#include "(.+)"', _STEPS)}
 # The explorer's numbers for x_access.
 ACCESS = {
     "LOAD_RLX": 0,
@@ -38,7 +41,7 @@ class Ordering:
     function: str
     macro: str
     ordinal: int
-    line: int
+    place: int
     weaker: str
 
     @property
@@ -49,21 +52,25 @@ class Ordering:
 
     @property
     def site(self) -> tuple[int, int]:
-        """Line and access, as the explorer tells which it met."""
-        return self.line, ACCESS[self.macro]
+        """Place and access, as the explorer tells which it met."""
+        return self.place, ACCESS[self.macro]
 
     @property
     def argument(self) -> str:
         """For `explorer --weaken`."""
         to = ACCESS[self.weaker] if self.weaker else -1
-        return f"{self.line}:{ACCESS[self.macro]}:{to}"
+        return f"{self.place}:{ACCESS[self.macro]}:{to}"
 
 
-def orderings(header: Path = HEADER) -> list[Ordering]:
-    """Every ordering that the header uses, in each of its weaker forms, in the order of the file."""
+def orderings() -> list[Ordering]:
+    """Every ordering that the header uses, in each of its weaker forms, in the order of its parts."""
+    return [found for part in PARTS for found in _orderings_of(part)]
+
+
+def _orderings_of(part: Path) -> list[Ordering]:
     found: list[Ordering] = []
     function, counts = "", {}
-    text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment.group().count("\n"), header.read_text(), flags=re.S)
+    text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment.group().count("\n"), part.read_text(), flags=re.S)
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"static inline .*?(\w+)\(", line):
             function, counts = match.group(1), {}
@@ -74,5 +81,6 @@ def orderings(header: Path = HEADER) -> list[Ordering]:
             raise ValueError(f"line {number} uses one ordering twice; the explorer could not tell them apart: {line}")
         for macro in on_this_line:
             counts[macro] = counts.get(macro, 0) + 1
-            found += [Ordering(function, macro, counts[macro], number, weaker) for weaker in WEAKER[macro]]
+            place = 1000 * PARTS[part] + number
+            found += [Ordering(function, macro, counts[macro], place, weaker) for weaker in WEAKER[macro]]
     return found

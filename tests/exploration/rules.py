@@ -34,7 +34,7 @@ BELL, DOORBELL = "bell, one reader", "doorbell, one client"
 RULES = (
     Rule(
         "the writer reuses the copy that is being read",
-        "protocol.h",
+        "protocol_cell.h",
         "ls_cell_write",
         "(next & 1)",
         "(~next & 1)",
@@ -42,7 +42,7 @@ RULES = (
     ),
     Rule(
         "the sequence is stored before the payload",
-        "protocol.h",
+        "protocol_cell.h",
         "ls_cell_write",
         "LS_COPY_IN(copy, private, words);\n    LS_STORE_REL(cell, next);",
         "LS_STORE_REL(cell, next);\n    LS_COPY_IN(copy, private, words);",
@@ -50,7 +50,7 @@ RULES = (
     ),
     Rule(
         "the reader does not look at the sequence again",
-        "protocol.h",
+        "protocol_cell.h",
         "ls_cell_read",
         "LS_LOAD_RLX(cell) == seen",
         "1",
@@ -58,7 +58,7 @@ RULES = (
     ),
     Rule(
         "any sequence of the same parity will do",
-        "protocol.h",
+        "protocol_cell.h",
         "ls_cell_read",
         "LS_LOAD_RLX(cell) == seen",
         "(LS_LOAD_RLX(cell) & 1) == (seen & 1)",
@@ -74,7 +74,7 @@ RULES = (
     ),
     Rule(
         "tail_intent is not announced",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_begin",
         "LS_STORE_RLX(&ring->tail_intent, first + count);",
         "",
@@ -82,7 +82,7 @@ RULES = (
     ),
     Rule(
         "the reader ignores tail_intent",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_read",
         "intent - cursor <= mask + 1",
         "intent || 1",
@@ -90,7 +90,7 @@ RULES = (
     ),
     Rule(
         "the reader checks tail in place of tail_intent",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_read",
         "LS_LOAD_RLX(&ring->tail_intent)",
         "LS_LOAD_RLX(&ring->tail)",
@@ -98,7 +98,7 @@ RULES = (
     ),
     Rule(
         "the reader allows for one slot too many",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_read",
         "intent - cursor <= mask + 1",
         "intent - cursor <= mask + 2",
@@ -106,7 +106,7 @@ RULES = (
     ),
     Rule(
         "the reader does not ask whether there is a record",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_read",
         "if (tail == cursor) return LS_EMPTY;",
         "",
@@ -114,7 +114,7 @@ RULES = (
     ),
     Rule(
         "the reader trusts a tail that it has read up to",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_read",
         "*seen_tail - cursor - 1 > mask",
         "*seen_tail == 0",
@@ -131,16 +131,16 @@ RULES = (
     Rule("what a killed writer began is not repaired", "ring.c", "publish", "if (local[4]) {", "if (0) {", BATCHES),
     Rule(
         "the repair counts the slots in and does not void them",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_repair",
         "i < open",
         "i < 0 * open",
         RING,
     ),
-    Rule("the repair voids the first word alone", "protocol.h", "ls_ring_repair", "w < words", "w < 1", RING),
+    Rule("the repair voids the first word alone", "protocol_ring.h", "ls_ring_repair", "w < words", "w < 1", RING),
     Rule(
         "the repair takes tail_intent back",
-        "protocol.h",
+        "protocol_ring.h",
         "ls_ring_repair",
         "if (open == 0) return 0;",
         "if (open != 0) LS_STORE_RLX(&ring->tail_intent, tail);\n    if (open <= mask + 1) return 0;",
@@ -156,7 +156,7 @@ RULES = (
     ),
     Rule(
         "tail is stored before the command",
-        "protocol.h",
+        "protocol_queue.h",
         "ls_queue_push",
         "    LS_COPY_IN(slot, private, words);\n    LS_STORE_REL(tail_word, tail + 1);",
         "    LS_STORE_REL(tail_word, tail + 1);\n    LS_COPY_IN(slot, private, words);",
@@ -172,7 +172,7 @@ RULES = (
     ),
     Rule(
         "a tail that cannot be true is believed",
-        "protocol.h",
+        "protocol_queue.h",
         "ls_queue_depth",
         "*depth <= mask + 1 ? LS_OK : LS_BROKEN",
         "LS_OK",
@@ -236,7 +236,7 @@ RULES = (
     ),
     Rule(
         "a claim is written without taking the ticket away",
-        "protocol.h",
+        "protocol_session.h",
         "ls_claim_write",
         "LS_STORE_RLX(&words[0], (uint64_t)0);",
         "",
@@ -244,7 +244,7 @@ RULES = (
     ),
     Rule(
         "the gateway does not look at the ticket again",
-        "protocol.h",
+        "protocol_session.h",
         "ls_claim_read",
         "LS_LOAD_RLX(&words[0]) != ticket",
         "0",
@@ -276,7 +276,7 @@ RULES = (
     ),
     Rule(
         "an entry is activated under its old ticket",
-        "protocol.h",
+        "protocol_session.h",
         "ls_session_activate",
         "LS_STORE_RLX(&entry->claim.ticket, (uint64_t)0);",
         "",
@@ -284,7 +284,7 @@ RULES = (
     ),
     Rule(
         "a reader of an entry does not look at the ticket again",
-        "protocol.h",
+        "protocol_session.h",
         "ls_session_read",
         "LS_LOAD_RLX(&entry->claim.ticket) == copy->claim.ticket",
         "1",
@@ -292,7 +292,7 @@ RULES = (
     ),
     Rule(
         "ACTIVE before the queue is set up",
-        "protocol.h",
+        "protocol_session.h",
         "ls_session_activate",
         "LS_STORE_RLX(&block->tail, base);",
         "LS_STORE_REL(&entry->state, LS_SESSION_WORD(LS_ACTIVE, generation));\n    LS_STORE_RLX(&block->tail, base);",
@@ -316,7 +316,7 @@ RULES = (
     ),
     Rule(
         "the level is raised before its index",
-        "protocol.h",
+        "protocol_session.h",
         "ls_cancel_all_request",
         "    LS_STORE_RLX(&block->cancel_all_index, before);\n    LS_STORE_REL(&block->cancel_all_level, level);",
         "    LS_STORE_REL(&block->cancel_all_level, level);\n    LS_STORE_RLX(&block->cancel_all_index, before);",
@@ -332,7 +332,7 @@ RULES = (
     ),
     Rule(
         "an arming is not told from the one before",
-        "protocol.h",
+        "protocol_waking.h",
         "ls_doorbell_arm",
         "(LS_LOAD_RLX(word) + 2) | 1",
         "1",
@@ -340,7 +340,7 @@ RULES = (
     ),
     Rule(
         "a client rings though it has rung this arming",
-        "protocol.h",
+        "protocol_waking.h",
         "ls_doorbell_must_ring",
         "|| seen == *last_rung",
         "",
@@ -372,7 +372,7 @@ RULES = (
     ),
     Rule(
         "armed is not cleared",
-        "protocol.h",
+        "protocol_waking.h",
         "ls_bell_must_wake",
         "LS_STORE_RLX(&bell->armed, (uint32_t)0);",
         "",
@@ -380,7 +380,7 @@ RULES = (
     ),
     Rule(
         "armed is cleared after the bell is counted",
-        "protocol.h",
+        "protocol_waking.h",
         "ls_bell_must_wake",
         "    LS_STORE_RLX(&bell->armed, (uint32_t)0);\n    ls_bell_count(bell);",
         "    ls_bell_count(bell);\n    LS_STORE_RLX(&bell->armed, (uint32_t)0);",
@@ -388,7 +388,7 @@ RULES = (
     ),
     Rule(
         "the bell is not counted",
-        "protocol.h",
+        "protocol_waking.h",
         "ls_bell_must_wake",
         "ls_bell_count(bell);",
         "",

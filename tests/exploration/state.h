@@ -64,6 +64,7 @@ typedef enum {
     OP_SET,
     OP_NEWEST,
     OP_EVENT,
+    OP_CHOOSE, /* 0 or 1 */
     OP_END,
     OP_FAIL
 } op_kind;

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exploration.orderings import HEADER
+from exploration.orderings import IPC
 from exploration.rules import Rule
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ class Result:
         return self.verdict == "holds"
 
 
-_LINE = re.compile(r"(.{28}) (sc|ra|late) +(\d+) states +(\d+) transitions +([\d.]+) s  (.*)")
+_LINE = re.compile(r"(.{28}) (sc|ra|late|any) +(\d+) states +(\d+) transitions +([\d.]+) s  (.*)")
 
 
 class Workshop:
@@ -41,7 +41,7 @@ class Workshop:
     def __init__(self, folder: Path, sources: list[Path] = SOURCES) -> None:
         """Everything it makes lies in `folder`."""
         self.folder = folder
-        self._objects = {source.name: self._compile(source, HEADER, source.stem) for source in sources}
+        self._objects = {source.name: self._compile(source, IPC, source.stem) for source in sources}
         self.program = self._link(self._objects.values(), "explorer")
 
     def _call(self, command: list[str]) -> None:
@@ -49,10 +49,10 @@ class Workshop:
         if made.returncode != 0:
             raise RuntimeError(made.stderr)
 
-    def _compile(self, source: Path, header: Path, name: str) -> Path:
+    def _compile(self, source: Path, headers: Path, name: str) -> Path:
         made = self.folder / f"{name}.o"
         flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", f"-I{HERE}"]
-        self._call(["gcc", *flags, f'-DPROTOCOL_H="{header}"', "-c", "-o", str(made), str(source)])
+        self._call(["gcc", *flags, f"-I{headers}", f"-I{IPC}", "-c", "-o", str(made), str(source)])
         return made
 
     def _link(self, objects: Iterable[Path], name: str) -> Path:
@@ -76,16 +76,18 @@ class Workshop:
     def mutant(self, rule: Rule) -> Path:
         """The explorer with one rule dropped."""
         name = "mutant-" + re.sub(r"\W+", "-", rule.name)
-        changed = self.folder / f"{name}{Path(rule.file).suffix}"
-        if rule.file == HEADER.name:
-            changed.write_text(rule.apply(HEADER.read_text()))
+        folder = self.folder / name
+        folder.mkdir()
+        changed = folder / rule.file
+        if (IPC / rule.file).exists():
+            changed.write_text(rule.apply((IPC / rule.file).read_text()))
             source = HERE / SCENARIO_FILES[rule.scenario]
-            made = self._compile(source, changed, name)
+            made = self._compile(source, folder, name)
         else:
             source = HERE / rule.file
             changed.write_text(rule.apply(source.read_text()))
-            made = self._compile(changed, HEADER, name)
-        return self._link((self._objects | {source.name: made}).values(), name)
+            made = self._compile(changed, IPC, name)
+        return self._link((self._objects | {source.name: made}).values(), f"{name}/explorer")
 
 
 def _scenario_files() -> dict[str, str]:

@@ -2,12 +2,13 @@
  *
  * One choice is added to the header, through the macros that it offers for that: how payload is copied.
  *
- *   relaxed   as shipped: word by word, relaxed. Where a reader may copy while the writer writes (a cell, a
- *             ring that laps its readers, a claim) this is the only defined way. ThreadSanitizer, which does
- * not model fences, then says nothing about the payload: the checksums do. plain     ordinary loads and
- * stores. Where the protocol promises that nobody else touches the words meanwhile (a command, a ring or cell
- * whose readers keep up, a sealed header) that promise rests on acquire and release alone, which
- * ThreadSanitizer does model: a missing ordering is a reported data race.
+ *   relaxed   as shipped: on x86 two words at a time, elsewhere and under ThreadSanitizer word by word. Where
+ *             a reader may copy while the writer writes (a cell, a ring that laps its readers, a claim) this
+ * is the only defined way. ThreadSanitizer, which does not model fences, then says nothing about the payload:
+ * the checksums do. plain     ordinary loads and stores. Where the protocol promises that nobody else touches
+ * the words meanwhile (a command, a ring or cell whose readers keep up, a sealed header) that promise rests
+ *             on acquire and release alone, which ThreadSanitizer does model: a missing ordering is a
+ * reported data race.
  *
  * STRESS_WEAK=1 makes every release relaxed, STRESS_WEAK=2 every acquire: the reports that must come then
  * show that silence means something.
@@ -37,19 +38,19 @@ extern _Thread_local int stress_plain; /* how this thread copies payload now */
 #define LS_FENCE_FULL() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #endif
 
-#define LS_COPY_IN(shared, private, words)                      \
-    do {                                                        \
-        for (uint32_t ls_i = 0; ls_i < (words); ls_i++) {       \
-            if (stress_plain)                                   \
-                (shared)[ls_i] = (private)[ls_i];               \
-            else                                                \
-                LS_STORE_RLX(&(shared)[ls_i], (private)[ls_i]); \
-        }                                                       \
+#define LS_COPY_IN(shared, private, words)                                                    \
+    do {                                                                                      \
+        if (!stress_plain)                                                                    \
+            ls_move_in(shared, private, words);                                               \
+        else                                                                                  \
+            for (uint32_t ls_i = 0; ls_i < (words); ls_i++) (shared)[ls_i] = (private)[ls_i]; \
     } while (0)
-#define LS_COPY_OUT(private, shared, words)                                                 \
-    do {                                                                                    \
-        for (uint32_t ls_i = 0; ls_i < (words); ls_i++)                                     \
-            (private)[ls_i] = stress_plain ? (shared)[ls_i] : LS_LOAD_RLX(&(shared)[ls_i]); \
+#define LS_COPY_OUT(private, shared, words)                                                   \
+    do {                                                                                      \
+        if (!stress_plain)                                                                    \
+            ls_move(private, shared, words);                                                  \
+        else                                                                                  \
+            for (uint32_t ls_i = 0; ls_i < (words); ls_i++) (private)[ls_i] = (shared)[ls_i]; \
     } while (0)
 
 #include "protocol.h"

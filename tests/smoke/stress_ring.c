@@ -5,7 +5,7 @@
 
 #define CAPACITY 16u
 #define MASK (CAPACITY - 1)
-#define WORDS 8
+#define WORDS 16
 
 static _Alignas(64) ls_ring ring;
 static _Alignas(64) uint64_t slots[CAPACITY * WORDS];

@@ -187,3 +187,25 @@ def event(number: int) -> Event:
 def quote(number: int) -> Quote:
     """A quote whose fields all say the same."""
     return Quote(bid=number, ask=number, pair=f"P{number}", time_ns=number, body=[number] * 2)
+
+
+OTHER = SegmentLayout(tables=LAYOUT.tables, rings=(RingSpec("events", Event, 128),), abi_version=7)
+
+CLAIM_AND_SERVE = """
+session = ClientSession.claim(sys.argv[1], name="child", tag=9, layout=LAYOUT, timeout_s=20)
+print(session.slot, session.generation, flush=True)
+sys.stdin.readline()
+"""
+
+
+def serve_claims(writer):
+    """Play the gateway until a claim was answered."""
+
+    def answered():
+        return [slot for slot in writer.sessions if slot.has_claim() and slot.activate(None, 1)]
+
+    return until(answered, "a claim")[0]
+
+
+def path_of(name):
+    return f"/dev/shm/latentspeed.{name}"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_segments import LAYOUT, Event, Raw, event, fresh_name
+from shared_segments import LAYOUT, Command, Event, Raw, event, fresh_name
 
 from latentspeed.ipc import Lapped, RecordKind, RingSpec, SegmentReader, SegmentWriter, make_record_type
+from latentspeed.ipc._core import CommandConsumer, RingReader
 
 INTENT, TAIL, SLOTS = 0, 128, 256
 
@@ -279,3 +280,11 @@ def test_a_ring_record_begins_with_kind_and_epoch(fields):
 def test_a_ring_capacity_is_a_power_of_two_from_eight(capacity):
     with pytest.raises(ValueError, match="power of two"):
         RingSpec("events", Event, capacity)
+
+
+@pytest.mark.parametrize("capacity", [2**57, 2**61, 2**62])
+def test_a_capacity_whose_bytes_overflow_is_refused_by_ring_and_queue(reader, capacity):
+    with pytest.raises((MemoryError, ValueError)):
+        RingReader(reader.published, 0, capacity, Event, "events", None, None)
+    with pytest.raises((MemoryError, ValueError)):
+        CommandConsumer(reader.published, 0, reader.published, 0, capacity, Command, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_segments import LAYOUT, Raw
 
@@ -71,6 +71,7 @@ def test_a_reader_cannot_count(reader, writer):
         CounterSection(reader.published, LAYOUT).counter("new")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 100_000), min_size=1, max_size=200))
 def test_a_histogram_keeps_percentiles_to_one_sixteenth(values):
     snapshot = histogram_of(values)

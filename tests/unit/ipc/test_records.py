@@ -10,7 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentspeed.ipc import Record, make_record_type
@@ -47,6 +47,7 @@ def test_a_new_record_is_all_zeros():
     assert record.live is False
 
 
+@settings(deadline=None)
 @given(st.floats(), st.text(max_size=3), st.data())
 def test_every_field_reads_back_what_was_written_and_numpy_agrees(price, pair, data):
     if "\0" in pair or len(pair.encode("utf-8", "surrogatepass")) > 13 or not pair.isprintable():

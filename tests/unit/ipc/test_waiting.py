@@ -20,7 +20,7 @@ from latentspeed.ipc import (
     SegmentState,
     SegmentWriter,
 )
-from latentspeed.ipc._core import Bell, Mapping, WaitSet
+from latentspeed.ipc._core import Bell, Doorbell, Mapping, WaitSet
 
 PARKER = """
 from latentspeed.ipc import Park
@@ -382,3 +382,13 @@ def test_a_uvloop_gateway_is_woken_by_the_fifo(writer, session):
         return writer.sessions[0].queue.depth
 
     assert uvloop.run(gateway()) == 1
+
+
+def test_rule_30_a_client_that_rings_without_end_does_not_hold_the_gateway(writer):
+    writer.doorbell.arm()
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        Doorbell(writer._mapping).begin_drain(endless)
+    finally:
+        os.close(endless)
+    assert not writer.doorbell.armed
