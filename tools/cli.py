@@ -36,6 +36,17 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         },
         "Measure this machine.",
     ),
+    "hyperliquid": Group(
+        {
+            "approve-agent": Command("latentspeed.tools.hyperliquid_owner:approve_agent", "Let a key trade for it."),
+            "revoke-agent": Command("latentspeed.tools.hyperliquid_owner:revoke_agent", "Take that back."),
+            "agents": Command("latentspeed.tools.hyperliquid_owner:agents", "List the keys that may trade for it."),
+            "approve-builder-fee": Command(
+                "latentspeed.tools.hyperliquid_owner:approve_builder_fee", "Let a builder take a fee on orders."
+            ),
+        },
+        "What the owner of a Hyperliquid account does once.",
+    ),
     "profile": Command("latentspeed.tools.profile:profile", "Draw a flame graph of a running engine process."),
     "clean": Command("latentspeed.tools.clean:clean", "Remove what crashed engines left in shared memory."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentspeed.connectors.hyperliquid.messages import AgentRow
 from latentspeed.connectors.hyperliquid.parts import SessionParts
 from latentspeed.connectors.pending import Pending
 
@@ -22,6 +23,11 @@ class AccountRequests(SessionParts):
         """Takes back the approval of the agent of this name, or of the one without a name; its key stops at once."""
         self._check_open()
         return self._run(self._owner.revoke_agent(name))
+
+    def fetch_agents(self) -> Pending[list[AgentRow]]:
+        """The agents of the signing key's account that have a name, and when their approvals end."""
+        self._check_open()
+        return self._run(self._owner.agents())
 
     def approve_builder_fee(self, builder: str, tenths_of_basis_point: int) -> Pending[None]:
         """Lets a builder take up to this fee on orders that name it; 0 takes the approval back."""

@@ -15,6 +15,8 @@ from eth_account import Account
 from hyperliquid.exchange import Exchange
 from support.real_gateway import wait_for
 
+from latentspeed.connectors import ConnectorState, OrderParams, OrderRefused, OrderType
+from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.segment_layout import attach_segment
 from latentspeed.ipc import clean
 from latentspeed.tools.venues.hyperliquid.process import venue_process
@@ -164,3 +166,36 @@ def test_12_a_second_gateway_with_a_key_or_an_account_that_is_in_use_does_not_st
     finally:
         first.terminate()
         assert first.wait(30) == 0, (tmp_path / "one.log").read_text()
+
+
+def control(venue, **command):
+    request = urllib.request.Request(venue.control_url, json.dumps(command).encode(), {"Content-Type": "text/json"})
+    with urllib.request.urlopen(request, timeout=5) as reply:
+        return json.loads(reply.read())
+
+
+def test_a_strategy_is_told_that_its_gateways_key_was_revoked_and_its_orders_are_refused(desk, tmp_path):
+    venue, config, environment, _ = desk
+    engine = config.read_text().split('"')[1]
+    gateway = start(config, "two", environment, tmp_path / "two.log")
+    try:
+        wait_for(lambda: is_live(config, "two"), "the gateway never came up", 30)
+        connector = RemoteConnector(engine, "two")
+        connector.initialize().result(10)
+        connector.connect().result(10)
+        connector.subscribe("BTC-USD")
+        connector.wait_ready().result(10)
+        terms = OrderParams("BTC-USD", 0.001, None, OrderType.MARKET)
+        agent = Account.from_key(environment["KEY_TWO"]).address
+        assert control(venue, do="revoke_agent", address=agent)["revoked"]
+        refused = connector.get_order(connector.buy(terms))
+        wait_for(lambda: refused.is_done, f"never refused: {refused}")
+        assert refused.reason.startswith("signerUnknown: User or API Wallet")
+        wait_for(lambda: connector.connection_state is ConnectorState.UNAUTHORISED, "the state never showed")
+        with pytest.raises(OrderRefused, match="its session is UNAUTHORISED"):
+            connector.buy(terms)
+        assert not connector.is_ready
+        connector.disconnect().result(5)
+    finally:
+        gateway.terminate()
+        assert gateway.wait(30) == 0, (tmp_path / "two.log").read_text()

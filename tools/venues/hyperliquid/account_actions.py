@@ -36,6 +36,7 @@ class AccountActions:
             actions.ScheduleCancel: self._schedule_cancel,
             actions.UpdateLeverage: self._update_leverage,
             actions.UpdateIsolatedMargin: self._update_isolated_margin,
+            actions.TopUpIsolatedOnlyMargin: self._top_up_margin,
             actions.SetReferrer: self._set_referrer,
             actions.ReserveRequestWeight: self._reserve_request_weight,
             actions.AgentSetAbstraction: lambda account, action: _abstract(account, ABSTRACTIONS[action.abstraction]),
@@ -111,6 +112,22 @@ class AccountActions:
         holding.isolated_raw += action.ntli
         self.state.block.touched.add(account)
         return DONE
+
+    def _top_up_margin(self, account: Account, action: actions.TopUpIsolatedOnlyMargin) -> dict[str, Any]:
+        """Add what a position lacks to a leverage; the real venue's words for a refusal are not known."""
+        market = self._market(action.asset)
+        holding = self.state.holding(account, market)
+        try:
+            millionths = exact_units(action.leverage, 6)
+        except WireError:
+            millionths = 0
+        if not market.instrument.only_isolated or millionths <= 0:
+            raise ActionRefused("Invalid isolated margin top up.")
+        value = holding.lots * market.mark
+        lacking = abs(value) * 10**6 // millionths - holding.isolated_raw - value
+        if not holding.lots or lacking <= 0:
+            raise ActionRefused("Position does not need more margin for this leverage.")
+        return self._update_isolated_margin(account, actions.UpdateIsolatedMargin(action.asset, True, lacking))
 
     def _market(self, asset: int) -> Any:
         try:

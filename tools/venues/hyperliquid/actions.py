@@ -120,6 +120,11 @@ class UpdateIsolatedMargin(Struct, tag_field="type", tag="updateIsolatedMargin",
     ntli: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
+class TopUpIsolatedOnlyMargin(Struct, tag_field="type", tag="topUpIsolatedOnlyMargin"):
+    asset: Natural
+    leverage: str
+
+
 class TwapTerms(Struct, gc=False):
     """A TWAP: asset, is buy, size, reduce only, minutes, randomised timing."""
 
@@ -301,6 +306,7 @@ L1Action = (
     | ScheduleCancel
     | UpdateLeverage
     | UpdateIsolatedMargin
+    | TopUpIsolatedOnlyMargin
     | TwapOrder
     | TwapCancel
     | Noop

@@ -185,6 +185,18 @@ def test_27_orders_for_a_sub_account_or_vault_name_it_in_hash_and_body(kind, mak
     run(scenario, sub_account_volume=0)
 
 
+def test_27_through_the_socket_too(monkeypatch):
+    async def scenario(venue):
+        options = {"account_address": await funded_sub_account(venue), "account_kind": "sub_account"}
+        async with connected(venue, order_transport="ws", **options) as connector:
+            seen = seen_envelopes(venue, monkeypatch)
+            monkeypatch.setattr(connector._line, "post", None)
+            await resting(connector, connector.buy(limit(0.01, 60000)))
+            assert [envelope.vault_address for envelope in seen] == [options["account_address"]]
+
+    run(scenario, sub_account_volume=0)
+
+
 def test_28_the_expiry_of_an_action_is_in_its_hash_and_the_venue_keeps_to_it(monkeypatch):
     async def scenario(venue):
         async with connected(venue) as connector:
