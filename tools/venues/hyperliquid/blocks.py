@@ -14,7 +14,7 @@ class Block:
     """Events collected while a block executes, for the streams to tell.
 
     Attributes:
-        updates, fills, fundings, twap_history: by account, in order.
+        updates, fills, fundings, liquidations, twap_history: by account, in order.
         cancels: by account, in order: those that the user did not ask for.
         trades: by market, in order.
         books: markets whose book changed.
@@ -30,6 +30,7 @@ class Block:
         "fills",
         "fundings",
         "height",
+        "liquidations",
         "time_ms",
         "touched",
         "trades",
@@ -47,6 +48,7 @@ class Block:
         self.fills: dict[Account, list[Fill]] = {}
         self.fundings: dict[Account, list[dict[str, Any]]] = {}
         self.cancels: dict[Account, list[Order]] = {}
+        self.liquidations: dict[Account, list[dict[str, Any]]] = {}
         self.twap_history: dict[Account, list[dict[str, Any]]] = {}
         self.trades: dict[Market, list[Trade]] = {}
         self.books: set[Market] = set()

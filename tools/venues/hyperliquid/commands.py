@@ -162,6 +162,12 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             {"count": 1},
         ),
         Command(
+            "liquidate",
+            lambda given: _done(trading.liquidate, given["user"], given["coin"], given["method"]),
+            {"user": "address", "coin": "text", "method": "text"},
+            {"method": "market"},
+        ),
+        Command(
             "cap_open_interest",
             lambda given: _done(trading.cap_open_interest, given["coin"], given["on"]),
             {"coin": "text", "on": "switch"},

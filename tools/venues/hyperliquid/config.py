@@ -17,6 +17,7 @@ SWITCHABLE = (
     "push_order",
     "error_suffix",
     "partial_ioc_status",
+    "liquidations",
     "update_on_partial_fill",
     "cloid_reuse",
     "ip_limits",
@@ -65,6 +66,7 @@ class VenueConfig:
         partial_ioc_status: final status of an IOC order that filled in part.
         update_on_partial_fill: tell `orderUpdates` of a partial fill of a resting order.
         cloid_reuse: ``refuse_live`` refuses a client order id that a live order has, ``accept`` takes it.
+        liquidations: liquidate what is worth less than its maintenance margin.
         taker_fee, maker_fee: fractions of the notional; a negative maker fee is a rebate.
         spot_taker_fee, spot_maker_fee: the same for spot, in the base token of a buy and the quote token of a sell.
         funding_rate: hourly rate, fraction.
@@ -111,6 +113,7 @@ class VenueConfig:
     partial_ioc_status: Literal["canceled", "filled"] = "canceled"
     update_on_partial_fill: bool = True
     cloid_reuse: Literal["refuse_live", "accept"] = "refuse_live"
+    liquidations: bool = False
     taker_fee: str = "0.00045"
     maker_fee: str = "0.00015"
     spot_taker_fee: str = "0.0007"

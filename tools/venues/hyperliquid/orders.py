@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from latentspeed.tools.venues.hyperliquid.liquidation_terms import LiquidationTerms
 from latentspeed.tools.venues.hyperliquid.trigger_terms import TriggerTerms
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, usd_text
 from latentspeed.tools.venues.matching import BookOrder
@@ -28,6 +29,7 @@ class Order(BookOrder):
         children: of such a parent: its legs.
         is_position_tpsl: belongs to the position; zero lots then mean all of it.
         twap_id: the TWAP whose slice it is.
+        liquidation: of an order that the venue sends to liquidate its account; nobody is told of the order itself.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Order(BookOrder):
         "cloid",
         "filled_notional",
         "is_position_tpsl",
+        "liquidation",
         "market",
         "orig_lots",
         "parent",
@@ -87,6 +90,7 @@ class Order(BookOrder):
         self.children: list[Order] = []
         self.is_position_tpsl = False
         self.twap_id: int | None = None
+        self.liquidation: LiquidationTerms | None = None
 
     @property
     def coin(self) -> str:
@@ -177,6 +181,7 @@ class Fill:
         "direction",
         "fee",
         "hash",
+        "liquidation",
         "lots",
         "order",
         "price",
@@ -199,6 +204,7 @@ class Fill:
         fee: int,
         builder_fee: int,
         tid: int,
+        liquidation: LiquidationTerms | None = None,
     ) -> None:
         self.order = order
         self.price = price
@@ -212,6 +218,7 @@ class Fill:
         self.fee = fee
         self.builder_fee = builder_fee
         self.tid = tid
+        self.liquidation = liquidation
 
     @property
     def fee_token(self) -> str:
@@ -253,6 +260,8 @@ class Fill:
         row["tid"] = self.tid
         if order.cloid is not None:
             row["cloid"] = order.cloid
+        if self.liquidation is not None:
+            row["liquidation"] = self.liquidation.row()
         row["feeToken"] = self.fee_token
         row["twapId"] = order.twap_id
         return row

@@ -160,7 +160,7 @@ class VenueState:
 
     def set_status(self, order: Order, status: str, lots: int | None = None, recorded: bool = True) -> None:
         """Give an order a status, tell it, and keep the row in the history unless it only repeats the one before."""
-        if order.account.is_outside:
+        if order.account.is_outside or order.liquidation is not None:
             return
         row = OrderRow(order, status, self.block.time_ms, order.lots if lots is None else lots, order.orig_lots)
         order.status, order.status_ms = status, self.block.time_ms
@@ -179,6 +179,8 @@ class VenueState:
         """Give an order that is off the book its last status."""
         if order.account.is_outside:
             order.market.outside[order.is_buy].pop(order.price, None)
+            return
+        if order.liquidation is not None:
             return
         self.set_status(order, status)
         order.account.closed(order)
@@ -230,6 +232,7 @@ class VenueState:
         market, price, block = maker.market, maker.price, self.block
         dex, scale = market.instrument.dex, market.instrument.fee_rate_scale
         tid, hash_ = self.next_tid(), block.hash() if taker.twap_id is None else ZERO_HASH
+        liquidation = taker.liquidation
         for order, crossed in ((taker, True), (maker, False)):
             account = order.account
             holding = self.holding(account, market)
@@ -243,6 +246,8 @@ class VenueState:
                 fee = share(notional, (self.taker_rate if crossed else self.maker_rate) * scale // FEE_SCALE)
                 builder_fee = share(notional, order.builder_rate) if order.builder_rate else 0
                 profit, direction = account.clearing(dex).trade(holding, signed, price, fee + builder_fee)
+                if liquidation is not None and crossed:
+                    direction = liquidation.direction(start, direction)
                 if market.instrument.quote_name == USDC:
                     self.fees += fee + builder_fee
                 else:
@@ -250,7 +255,7 @@ class VenueState:
                 account.volume += notional
                 fill = Fill(
                     order, price, lots, block.time_ms, start, direction, profit, hash_, crossed,
-                    fee + builder_fee, builder_fee, tid,
+                    fee + builder_fee, builder_fee, tid, liquidation,
                 )  # fmt: skip
                 account.fills.append(fill)
                 block.add_fill(fill)

@@ -166,6 +166,9 @@ class Streams:
                 self._send(("userHistoricalOrders", name), "userHistoricalOrders", history)
         for account, fills in block.fills.items():
             self._push_fills(account, fills)
+        for account, liquidations in block.liquidations.items():
+            for liquidation in liquidations:
+                self._send(("userEvents", account.address), "user", {"liquidation": liquidation})
         for account, twaps in block.twap_history.items():
             self._send(("userEvents", account.address), "user", {"twapHistory": twaps})
             told = {"user": account.address, "history": twaps}

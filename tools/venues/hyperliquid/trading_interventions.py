@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentspeed.tools.venues.hyperliquid.accounts import Account
+from latentspeed.tools.venues.hyperliquid.liquidation import METHODS
 from latentspeed.tools.venues.hyperliquid.refusals import CANCELLATIONS, ORDER_REFUSALS, OrderRefused
 from latentspeed.tools.venues.hyperliquid.wire import RATE, WireError, address_text, rate_units
 
@@ -50,6 +51,19 @@ class TradingInterventions:
         if not count:
             waiting.clear()
         waiting.extend(OrderRefused(ORDER_REFUSALS[status], status) for _ in range(count))
+
+    def liquidate(self, user: str, coin: str, method: str = "market") -> None:
+        """Liquidate a user's position, whatever it is worth; a cross one takes the others of its dex with it.
+
+        Raises:
+            ValueError: no such user, market, position or method.
+        """
+        if method not in METHODS:
+            raise ValueError(f"method={method!r}: must be one of {', '.join(METHODS)}")
+        account, market = self._account(user), self.venue.market(coin)
+        with self.venue.block():
+            if not self.venue.liquidations.force(account, market, method):
+                raise ValueError(f"coin={coin!r}: {user} has no position there")
 
     def cap_open_interest(self, coin: str, on: bool = True) -> None:
         """Let a market be at its open-interest cap: it takes no order that adds to a position or turns one round.

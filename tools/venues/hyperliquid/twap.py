@@ -121,10 +121,11 @@ class Twaps:
         self._end(twap, "terminated")
         return _reply("twapCancel", "success")
 
-    def end_all(self, account: Account) -> None:
-        """End every TWAP of an account."""
+    def end_all(self, account: Account, market: Market) -> None:
+        """End every TWAP of an account in a market."""
         for twap in list(account.twaps.values()):
-            self._end(twap, "terminated")
+            if twap.market is market:
+                self._end(twap, "terminated")
 
     def run_due(self, now_ms: int) -> None:
         """Send every slice whose time has come; a clock that jumped sends all that it jumped over."""

@@ -31,6 +31,7 @@ from latentspeed.tools.venues.hyperliquid.funding import Funding
 from latentspeed.tools.venues.hyperliquid.info import Info
 from latentspeed.tools.venues.hyperliquid.interventions import Interventions
 from latentspeed.tools.venues.hyperliquid.limits import IpBudget
+from latentspeed.tools.venues.hyperliquid.liquidation import Liquidations
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.outside import NEUTRAL_DECIMALS, Outside
 from latentspeed.tools.venues.hyperliquid.scenario import load_scenario
@@ -73,6 +74,8 @@ class HyperliquidVenue:
         self.streams = Streams(self.state, self.info, self.faults)
         self.triggers = Triggers(self.state, self.exchange.placing)
         self.outside = Outside(self.state, self.exchange.placing)
+        self.liquidations = Liquidations(self.state, self.exchange.placing, self.exchange.twaps)
+        self._marks_moved = False
         self.funding = Funding(self.state)
         self.sources = self._make_sources()
         self.interventions = Interventions(self)
@@ -202,6 +205,7 @@ class HyperliquidVenue:
                 source.set_price(self.outside, coin, neutral)
         self.outside.set_reference(coin, neutral)
         market.mark = market.oracle
+        self._marks_moved = True
         self._end_block()
 
     def market(self, coin: str) -> Market:
@@ -283,6 +287,9 @@ class HyperliquidVenue:
     def _end_block(self) -> None:
         if self.state.armed:
             self.triggers.fire_due()
+        if self._marks_moved and self.config.liquidations:
+            self.liquidations.check()
+        self._marks_moved = False
         block = self.state.end_block()
         if self.scenario is not None:
             self.scenario.note_orders(self.exchange.orders_sent)
@@ -340,6 +347,7 @@ class HyperliquidVenue:
         for market in self.state.markets.everything():
             market.update_mark()
         self.funding.settle_due(now)
+        self._marks_moved = True
         self.exchange.twaps.run_due(now)
         for account in self.state.accounts.values():
             if account.scheduled_cancel_ms is not None and account.scheduled_cancel_ms <= now:
