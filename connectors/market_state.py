@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.event_dispatcher import EventDispatcher
@@ -29,13 +30,28 @@ class MarketState:
         self.subscriptions: dict[str, None] = {}
 
     def set_rules(self, rules: Iterable[TradingRule]) -> None:
-        """Replaces all rules, and tells the listener of those that are new or changed."""
+        """Replaces all rules, and tells the listener of those that are new or changed.
+
+        A market's grid is kept for the life of this process: orders and fills are integers on it. Where the venue has
+        changed its tick or lot, the old grid stays, no order is taken any more, and an error event says so.
+        """
         old = self.rules
-        self.rules = {rule.trading_pair: rule for rule in rules}
+        self.rules = {rule.trading_pair: self._on_its_grid(rule, old.get(rule.trading_pair)) for rule in rules}
         self.rules_by_symbol = {rule.symbol: rule for rule in self.rules.values()}
         for pair, rule in self.rules.items():
             if old.get(pair) != rule:
                 self._events.market_data("on_trading_rule", rule)
+
+    def _on_its_grid(self, rule: TradingRule, before: TradingRule | None) -> TradingRule:
+        if before is None or before.has_grid_of(rule):
+            return rule
+        self._events.error(
+            "trading_grid_changed",
+            f"{rule.trading_pair} has lots of {rule.lot_size:f} and ticks of {rule.tick_size:f} now, and had lots of "
+            f"{before.lot_size:f} and ticks of {before.tick_size:f}: no orders are taken until a new start",
+            trading_pair=rule.trading_pair,
+        )
+        return replace(before, symbol=rule.symbol, asset_id=rule.asset_id, is_active=False)
 
     def quote(self, trading_pair: str) -> Quote:
         """The quote of a market, made if it is the first."""

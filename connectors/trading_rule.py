@@ -109,6 +109,10 @@ class TradingRule:
         for name, value in derived.items():
             object.__setattr__(self, name, value)
 
+    def has_grid_of(self, other: TradingRule) -> bool:
+        """Whether integers of prices and amounts mean the same under both rules."""
+        return self.lot_size == other.lot_size and self.tick_size == other.tick_size
+
     # Prices
 
     def price_step(self, units: int) -> int:

@@ -28,7 +28,14 @@ from typing import Any
 import orjson
 import uvloop
 
-from latentspeed.connectors import ConnectorError, OrderRefused, Pending, PerpetualDerivativeBase, VenueUnreachable
+from latentspeed.connectors import (
+    ConnectorError,
+    OrderRefused,
+    Pending,
+    PerpetualDerivativeBase,
+    VenueUnreachable,
+    new_incarnation,
+)
 from latentspeed.connectors.errors import SignerInUse
 from latentspeed.connectors.transport import BackOff
 from latentspeed.engine.config import Config, ConfigError, ConnectorSettings, load_config
@@ -39,7 +46,7 @@ from latentspeed.engine.connector_factory import (
     signer_of,
 )
 from latentspeed.engine.gateway_core import GatewayCore
-from latentspeed.engine.instruments import InstrumentTableFull
+from latentspeed.engine.instruments import GridChanged, InstrumentTableFull
 from latentspeed.engine.secrets import SecretError, harden_process, receive_secret
 from latentspeed.engine.segment_layout import engine_layout
 from latentspeed.engine.signer_lock import SignerLock, hold_account
@@ -295,7 +302,28 @@ async def serve(config: Config, settings: ConnectorSettings) -> int:
         connector = make_connector(config, settings, writer)
         owner = f"gateway {name}"
         with SignerLock.acquire(signer_of(connector), owner=owner), hold_account(config.engine.name, connector, owner):
-            return await Gateway(config, settings, connector, writer, stop).run()
+            try:
+                return await Gateway(config, settings, connector, writer, stop).run()
+            except GridChanged as error:
+                log.critical(
+                    "%s: the segment is given up; strategies attach to the next, and what nobody keeps is cancelled",
+                    error,
+                )
+                await retire_segment(writer)
+                return EX_SOFTWARE
+
+
+async def retire_segment(writer: SegmentWriter) -> None:
+    """Give a segment up for good: everybody attached is told, and the next gateway makes another one.
+
+    Takes until the sessions of that one cannot get an incarnation of this one's, as ids begin with it; at most 5 s.
+    """
+    last = writer.last_incarnation
+    writer.unlink()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STOP_DEADLINE_S
+    while new_incarnation(0) <= last and loop.time() < deadline:
+        await asyncio.sleep(0.05)
 
 
 def make_connector(config: Config, settings: ConnectorSettings, writer: SegmentWriter) -> PerpetualDerivativeBase:

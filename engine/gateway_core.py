@@ -20,7 +20,7 @@ from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
 from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.connector_limits import write_limits
 from latentspeed.engine.error_text import kind_of
-from latentspeed.engine.instruments import Instruments
+from latentspeed.engine.instruments import GridChanged, Instruments
 from latentspeed.engine.ledger import LedgerGroup
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.live_session import LiveSession
@@ -137,8 +137,18 @@ class GatewayCore(ErrorEventListener):
         self._write_row()
 
     def publish_instruments(self) -> None:
-        """Publish the connector's trading rules, once they are known; the market publisher tells of later changes."""
+        """Publish the connector's trading rules, once they are known; the market publisher tells of later changes.
+
+        Raises GridChanged, with nothing published, where the segment's integers would mean something else from now on.
+        """
         rules = self._connector.get_all_trading_rules()
+        for before, now in self.instruments.moved(rules):
+            if self._is_in_use(now.trading_pair):
+                raise GridChanged(
+                    f"{now.trading_pair} has lots of {now.lot_size:f} and ticks of {now.tick_size:f} now, and the "
+                    f"segment has orders or books of it in lots of {before.lot_size:f} and ticks of "
+                    f"{before.tick_size:f}"
+                )
         self.instruments.publish(rules, frozenset(self._settings.trading_pairs))
         self.market.use_rules(rules)
 
@@ -233,6 +243,16 @@ class GatewayCore(ErrorEventListener):
         if self.is_recovered:
             return len(self._connector.get_open_orders())
         return self.rows.count_unfinished() if self._writer.reused else 0
+
+    def _is_in_use(self, trading_pair: str) -> bool:
+        """Whether the segment has an order, a fill or a position of a pair."""
+        number = self.instruments.number(trading_pair)
+        groups = (LedgerGroup.TOTAL, LedgerGroup.FOREIGN)
+        return (
+            any(not self.keeper.totals(group, 0, number).is_empty for group in groups)
+            or self.market.has_position(number)
+            or any(row.order_amount_lots and row.trading_pair == trading_pair for row in self.rows.read_all())
+        )
 
     def _counted_lots(self, instrument: int) -> int:
         books = (self.keeper.totals(group, 0, instrument) for group in (LedgerGroup.TOTAL, LedgerGroup.FOREIGN))

@@ -17,6 +17,10 @@ class InstrumentTableFull(Exception):
     """The connector lists more pairs than the segment has room for."""
 
 
+class GridChanged(Exception):
+    """The venue has changed the tick or the lot of a pair that the segment has orders or books of, in integers."""
+
+
 class Instruments:
     """Pair to number and number to pair, kept in the `instruments` table.
 
@@ -47,6 +51,22 @@ class Instruments:
     def find(self, trading_pair: str) -> int:
         """The number of a pair, or -1 for one that was never published."""
         return self._numbers.get(trading_pair, -1)
+
+    def rule(self, trading_pair: str) -> TradingRule | None:
+        """The rule in a pair's row, which stays when the venue lists the pair no more; None for a pair without one."""
+        number = self.find(trading_pair)
+        if number < 0 or not self._table.read(number, self._record):
+            return None
+        return rule_from_record(self._record)
+
+    def moved(self, rules: Iterable[TradingRule]) -> list[tuple[TradingRule, TradingRule]]:
+        """The rules whose grid is not that of the pair's row: (as it is in the row, as it is now)."""
+        changed = []
+        for rule in rules:
+            before = self.rule(rule.trading_pair)
+            if before is not None and not before.has_grid_of(rule):
+                changed.append((before, rule))
+        return changed
 
     def publish(self, rules: Iterable[TradingRule], subscribed: frozenset[str]) -> None:
         """Write a row for each rule; new pairs get the next numbers, and pairs without a rule are no longer active.

@@ -111,6 +111,11 @@ class MarketPublisher(MarketDataListener):
                 self._opening_lots[number] = record.opening_lots = opening
                 self._positions.write(number, record)
 
+    def has_position(self, number: int) -> bool:
+        """Whether an instrument's row shows a position, now or at the start of the books."""
+        record = self._position
+        return bool(self._positions.read(number, record)) and bool(record.amount_lots or record.opening_lots)
+
     def flatten_absent(self, position_of: Callable[[str], Position | None]) -> None:
         """After a restart: show as flat what an earlier gateway published and the venue no longer has."""
         record = self._position

@@ -116,7 +116,8 @@ class Recovery:
             commands.dispose_unread(live, "never_sent")
 
     def _restore(self, row: Order, trade_ids: Iterable[str]) -> InFlightOrder | None:
-        rule = self._connector.get_trading_rule(row.trading_pair)
+        # A pair that the venue lists no more may still have orders of ours there.
+        rule = self._connector.get_trading_rule(row.trading_pair) or self._instruments.rule(row.trading_pair)
         if rule is None or row.order_amount_lots <= 0:
             return None  # refused before it was an order
         order = restore_order(

@@ -14,10 +14,10 @@ from support.polling import poll_until
 from support.real_gateway import KEY, RealGateway, wait_for
 
 from latentspeed.connectors import OrderParams, OrderRefused, OrderState, OrderType
-from latentspeed.engine.gateway import EX_CONFIG, EX_ORDERS_LEFT
+from latentspeed.engine.gateway import EX_CONFIG, EX_ORDERS_LEFT, EX_SOFTWARE
 from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.segment_layout import attach_segment
-from latentspeed.ipc import IpcError, SegmentState, clean
+from latentspeed.ipc import IpcError, SegmentRetired, SegmentState, clean
 from latentspeed.tools.venues.hyperliquid.process import VenueProcess
 
 ADDRESS = Account.from_key(KEY).address.lower()
@@ -301,3 +301,23 @@ def _state(gateway):
             return segment.state
     except IpcError:  # not there yet, or half-built
         return None
+
+
+def test_a_venue_that_changes_a_lot_ends_the_segment_and_nothing_is_read_on_another_grid(gateway, attach):
+    gateway.start()
+    connector = attach()
+    order = rest(connector)
+    gateway.kill()
+    gateway.control("set_size_decimals", coin="BTC", sz_decimals=6)
+    refusing = spawn(gateway)
+    lines, code = ended(refusing)
+    assert code == EX_SOFTWARE, lines
+    assert any("BTC-USD has lots of 0.000001" in line for line in lines), lines
+    with pytest.raises(SegmentRetired):
+        connector._link.session.check()
+    connector.disconnect().result(5)
+    gateway.start()
+    wait_for(lambda: not open_orders(gateway), f"nobody owns {order.client_order_id}, and it stays open")
+    again = attach()
+    assert again.get_trading_rule("BTC-USD").amount_text(1) == "0.000001"
+    assert rest(again).amount_lots == 1000

@@ -257,10 +257,12 @@ def test_value_is_compared_exactly(kit, perpetual):
     perpetual.buy(params(amount=0.003, price=3333.4))
     with pytest.raises(OrderRefused, match=r"9\.9999"):
         perpetual.buy(params(amount=0.003, price=3333.3))
-    exactly = replace(kit.RULE, min_notional=Decimal("0.3"), lot_size=Decimal("0.1"), tick_size=Decimal("0.1"))
-    perpetual._set_trading_rules([exactly])
+    coarse = replace(
+        kit.RULE, trading_pair="X-USD", min_notional=Decimal("0.3"), lot_size=Decimal("0.1"), tick_size=Decimal("0.1")
+    )
+    perpetual._set_trading_rules([kit.RULE, coarse])
     assert 0.1 * 3.0 != 0.3
-    perpetual.buy(params(amount=0.1, price=3.0))
+    perpetual.buy(params(trading_pair="X-USD", amount=0.1, price=3.0))
 
 
 def test_an_amount_below_the_markets_minimum_is_refused(kit, perpetual):
