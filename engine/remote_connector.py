@@ -108,7 +108,7 @@ class RemoteConnector(RemoteLifecycle):
         leverage = self._check_leverage(trading_pair, leverage)
         self._check_can_place()
         pending: Pending[int] = DrivenPending(self._drive)
-        pending.add_done_callback(lambda done: self._note_leverage(trading_pair, done))
+        pending.add_done_callback(lambda done: self._note_leverage(trading_pair, done, margin_mode))
         self._open_session.writer.set_leverage(self._number(trading_pair), leverage, margin_mode, pending)
         return pending
 
@@ -117,6 +117,7 @@ class RemoteConnector(RemoteLifecycle):
         number = self._number(trading_pair)
         self._check_can_place()
         pending: Pending[MarginMode] = DrivenPending(self._drive)
+        pending.add_done_callback(lambda done: self._note_margin_mode(trading_pair, done))
         self._open_session.writer.set_margin_mode(number, MarginMode(margin_mode), pending)
         return pending
 
@@ -129,9 +130,15 @@ class RemoteConnector(RemoteLifecycle):
         self._open_session.writer.adjust_margin(number, amount, pending)
         return pending
 
-    def _note_leverage(self, trading_pair: str, done: Pending[int]) -> None:
+    def _note_leverage(self, trading_pair: str, done: Pending[int], margin_mode: MarginMode | None) -> None:
         if done.exception() is None:
             self.update_leverage(trading_pair, done.result(0))
+            if margin_mode is not None:
+                self._margin_modes[trading_pair] = margin_mode
+
+    def _note_margin_mode(self, trading_pair: str, done: Pending[MarginMode]) -> None:
+        if done.exception() is None:
+            self._margin_modes[trading_pair] = done.result(0)
 
     def generate_client_order_id(self) -> str:
         """The id of this session's next order; not taken until that order is sent."""

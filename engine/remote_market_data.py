@@ -12,7 +12,7 @@ import numpy.typing as npt
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
-from latentspeed.connectors.types import PositionAction
+from latentspeed.connectors.types import MarginMode, PositionAction
 from latentspeed.engine.market_view import MarketView
 from latentspeed.engine.refusals import GatewayNotReady
 
@@ -113,6 +113,15 @@ class RemoteMarketData(PerpetualDerivativeBase):
         if position is not None and position.leverage:
             return position.leverage
         return super().get_leverage(trading_pair)
+
+    def get_margin_mode(self, trading_pair: str) -> MarginMode | None:
+        """The margin mode that the venue was seen to have; None where it is not known."""
+        if self._rule(trading_pair).only_isolated:
+            return MarginMode.ISOLATED
+        position = self.get_position(trading_pair)
+        if position is not None and position.leverage:
+            return position.margin_mode
+        return super().get_margin_mode(trading_pair)
 
     def _is_notional_exempt(self, params: OrderParams) -> bool:
         """A close of the whole position or more; where the position is not known, the venue decides."""

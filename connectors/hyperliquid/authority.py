@@ -38,6 +38,7 @@ class Authority:
         account: str,
         kind: str,
         check_every_s: float,
+        is_trusted: bool = False,
         on_change: Callable[[], None],
         on_problem: Callable[[str, str], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
@@ -50,6 +51,7 @@ class Authority:
             account: The account that is traded, lower case.
             kind: See `check_signer`.
             check_every_s: How often the venue is asked unasked; 0 for never.
+            is_trusted: Whether the venue is never asked: a key that was refused is then tried again after a while.
             on_change: Called when `refusal` begins or ends.
             on_problem: Called with a code and a text.
             start: Starts a task.
@@ -62,7 +64,8 @@ class Authority:
         self._signer = signer
         self._account = account
         self._kind = kind
-        self._check_every_s = check_every_s
+        self._check_every_s = 0.0 if is_trusted else check_every_s
+        self._is_trusted = is_trusted
         self._on_change = on_change
         self._on_problem = on_problem
         self._start = start
@@ -72,8 +75,8 @@ class Authority:
         self._is_asking = False
         self._told_days: int | None = None
 
-    async def check(self) -> None:
-        """Asks the venue whether the key may trade for the account, and until when.
+    async def check(self) -> UserRole:
+        """Asks the venue whether the key may trade for the account, and until when; what it calls the signer.
 
         Raises:
             NotAllowed: It may not.
@@ -81,6 +84,7 @@ class Authority:
         """
         role = await check_signer(self._rest, self._signer, self._account, self._kind)
         await self._read_expiry(role)
+        return role
 
     def note_refusal(self, status: str, text: str) -> None:
         """The venue refused an action with this reason; `status` is our name for it."""
@@ -111,7 +115,8 @@ class Authority:
 
     async def _ask(self) -> None:
         try:
-            await self.check()
+            if not self._is_trusted and (await self.check()).role == "missing" and self.refusal:
+                raise NotAllowed(self.refusal)  # an account of its own that has no money yet
         except NotAllowed as error:
             if not self.refusal:
                 self._on_problem("signer_refused", str(error))

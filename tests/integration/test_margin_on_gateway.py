@@ -29,7 +29,11 @@ def connector(tmp_path):
 
 def test_margin_is_changed_through_the_gateway_and_shown_in_the_position(connector):
     assert connector.set_margin_mode(PAIR, MarginMode.ISOLATED).result(10) is MarginMode.ISOLATED
+    assert connector.get_margin_mode(PAIR) is MarginMode.ISOLATED
     assert connector.set_leverage(PAIR, 10).result(10) == 10
+    assert connector.get_margin_mode("ETH-USD") is None
+    assert connector.set_leverage("ETH-USD", 3, MarginMode.CROSS).result(10) == 3
+    assert connector.get_margin_mode("ETH-USD") is MarginMode.CROSS
     bought = connector.get_order(connector.buy(OrderParams(PAIR, 0.01, None, OrderType.MARKET)))
     wait_for(lambda: bought.state is OrderState.FILLED, f"never filled: {bought}")
     wait_for(lambda: (connector.get_position(PAIR) or bought).amount == 0.01, "the position never showed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -150,5 +151,45 @@ def test_an_approval_that_ends_soon_is_told_of_once_a_day():
                 (text,) = (text for code, text in soon.heard.errors if code == "agent_expires")
                 assert AGENT.address in text
                 assert "agent_expires" not in codes(later)
+
+    run(scenario)
+
+
+def test_a_key_whose_account_has_no_money_is_not_tried_again_until_it_has_some(monkeypatch):
+    monkeypatch.setattr(authority, "AGAIN_FIRST_S", 0.1)
+    monkeypatch.setattr(authority, "AGAIN_LONGEST_S", 0.2)
+
+    async def scenario(venue):
+        async with connected(venue) as connector:
+            account = venue.state.accounts.pop(MAKER_KEY.address)
+            monkeypatch.setattr(venue.state, "mentioned", lambda address: venue.state.accounts.get(address))
+            first = await ended(connector, connector.buy(limit(0.01, 60000)))
+            assert first.state is OrderState.FAILED
+            await asyncio.sleep(1.5)
+            assert connector.connection_state is ConnectorState.UNAUTHORISED
+            assert connector._outbox.requests == 1
+            assert codes(connector).count("signer_refused") == 1
+            venue.state.accounts[MAKER_KEY.address] = account
+            await connector.wait_ready()
+            await resting(connector, connector.buy(limit(0.01, 60000)))
+
+    run(scenario)
+
+
+def test_a_key_that_the_venue_is_not_asked_about_is_tried_again_after_a_while(monkeypatch):
+    monkeypatch.setattr(authority, "AGAIN_FIRST_S", 0.1)
+
+    async def scenario(venue):
+        async with connected(venue) as owner:
+            await owner.approve_agent(AGENT.address, "bot")
+            options = {"account_address": MAKER_KEY.address, "check_agent": False}
+            async with connected(venue, AGENT, **options) as agent:
+                await owner.revoke_agent("bot")
+                await ended(agent, agent.buy(limit(0.01, 60000)))
+                assert agent.connection_state is ConnectorState.UNAUTHORISED
+                await agent.wait_ready()
+                again = await ended(agent, agent.buy(limit(0.01, 60000)))
+                assert again.state is OrderState.FAILED
+                assert agent.connection_state is ConnectorState.UNAUTHORISED
 
     run(scenario)
