@@ -140,9 +140,9 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         self._publish(order, OrderEventKind.FAILED)
 
     def on_trade(self, order: InFlightOrder | None, trade: TradeUpdate) -> None:
-        """A fill of the account; those of our own orders come through the order callbacks, the rest is foreign."""
+        """A fill of the account; those of orders that are remembered come through the order callbacks."""
         if order is None:
-            self._publish_foreign_fill(trade)
+            self._publish_fill_of_nobody(trade)
 
     def publish_row(self, order: InFlightOrder, context: OrderContext) -> None:
         """Publish an order's row alone: PENDING_CREATE, before the command leaves the queue."""
@@ -273,7 +273,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.venue_utc_ns = trade.venue_utc_ns
         self._count(event, self._send(event), context.slot)
 
-    def _publish_foreign_fill(self, trade: TradeUpdate) -> None:
+    def _publish_fill_of_nobody(self, trade: TradeUpdate) -> None:
         event = self._event
         event.clear()
         self._fill_trade(event, trade)
@@ -283,7 +283,13 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.exchange_order_id = trade.exchange_order_id or ""
         event.venue_utc_ns = trade.venue_utc_ns
         event.event = OrderEventKind.PARTIALLY_FILLED
-        self._count(event, self._send(event), -1)
+        slot = -1
+        if trade.client_order_id is not None:
+            # An order of ours that nobody remembers: its session, where it still lives, counts the fill as its own.
+            event.client_order_id = parse_client_order_id(trade.client_order_id)
+            event.generation = self._generation_of(event.client_order_id)
+            slot = self._rows.slot_of(event.client_order_id)
+        self._count(event, self._send(event), slot)
 
     def _count(self, event: OrderEvent, cursor: int, slot: int) -> None:
         self._keeper.count(event, cursor, slot)
