@@ -12,7 +12,6 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 
-from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.client_order_id import (
     ClientOrderIdGenerator,
     format_client_order_id,
@@ -32,8 +31,8 @@ from latentspeed.connectors.events import (
     TradeEventListener,
 )
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_access import MarketAccess
 from latentspeed.connectors.market_state import MarketState
-from latentspeed.connectors.order_book import OrderBook
 from latentspeed.connectors.order_params import (
     OrderLimits,
     OrderParams,
@@ -42,16 +41,14 @@ from latentspeed.connectors.order_params import (
     check_order,
 )
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.position import Balance
 from latentspeed.connectors.quote import Quote
-from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import ConnectorState, ConnectorType, TradeType
 from latentspeed.connectors.vitals import Vitals
 
 __all__ = ["ConnectorBase", "OrderParams"]
 
 
-class ConnectorBase(Vitals, CompoundOrders):
+class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
     """Identity, lifecycle, orders and listeners of a connector."""
 
     order_limits: OrderLimits = OrderLimits()
@@ -291,45 +288,7 @@ class ConnectorBase(Vitals, CompoundOrders):
         """Sets the one listener for market data, positions, balances and the connection; None removes it."""
         self._events.market_data_listener = listener
 
-    # Markets
-
-    def get_trading_rule(self, trading_pair: str) -> TradingRule | None:
-        """The rule of a market, None for an unknown pair."""
-        return self._market.rules.get(trading_pair)
-
-    def get_all_trading_rules(self) -> list[TradingRule]:
-        """The rules of all markets."""
-        return list(self._market.rules.values())
-
-    def get_quote(self, trading_pair: str) -> Quote | None:
-        """The latest quote of a market; the object is reused."""
-        return self._market.quotes.get(trading_pair)
-
-    def get_book(self, trading_pair: str) -> OrderBook | None:
-        """The latest order book of a market; the object is reused."""
-        return self._market.books.get(trading_pair)
-
-    def get_candle(self, trading_pair: str, interval: str) -> Candle | None:
-        """The latest candle of a market and interval, None where those are not heard; the object is reused."""
-        return self._market.candles.get((trading_pair, interval))
-
-    def get_balance(self, asset: str) -> Balance | None:
-        """The latest balance of an asset; the object is reused."""
-        return self._market.balances.get(asset)
-
-    def quantize_order_price(self, trading_pair: str, price: float) -> float:
-        """The valid price nearest to `price`, ties down, see `TradingRule.quantize_price`.
-
-        Raises OrderRefused for an unknown pair.
-        """
-        return self._rule(trading_pair).quantize_price(price)
-
-    def quantize_order_amount(self, trading_pair: str, amount: float) -> float:
-        """The amount in whole lots toward zero, see `TradingRule.quantize_amount`.
-
-        Raises OrderRefused for an unknown pair.
-        """
-        return self._rule(trading_pair).quantize_amount(amount)
+    # Time and ids
 
     def current_timestamp_ns(self) -> int:
         """Nanoseconds since the epoch."""
@@ -384,14 +343,6 @@ class ConnectorBase(Vitals, CompoundOrders):
         """What has to be acknowledged by the venue before this order is sent, None for nothing."""
         return None
 
-    def _rule(self, trading_pair: str) -> TradingRule:
-        rule = self._market.rules.get(trading_pair) if isinstance(trading_pair, str) else None
-        if rule is None:
-            known = len(self._market.rules)
-            hint = f"{known} pairs are known" if known else "no pairs are known before initialize"
-            raise OrderRefused("trading_pair", trading_pair, f"{self.name} does not know this pair; {hint}")
-        return rule
-
     def _check_new_id(self, client_order_id: str) -> None:
         try:
             parse_client_order_id(client_order_id)
@@ -399,10 +350,6 @@ class ConnectorBase(Vitals, CompoundOrders):
             raise OrderRefused("client_order_id", client_order_id, str(error)) from None
         if self._tracker.get_order(client_order_id) is not None:
             raise OrderRefused("client_order_id", client_order_id, "the id is taken; an id is used once")
-
-    def _set_trading_rules(self, rules: Iterable[TradingRule] | Mapping[str, TradingRule]) -> None:
-        """Replaces all rules; listeners hear of what is new or changed, orders keep the rule they were made with."""
-        self._market.set_rules(rules.values() if isinstance(rules, Mapping) else rules)
 
     def _set_connection_state(self, state: ConnectorState) -> None:
         """Changes the session's state and tells the market data listener."""

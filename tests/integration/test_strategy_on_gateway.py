@@ -11,7 +11,16 @@ from eth_account import Account
 from support.polling import poll_until
 from support.real_gateway import KEY, RealGateway, wait_for
 
-from latentspeed.connectors import ConnectorState, OrderParams, OrderRefused, OrderState, OrderType, PositionAction
+from latentspeed.connectors import (
+    ConnectorState,
+    ExitParams,
+    OrderParams,
+    OrderRefused,
+    OrderState,
+    OrderType,
+    PositionAction,
+    TradeType,
+)
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow
 from latentspeed.engine.remote_connector import RemoteConnector
@@ -132,6 +141,54 @@ def test_a_session_lives_through_a_kill_of_its_gateway(gateway, attach):
     poll_until(connector, lambda: again.is_done, f"never filled: {again}", 15)
     assert again.state is OrderState.FILLED
     assert connector.session_position("BTC-USD") == 0.0
+    assert connector.session_totals("BTC-USD") == ledger(gateway, LedgerGroup.TOTAL, instrument=number(connector))
+
+
+def test_stops_modifies_and_brackets_of_a_strategy_live_through_a_kill_of_its_gateway(gateway, attach):
+    connector = attach(name="maker", tag=3)
+
+    def at(share):
+        return connector.quantize_order_price("BTC-USD", connector.get_quote("BTC-USD").bid * share)
+
+    def order(name):
+        return connector.get_order(name)
+
+    def live(*orders):
+        return all(each.state is OrderState.OPEN and each.exchange_order_id for each in orders)
+
+    stop = order(connector.sell(OrderParams("BTC-USD", 0.001, None, OrderType.STOP_MARKET, trigger_price=at(0.8))))
+    old = order(connector.buy(far_bid(connector)))
+    ids = connector.place_bracket(
+        TradeType.BUY,
+        OrderParams("BTC-USD", 0.001, at(0.9)),
+        take_profit=ExitParams(at(1.2)),
+        stop_loss=ExitParams(at(0.8), at(0.79)),
+    )
+    entry, take, loss = map(order, ids)
+    poll_until(connector, lambda: live(stop, old, entry, take, loss), timeout_s=15)
+    new = order(connector.modify(old.client_order_id, price=at(0.85)))
+    poll_until(connector, lambda: live(new) and old.is_done, timeout_s=15)
+    assert old.state is OrderState.CANCELLED
+    gateway.kill()
+    gateway.start()
+    poll_until(connector, lambda: connector.is_ready, "never ready again", 15)
+    alive = (stop, new, entry, take, loss)
+    connector.resync()
+    poll_until(connector, lambda: live(*alive), timeout_s=15)
+    listed = gateway.info(type="frontendOpenOrders", user=ADDRESS)
+    assert {row["oid"] for row in listed} == {int(each.exchange_order_id) for each in alive}
+    newer = order(connector.modify(new.client_order_id, amount=0.002))
+    poll_until(connector, lambda: live(newer) and new.is_done, timeout_s=15)
+    bought = order(connector.buy(market(0.002)))
+    poll_until(connector, lambda: bought.is_done and connector.get_position("BTC-USD").amount == 0.002, timeout_s=15)
+    protecting = connector.protect_position("BTC-USD", stop_loss=ExitParams(at(0.7)))
+    guard = order(protecting.stop_loss)
+    poll_until(connector, lambda: live(guard), timeout_s=15)
+    gateway.control("set_price", coin="BTC", price=str(int(at(0.65))))
+    poll_until(connector, lambda: guard.is_done and stop.is_done, timeout_s=15)
+    connector.cancel_all()
+    poll_until(connector, lambda: not connector.get_open_orders(), timeout_s=15)
+    assert gateway.info(type="frontendOpenOrders", user=ADDRESS) == []
     assert connector.session_totals("BTC-USD") == ledger(gateway, LedgerGroup.TOTAL, instrument=number(connector))
 
 

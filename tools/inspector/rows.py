@@ -114,7 +114,14 @@ def order_status(row: Any, strategies: Mapping[int, str], age_of: AgeOf) -> Orde
         revision=int(row["revision"]),
         age_s=age_of(row["command_written_mono_ns"]),
         updated_age_s=age_of(row["published_mono_ns"]),
+        trigger_price=float(row["trigger_price"]),
+        replaces=_other_order(row["replaces_order_id"]),
+        parent=_other_order(row["parent_order_id"]),
     )
+
+
+def _other_order(identifier: Any) -> str:
+    return format_client_order_id(int(identifier)) if slot_of(int(identifier)) >= 0 and identifier else ""
 
 
 def position_status(row: Any, age_of: AgeOf) -> PositionStatus:

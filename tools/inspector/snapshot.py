@@ -127,6 +127,12 @@ class OrderStatus:
     revision: int
     age_s: float | None
     updated_age_s: float | None
+    trigger_price: float = 0.0
+    """The mark price that it waits for; 0 for an order without a trigger."""
+    replaces: str = ""
+    """The order that this one replaces."""
+    parent: str = ""
+    """The entry whose fill this exit waits for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:
             order.trading_pair,
             Text(order.side, style="green" if order.side == "BUY" else "red"),
             order.order_type if order.time_in_force == "GTC" else f"{order.order_type} {order.time_in_force}",
-            number(order.price),
+            _order_price(order),
             f"{number(order.filled_amount)}/{number(order.amount)}",
             _order_state(order),
             age(order.age_s),
@@ -159,6 +159,13 @@ def _orders(segment: SegmentSnapshot, order_rows: int) -> Table:
     if len(segment.orders) > len(shown):
         table.caption = f"and {len(segment.orders) - len(shown)} more"
     return table
+
+
+def _order_price(order: OrderStatus) -> str:
+    """The limit, and what has to happen first: `59000 if 60000`, or `market if 60000`."""
+    if not order.trigger_price:
+        return number(order.price)
+    return f"{number(order.price) if order.price else 'market'} if {number(order.trigger_price)}"
 
 
 def _order_state(order: OrderStatus) -> Text:

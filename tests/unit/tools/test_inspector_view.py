@@ -220,3 +220,13 @@ def test_every_field_of_the_json_is_documented():
         for field in dataclasses.fields(kind)
     }
     assert fields - documented == set()
+
+
+def test_an_order_that_waits_for_a_trigger_shows_what_it_waits_for():
+    orders = (
+        order(order_type="STOP_LIMIT", price=59_000.0, trigger_price=60_000.0),
+        order(order_type="TAKE_PROFIT_MARKET", price=0.0, trigger_price=70_000.0),
+    )
+    text = shown(Snapshot(1, (segment(orders=orders),)))
+    assert "59000 if 60000" in text
+    assert "market if 70000" in text
