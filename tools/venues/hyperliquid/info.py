@@ -28,6 +28,7 @@ class Info:
             **self.markets.handlers,
             **self.accounts.handlers,
             **self.spot.handlers,
+            "spotDeployState": lambda request: {"states": [], "gasAuction": self.markets.auction()},
             **self.ownership.handlers,
             **self.twaps.handlers,
         }

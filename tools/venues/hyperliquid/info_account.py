@@ -25,6 +25,12 @@ from latentspeed.tools.venues.hyperliquid.wire import WireError, cloid_text, pla
 
 ROWS_PAGE = 500
 HISTORY_PAGE = 2000
+NOTHING_STAKED = {
+    "delegated": "0.0",
+    "undelegated": "0.0",
+    "totalPendingWithdrawal": "0.0",
+    "nPendingWithdrawals": 0,
+}
 PERIODS = ("day", "week", "month", "allTime", "perpDay", "perpWeek", "perpMonth", "perpAllTime")
 
 
@@ -51,6 +57,7 @@ class AccountInfo:
             "userAbstraction": lambda request: getattr(self.account(request), "abstraction", "default"),
             "userDexAbstraction": self._dex_abstraction,
             "delegations": lambda request: self._nothing(request, []),
+            "delegatorSummary": lambda request: self._nothing(request, dict(NOTHING_STAKED)),
             "delegatorRewards": lambda request: self._nothing(request, []),
             "delegatorHistory": lambda request: self._nothing(request, []),
             "userToMultiSigSigners": lambda request: self._nothing(request, None),

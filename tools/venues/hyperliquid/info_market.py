@@ -20,6 +20,7 @@ from latentspeed.tools.venues.hyperliquid.wire import WireError, decimal_text
 
 BOOK_LEVELS = 20
 FUNDING_PAGE = 500
+AUCTION_S = 31 * 3600
 
 
 class MarketInfo:
@@ -33,6 +34,7 @@ class MarketInfo:
             "allPerpMetas": lambda request: [self._universe_meta(dex) for dex in state.catalogue.dex_names()],
             "perpDexs": lambda request: state.catalogue.perp_dexs(),
             "perpDexLimits": self._perp_dex_limits,
+            "perpDeployAuctionStatus": lambda request: self.auction(),
             "allMids": self._all_mids,
             "l2Book": self.l2_book,
             "recentTrades": self._recent_trades,
@@ -84,6 +86,18 @@ class MarketInfo:
         return {
             market.instrument.name: market.mid_text() or market.price_text(market.last)
             for market in (markets.of_dex(dex) if dex else [*markets.of_dex(""), *markets.spot])
+        }
+
+    def auction(self) -> dict[str, Any]:
+        """The auction for the right to deploy, which nobody bids in here."""
+        start = self.state.clock.now_ms() // 1000
+        start -= start % AUCTION_S
+        return {
+            "startTimeSeconds": start,
+            "durationSeconds": AUCTION_S,
+            "startGas": "500.0",
+            "currentGas": "500.0",
+            "endGas": None,
         }
 
     def _perp_dex_limits(self, request: Request) -> Any:

@@ -96,9 +96,9 @@ class OwnershipInfo:
     def _vault_details(self, request: Request) -> Any:
         """A vault as its page shows it, null for any other address; `user` asks for that follower's own row."""
         vault = self.state.vaults.get(user_of(request, "vaultAddress"))
+        user = None if request.get("user") is None else user_of(request)
         if vault is None:
             return None
-        user = None if request.get("user") is None else user_of(request)
         account = self.state.accounts[vault.address]
         worth = self._worth(account)
         leader_equity = vault.equity(vault.leader, worth)
