@@ -130,3 +130,27 @@ def test_orders_go_over_the_socket():
         return {"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.01, "price": price}
 
     with_client(ccxt.pro.hyperliquid, scenario)
+
+
+def test_balances_and_positions_are_watched_as_they_change():
+    async def scenario(client, venue):
+        first = await within(client.watch_balance())
+        assert first["USDC"]["total"] == 100_000
+        spot = await within(client.watch_balance({"type": "spot"}))
+        assert spot["USDC"]["total"] == 10_000
+        positions = asyncio.create_task(client.watch_positions())
+        await client.create_order(ETH, "market", "buy", 0.4, (await client.fetch_ticker(ETH))["last"])
+        seen = await within(positions)
+        while not any(position["symbol"] == ETH and position["contracts"] == 0.4 for position in seen):
+            seen = await within(client.watch_positions())
+
+    with_client(ccxt.pro.hyperliquid, scenario, context_interval_ms=50)
+
+
+def test_every_ticker_is_watched_again_and_again():
+    async def scenario(client, venue):
+        for _ in range(3):
+            tickers = await within(client.watch_tickers())
+            assert tickers
+
+    with_client(ccxt.pro.hyperliquid, scenario, context_interval_ms=50)

@@ -24,8 +24,8 @@ from latentspeed.tools.venues.hyperliquid.subscriptions import Key, Subscription
 MOST_SUBSCRIPTIONS = 1000
 MOST_USERS = 15
 SLOW_BOOK_MS = 5_000
-CONTEXT_KINDS = ("activeAssetCtx", "assetCtxs", "allDexsAssetCtxs", "spotAssetCtxs", "allMids")
-STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", "spotState", "twapStates", "webData2")
+CONTEXT_KINDS = ("activeAssetCtx", "assetCtxs", "allDexsAssetCtxs", "spotAssetCtxs", "allMids", "webData2")
+STATE_KINDS = ("clearinghouseState", "allDexsClearinghouseState", "openOrders", "spotState", "twapStates")
 
 
 class Streams:
