@@ -130,10 +130,14 @@ class AccountActions:
         return self._update_isolated_margin(account, actions.UpdateIsolatedMargin(action.asset, True, lacking))
 
     def _market(self, asset: int) -> Any:
+        """A perpetual by its asset id: spot has no leverage and no margin."""
         try:
-            return self.placing.market(asset)
+            market = self.placing.market(asset)
         except OrderRefused as refusal:
             raise ActionRefused(str(refusal)) from None
+        if market.instrument.is_spot:
+            raise ActionRefused(f"Asset {asset} is not a perpetual.")
+        return market
 
     def _set_referrer(self, account: Account, action: actions.SetReferrer) -> dict[str, Any]:
         raise ActionRefused("Referral code not registered")

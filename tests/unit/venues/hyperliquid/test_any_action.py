@@ -14,8 +14,11 @@ from latentspeed.tools.venues.hyperliquid.wire import WireError
 numbers = st.sampled_from(
     ["0", "1", "-1", "0.001", "64000", "63999.5", "1e5", "", "99999999999999999999", "0.00000001"]
 )
-integers = st.one_of(st.integers(-2, 12), st.sampled_from([2**31, 2**53, 2**63 - 1, 2**64, -(2**63)]))
+special = [2**31, 2**53, 2**63 - 1, 2**64, -(2**63), 10_000, 10_001, 10_107, 110_000, 110_003, 120_000, 130_000]
+integers = st.one_of(st.integers(-2, 12), st.sampled_from(special))
 texts = st.sampled_from(["", "0x" + "0c" * 16, "0x" + "11" * 20, "0x66eee", "-0x1", "zz", "Testnet", "0.01%", "bot"])
+places = st.sampled_from(["", "spot", "xyz", "hed", "XYZ"])
+tokens = st.sampled_from(["USDC:0xeb62eee3685fc4c43992febcd9e75443", "USDC", "PURR:0x12", ""])
 flags = st.one_of(st.booleans(), st.none())
 kinds = st.one_of(
     st.fixed_dictionaries(
@@ -59,7 +62,20 @@ action = st.one_of(
     st.fixed_dictionaries({"type": st.just("createSubAccount"), "name": texts}),
     st.fixed_dictionaries(
         {
-            "type": st.sampled_from(["subAccountTransfer", "subAccountModify", "vaultTransfer"]),
+            "type": st.sampled_from(
+                [
+                    *("subAccountTransfer", "subAccountModify", "vaultTransfer", "subAccountSpotTransfer"),
+                    *("agentSendAsset", "agentSetAbstraction", "agentEnableDexAbstraction"),
+                ]
+            ),
+            "token": tokens,
+            "amount": numbers,
+            "destination": texts,
+            "sourceDex": places,
+            "destinationDex": places,
+            "fromSubAccount": texts,
+            "nonce": integers,
+            "abstraction": st.sampled_from(["i", "u", "p", "x"]),
             "subAccountUser": texts,
             "vaultAddress": texts,
             "isDeposit": flags,
@@ -78,7 +94,19 @@ action = st.one_of(
     ),
     st.fixed_dictionaries(
         {
-            "type": st.sampled_from(["usdSend", "withdraw3", "usdClassTransfer", "approveAgent", "approveBuilderFee"]),
+            "type": st.sampled_from(
+                [
+                    *("usdSend", "withdraw3", "usdClassTransfer", "approveAgent", "approveBuilderFee", "spotSend"),
+                    *("sendAsset", "userSetAbstraction", "userDexAbstraction"),
+                ]
+            ),
+            "token": tokens,
+            "sourceDex": places,
+            "destinationDex": places,
+            "fromSubAccount": texts,
+            "user": texts,
+            "abstraction": st.sampled_from(["unifiedAccount", "disabled", "?"]),
+            "enabled": flags,
             "signatureChainId": texts,
             "hyperliquidChain": st.sampled_from(["Testnet", "Mainnet", "x"]),
             "destination": texts,
@@ -97,7 +125,7 @@ action = st.one_of(
 
 @pytest.fixture
 def trader(make_desk):
-    desk = make_desk(schedule_cancel_volume=0, sub_account_volume=0)
+    desk = make_desk(schedule_cancel_volume=0, sub_account_volume=0, initial_spot={"USDC": "500", "PURR": "500"})
     desk.rest_both_sides(desk.trader())
     return desk.trader()
 

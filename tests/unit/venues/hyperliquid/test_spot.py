@@ -126,6 +126,14 @@ def test_reduce_only_and_triggers_mean_nothing_on_spot(trader):
     assert trader.info("openOrders") == []
 
 
+def test_leverage_and_margin_mean_nothing_on_spot(trader):
+    for action in (
+        {"type": "updateLeverage", "asset": PURR, "isCross": True, "leverage": 1},
+        {"type": "updateIsolatedMargin", "asset": PURR, "isBuy": True, "ntli": 1_000_000},
+    ):
+        assert trader.act(action)["status"] == "err"
+
+
 def test_a_modify_may_use_what_the_old_order_holds(trader):
     oid = place(trader, HYPE, "buy", "300", "31")["resting"]["oid"]
     moved = {"type": "batchModify", "modifies": [{"oid": oid, "order": wire(HYPE, "buy", "305", "31.2")}]}
