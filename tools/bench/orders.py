@@ -31,7 +31,7 @@ from latentspeed.ipc import IpcError
 from latentspeed.tools.bench.observer import BenchFailed, CostMeter, EventLog, GatewayAccount, ProcessCost
 from latentspeed.tools.bench.order_load import LoadSettings
 from latentspeed.tools.bench.venue_account import ask_every_order, count_fills, lost_orders
-from latentspeed.tools.demo.engine_under_test import new_account
+from latentspeed.tools.harnesses.hyperliquid_engine import new_account
 from latentspeed.tools.latency import LatencySummary, summarise
 from latentspeed.tools.venues.hyperliquid.process import VenueProcess, venue_process
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-GATEWAY = "gateway"
+from latentspeed.tools.proving.trouble_maker import GATEWAY, Trouble
+
 STRATEGIES = ("maker", "taker", "maker-2", "taker-2")
 QUIET_END_S = 2.0
 """No trouble begins this close to the end of trading."""
@@ -18,26 +19,6 @@ TAKER_PERIOD_S = 0.03
 """So fast that a strategy that is stopped for a second or two is lapped."""
 MOST_GATEWAY_ENDS = 6
 """A supervisor gives up a gateway that ends eight times within a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing that goes wrong.
-
-    `what` is `kill`, `terminate` or `stop` with process names as `targets`, or a fault of the venue's control port.
-    `for_s` is how long a process stays stopped; `values` are the fault's own.
-    """
-
-    at_s: float
-    what: str
-    targets: tuple[str, ...] = ()
-    for_s: float = 0.0
-    values: dict[str, int | bool] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        details = [*self.targets, *(f"{name}={value}" for name, value in self.values.items())]
-        details += [f"for {self.for_s:.1f} s"] if self.for_s else []
-        return f"{self.at_s:.2f} s: {self.what} {' '.join(details)}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,31 +14,32 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latentspeed.connectors import TradingRule
-from latentspeed.engine.instruments import rule_from_record
-from latentspeed.engine.records import Instrument, Position
-from latentspeed.engine.segment_layout import sizes_of
-from latentspeed.ipc import SegmentReader, segment_names
+from latentspeed.ipc import segment_names
 from latentspeed.tools.demo.chaos import STRATEGIES, TAKER_PERIOD_S, ChaosPlan, make_plan
-from latentspeed.tools.demo.engine_under_test import (
+from latentspeed.tools.harnesses.hyperliquid_engine import (
+    CONNECTOR,
+    SECRET_VARIABLE,
+    connector_section,
+    new_account,
+    start_venue,
+)
+from latentspeed.tools.harnesses.hyperliquid_reads import venue_fills, venue_position_lots
+from latentspeed.tools.proving.engine_under_test import (
     EngineShape,
     Kill,
     child_pids,
-    new_account,
     start_engine,
-    start_venue,
     venue_address,
     write_config,
 )
-from latentspeed.tools.demo.report import Report, compare_all
-from latentspeed.tools.demo.strategy_books import read_strategy_books
-from latentspeed.tools.demo.trading import Trading
-from latentspeed.tools.demo.trouble_maker import TroubleMaker
-from latentspeed.tools.demo.venue_book import venue_fills, venue_position_lots
+from latentspeed.tools.proving.report import Report
+from latentspeed.tools.proving.settlement import await_position, compare_books_of, instruments, tracebacks
+from latentspeed.tools.proving.trading import Trading
+from latentspeed.tools.proving.trouble_maker import ControlPort, TroubleMaker
 
+MODULES = "latentspeed.tools.demo"
 PAIR = "BTC-USD"
 CLIP = 0.001
-POSITION_DEADLINE_S = 5.0
 
 
 def demo(
@@ -79,11 +80,11 @@ def run_demo(
     console: Console,
     plan: ChaosPlan | None = None,
 ) -> Report:
-    """Run venue, engine and strategies in `folder` and compare the books. Raises DemoFailed when a part fails."""
+    """Run venue, engine and strategies in `folder` and compare the books. Raises RunFailed when a part fails."""
     engine_name = f"demo-{os.getpid()}"
-    shape = EngineShape()
+    shape = EngineShape(MODULES)
     if plan is not None:
-        shape = EngineShape(STRATEGIES, "on-failure", "park", plan.order_transport, plan.shared_memory)
+        shape = EngineShape(MODULES, STRATEGIES, "on-failure", "park", plan.shared_memory)
         console.print(f"chaos {plan.seed}: orders by {plan.order_transport}, blocks of {plan.block_ms} ms")
     key, account = new_account()
     started_utc_ms = time.time_ns() // 1_000_000 - 1000
@@ -93,96 +94,36 @@ def run_demo(
         # The strategies share this clock, so that both stop at the same moment whenever they were started.
         stop_at = time.monotonic() + seconds + 4.0
         environment = {
-            "LATENTSPEED_DEMO_PAIR": PAIR,
-            "LATENTSPEED_DEMO_CLIP": str(CLIP),
-            "LATENTSPEED_DEMO_FOLDER": str(folder),
-            "LATENTSPEED_DEMO_STOP_AT": str(stop_at),
+            "LATENTSPEED_PROVING_CONNECTOR": CONNECTOR,
+            "LATENTSPEED_PROVING_PAIR": PAIR,
+            "LATENTSPEED_PROVING_CLIP": str(CLIP),
+            "LATENTSPEED_PROVING_FOLDER": str(folder),
+            "LATENTSPEED_PROVING_STOP_AT": str(stop_at),
         }
         if plan is not None:
-            environment["LATENTSPEED_DEMO_TAKER_PERIOD"] = str(TAKER_PERIOD_S)
-        config = write_config(folder, engine_name, base_url, account, PAIR, environment, shape)
-        with start_engine(folder, config, key) as engine:
-            run = Trading(folder, engine_name, engine, shape.strategies, console, stop_at)
+            environment["LATENTSPEED_PROVING_TAKER_PERIOD"] = str(TAKER_PERIOD_S)
+        transport = "http" if plan is None else plan.order_transport
+        connector = connector_section(base_url, account, PAIR, transport)
+        config = write_config(folder, engine_name, connector, environment, shape)
+        with start_engine(folder, config, {SECRET_VARIABLE: key}) as engine:
+            run = Trading(folder, engine_name, CONNECTOR, engine, shape.strategies, console, stop_at)
             trouble = None
             if plan is not None:
                 pids = functools.partial(child_pids, folder, engine_name)
-                trouble = TroubleMaker(plan.troubles, pids, address["control_url"], console.print)
+                trouble = TroubleMaker(plan.troubles, pids, ControlPort(address["control_url"]), console.print)
             report = run.trade(seconds, kills, trouble)
-            _compare(run, folder, base_url, account, started_utc_ms, report)
+            number, rules = instruments(run.segment)
+            rule = next(rule for rule in rules.values() if rule.trading_pair == PAIR)
+            lots = venue_position_lots(base_url, account, rule)
+            await_position(run, number[PAIR], lots)
+            fills = venue_fills(base_url, account, started_utc_ms, rules)
+            compare_books_of(run, folder, fills, lots, number[PAIR], rule, report)
             code = engine.stop()
             if code != 0:
                 report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
-    report.differences += _tracebacks(folder)
+    report.differences += tracebacks(folder)
     report.differences += [f"left in /dev/shm: {name}" for name in segment_names() if name.startswith(engine_name)]
     return report
-
-
-def _tracebacks(folder: Path) -> list[str]:
-    """No process may have ended, or gone on, with an exception that nobody meant."""
-    return [
-        f"a traceback in {path.relative_to(folder)}"
-        for path in sorted(folder.rglob("*.log"))
-        if "Traceback (most recent call last)" in path.read_text(errors="replace")
-    ]
-
-
-def _compare(run: Trading, folder: Path, base_url: str, account: str, started_utc_ms: int, report: Report) -> None:
-    number, rules = _instruments(run.segment)
-    rule = next(rule for rule in rules.values() if rule.trading_pair == PAIR)
-    venue_lots = venue_position_lots(base_url, account, rule)
-
-    _await_position(run, number[PAIR], venue_lots)
-    fills = venue_fills(base_url, account, started_utc_ms, rules)
-    books = read_strategy_books(folder)
-    comparison, positions = compare_all(
-        run.recorder, run.departures, books, fills, venue_lots, run.segment, sizes_of(run.segment), number[PAIR], rule
-    )
-    orders = run.recorder.orders
-    report.orders = {
-        "sent": len(orders.sent),
-        "acknowledged": len(orders.acknowledged),
-        "filled": len(orders.filled),
-        "cancelled": len(orders.cancelled),
-        "expired": len(orders.expired),
-        "failed": len(orders.failed),
-        "self_trades": len(orders.self_trades),
-    }
-    report.failures = orders.reasons
-    report.stages = run.recorder.stages()
-    report.fills = {
-        "venue": len(fills),
-        "gateway": len(run.recorder.fills),
-        **{f"{book.name}#{book.generation}": len(book.fills) for book in books},
-        "orphaned": comparison.orphaned,
-    }
-    report.positions = positions
-    report.gateway_epochs = run.segment.epoch
-    report.differences += comparison.differences
-
-
-def _await_position(run: Trading, number: int, venue_lots: int) -> None:
-    """Give the gateway's last position message time to arrive; what is still different then is a difference."""
-    table, row = run.segment.table("positions"), Position()
-    end = time.monotonic() + POSITION_DEADLINE_S
-    while time.monotonic() < end:
-        run.recorder.poll()
-        if table.read(number, row) and row.amount_lots == venue_lots:
-            return
-        time.sleep(0.02)
-
-
-def _instruments(segment: SegmentReader) -> tuple[dict[str, int], dict[str, TradingRule]]:
-    """Instrument numbers by pair and trading rules by the venue's coin."""
-    table, record = segment.table("instruments"), Instrument()
-    numbers: dict[str, int] = {}
-    rules: dict[str, TradingRule] = {}
-    for number in range(len(table)):
-        if not table.read(number, record):
-            break
-        rule = rule_from_record(record)
-        numbers[rule.trading_pair] = number
-        rules[rule.symbol] = rule
-    return numbers, rules
 
 
 def show(report: Report, console: Console) -> None:

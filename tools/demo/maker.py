@@ -1,7 +1,7 @@
 """The demo's maker as a process: `python -m latentspeed.tools.demo.maker` beside a running engine."""
 
 from latentspeed import run
-from latentspeed.tools.demo.strategies import Maker
+from latentspeed.tools.proving.strategies import Maker
 
 if __name__ == "__main__":
     run(Maker)

@@ -1,7 +1,7 @@
 """The demo's taker as a process: `python -m latentspeed.tools.demo.taker` beside a running engine."""
 
 from latentspeed import run
-from latentspeed.tools.demo.strategies import Taker
+from latentspeed.tools.proving.strategies import Taker
 
 if __name__ == "__main__":
     run(Taker)

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from support.fake_gateway import wait_until
 
-from latentspeed.tools.demo.chaos import GATEWAY, MOST_GATEWAY_ENDS, QUIET_END_S, Trouble, make_plan
-from latentspeed.tools.demo.trouble_maker import TroubleMaker
+from latentspeed.tools.demo.chaos import MOST_GATEWAY_ENDS, QUIET_END_S, make_plan
+from latentspeed.tools.proving.trouble_maker import GATEWAY, ControlPort, Trouble, TroubleMaker
 
 
 def test_a_seed_gives_the_same_plan_every_time_and_seeds_differ():
@@ -72,7 +72,7 @@ def is_stopped(child):
 def test_a_process_stays_stopped_for_its_time_and_is_continued_in_the_end_whatever_its_time(control, child):
     url, asked = control
     troubles = (Trouble(1.0, "stop", ("maker",), for_s=2.0), Trouble(4.0, "stop", ("maker",), for_s=9.0))
-    maker = TroubleMaker(troubles, lambda: {"maker": child.pid}, url, lambda text: None)
+    maker = TroubleMaker(troubles, lambda: {"maker": child.pid}, ControlPort(url), lambda text: None)
     for elapsed_s, expected in ((0.5, False), (1.5, True), (2.9, True), (3.5, False), (4.5, True)):
         maker.poll(elapsed_s, is_over=False)
         wait_until(lambda: is_stopped(child) is expected, f"stopped at {elapsed_s} s is not {expected}")  # noqa: B023
@@ -87,7 +87,7 @@ def test_a_process_is_killed_once_and_one_that_does_not_run_is_not_counted(contr
     url, _ = control
     shown = []
     troubles = (Trouble(1.0, "kill", ("gateway", "taker")), Trouble(1.1, "kill", ("gateway",)))
-    maker = TroubleMaker(troubles, lambda: {"gateway": child.pid}, url, shown.append)
+    maker = TroubleMaker(troubles, lambda: {"gateway": child.pid}, ControlPort(url), shown.append)
     maker.poll(2.0, is_over=False)
     assert child.wait(5) == -signal.SIGKILL
     assert maker.ended == {"gateway": 1}
@@ -101,7 +101,7 @@ def test_a_fault_is_ordered_at_the_venue_and_slow_replies_end_after_their_time(c
         Trouble(1.0, "http_502_burst", values={"count": 3}),
         Trouble(2.0, "delay_reply_ms", for_s=1.0, values={"value": 200}),
     )
-    maker = TroubleMaker(troubles, dict, url, lambda text: None)
+    maker = TroubleMaker(troubles, dict, ControlPort(url), lambda text: None)
     for elapsed_s in (1.0, 2.0, 2.5, 3.0, 3.5):
         maker.poll(elapsed_s, is_over=False)
     assert asked == [

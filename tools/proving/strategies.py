@@ -1,4 +1,4 @@
-"""The demo's strategies: a maker that quotes both sides and a taker that crosses the spread.
+"""Strategies whose books can be checked: a maker that quotes both sides and a taker that crosses the spread.
 
 Each keeps its own book of fills in a file, one line a fill, written before the fill is committed in shared memory; a
 strategy that is killed leaves the file, and how far it had committed is read from shared memory.
@@ -21,16 +21,16 @@ from latentspeed.ipc import CommandQueueFull
 REFUSALS = (OrderRefused, CommandQueueFull)
 
 
-class DemoStrategy(Strategy):
-    """Runs until the demo's deadline, then takes its orders off the book, waits for the last fills and ends."""
+class ProvenStrategy(Strategy):
+    """Runs until the deadline, then takes its orders off the book, waits for the last fills and ends."""
 
     def on_start(self) -> None:
         """Open the book of fills and learn when to stop."""
-        self.pair = os.environ["LATENTSPEED_DEMO_PAIR"]
-        self.clip = float(os.environ["LATENTSPEED_DEMO_CLIP"])
-        self.stop_at = float(os.environ["LATENTSPEED_DEMO_STOP_AT"])
-        self.folder = Path(os.environ["LATENTSPEED_DEMO_FOLDER"])
-        connector = self.connector("hyperliquid")
+        self.pair = os.environ["LATENTSPEED_PROVING_PAIR"]
+        self.clip = float(os.environ["LATENTSPEED_PROVING_CLIP"])
+        self.stop_at = float(os.environ["LATENTSPEED_PROVING_STOP_AT"])
+        self.folder = Path(os.environ["LATENTSPEED_PROVING_FOLDER"])
+        connector = self.connector(os.environ["LATENTSPEED_PROVING_CONNECTOR"])
         assert isinstance(connector, RemoteConnector)
         self.venue = connector
         self.refused = 0
@@ -85,7 +85,7 @@ class DemoStrategy(Strategy):
         self.fills_file.write(orjson.dumps(values) + b"\n")
 
 
-class Maker(DemoStrategy):
+class Maker(ProvenStrategy):
     """Keeps one post-only order a side near the best prices and moves them when the market moves."""
 
     def on_start(self) -> None:
@@ -107,14 +107,14 @@ class Maker(DemoStrategy):
                 connector.cancel(order.client_order_id)
 
 
-class Taker(DemoStrategy):
+class Taker(ProvenStrategy):
     """Takes at a steady pace, one side after the other."""
 
     def on_start(self) -> None:
         """Start the clock of orders."""
         super().on_start()
         self.side = TradeType.BUY
-        self.every(float(os.environ.get("LATENTSPEED_DEMO_TAKER_PERIOD", "0.1")), self.take)
+        self.every(float(os.environ.get("LATENTSPEED_PROVING_TAKER_PERIOD", "0.1")), self.take)
 
     def take(self) -> None:
         """Cross the spread, and leave a limit far behind the market until the next turn."""

@@ -14,7 +14,7 @@ import orjson
 
 from latentspeed.connectors import parse_client_order_id
 from latentspeed.engine.order_reports import CATCH_UP_PREFIX
-from latentspeed.tools.demo.books import BookFill
+from latentspeed.tools.proving.books import BookFill
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from latentspeed.connectors import format_client_order_id
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow
-from latentspeed.tools.demo.books import BookFill
-from latentspeed.tools.demo.departures import Commit, Departures
-from latentspeed.tools.demo.strategy_books import CaughtUp, StrategyBook, committed_fills, read_strategy_books
+from latentspeed.tools.proving.books import BookFill
+from latentspeed.tools.proving.departures import Commit, Departures
+from latentspeed.tools.proving.strategy_books import CaughtUp, StrategyBook, committed_fills, read_strategy_books
 
 ORDER = (9 << 32) | 5
 FILLS = [BookFill("BTC-USD", f"t{n}", "700", 1, 600_000 + n, 10 + n, 100 + n) for n in range(4)]

@@ -1,4 +1,4 @@
-"""The trading part of a demo, followed through shared memory: progress, kills, and the quiet at the end."""
+"""The trading part of a run, followed through shared memory: progress, kills, and the quiet at the end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.console import Console
 from latentspeed.engine.managed_child import ChildState
 from latentspeed.engine.segment_layout import attach_segment, sizes_of
 from latentspeed.ipc import SegmentReader, SegmentState, SessionState, segment_names
-from latentspeed.tools.demo.departures import Departures
-from latentspeed.tools.demo.engine_under_test import (
+from latentspeed.tools.proving.departures import Departures
+from latentspeed.tools.proving.engine_under_test import (
     START_DEADLINE_S,
     ChildProcess,
-    DemoFailed,
     Kill,
+    RunFailed,
     child_pids,
     children_of,
     wait_until,
 )
-from latentspeed.tools.demo.recorder import Recorder
-from latentspeed.tools.demo.report import Report
-from latentspeed.tools.demo.trouble_maker import TroubleMaker
+from latentspeed.tools.proving.recorder import Recorder
+from latentspeed.tools.proving.report import Report
+from latentspeed.tools.proving.trouble_maker import TroubleMaker
 
 FINISH_DEADLINE_S = 30.0
 RESTART_DEADLINE_S = 20.0
@@ -34,7 +34,8 @@ OVER = (ChildState.ENDED, ChildState.FAILED)
 class Trading:
     """Follows an engine's strategies until they have ended.
 
-    Parameters: `folder` and `engine_name` where the engine runs; `engine` its supervisor; `strategies` their names;
+    Parameters: `folder` and `engine_name` where the engine runs; `connector` its name there; `engine` its supervisor;
+    `strategies` their names;
     `stop_at` the monotonic time at which the strategies stop.
     """
 
@@ -42,6 +43,7 @@ class Trading:
         self,
         folder: Path,
         engine_name: str,
+        connector: str,
         engine: ChildProcess,
         strategies: tuple[str, ...],
         console: Console,
@@ -49,6 +51,7 @@ class Trading:
     ) -> None:
         self._folder = folder
         self._engine_name = engine_name
+        self._connector = connector
         self._engine = engine
         self._strategies = strategies
         self._console = console
@@ -76,7 +79,7 @@ class Trading:
                 shown = now
                 self._show_progress(now - begin)
             if now > self._stop_at + FINISH_DEADLINE_S:
-                raise DemoFailed(f"the strategies did not end: {sorted(self._running())}")
+                raise RunFailed(f"the strategies did not end: {sorted(self._running())}")
             time.sleep(0.01)
         report.differences += [f"{kill.name}@{kill.at_s:g} came after the end of trading" for kill in waiting]
         self._quiesce()
@@ -87,9 +90,9 @@ class Trading:
 
     def _attach(self) -> SegmentReader | None:
         self._engine.check()
-        if f"{self._engine_name}.hyperliquid" not in segment_names():
+        if f"{self._engine_name}.{self._connector}" not in segment_names():
             return None
-        return attach_segment(self._engine_name, "hyperliquid", timeout_s=START_DEADLINE_S)
+        return attach_segment(self._engine_name, self._connector, timeout_s=START_DEADLINE_S)
 
     def _poll(self) -> None:
         self.recorder.poll()
@@ -123,7 +126,7 @@ class Trading:
     def _carry_out(self, kill: Kill, report: Report) -> None:
         pid = child_pids(self._folder, self._engine_name).get(kill.name)
         if pid is None:
-            raise DemoFailed(f"cannot kill {kill.name}: it does not run")
+            raise RunFailed(f"cannot kill {kill.name}: it does not run")
         before = self._generations()
         begin = time.monotonic()
         if kill.name == "gateway":

@@ -16,10 +16,10 @@ from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.records import BookRow, Instrument, OrderEvent, OrderEventKind, Position
 from latentspeed.engine.segment_layout import engine_layout
 from latentspeed.ipc import SegmentReader, SegmentWriter
-from latentspeed.tools.demo.departures import Departures
-from latentspeed.tools.demo.recorder import Recorder, book_fill
-from latentspeed.tools.demo.report import compare_all
-from latentspeed.tools.demo.strategy_books import StrategyBook
+from latentspeed.tools.proving.departures import Departures
+from latentspeed.tools.proving.recorder import Recorder, book_fill
+from latentspeed.tools.proving.report import compare_all
+from latentspeed.tools.proving.strategy_books import StrategyBook
 
 SIZES = SharedMemorySettings(
     sessions=2, orders_per_session=16, queue_capacity=16, event_ring=256, market_ring=16, instruments=2, balances=2

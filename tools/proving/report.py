@@ -12,7 +12,8 @@ from latentspeed.connectors import TradingRule
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow, Position
 from latentspeed.ipc import SegmentReader
-from latentspeed.tools.demo.books import (
+from latentspeed.tools.latency import LatencySummary
+from latentspeed.tools.proving.books import (
     BookFill,
     Comparison,
     compare_books,
@@ -20,10 +21,9 @@ from latentspeed.tools.demo.books import (
     compare_totals,
     totals_of,
 )
-from latentspeed.tools.demo.departures import Departures
-from latentspeed.tools.demo.recorder import RecordedFill, Recorder
-from latentspeed.tools.demo.strategy_books import StrategyBook, committed_fills
-from latentspeed.tools.latency import LatencySummary
+from latentspeed.tools.proving.departures import Departures
+from latentspeed.tools.proving.recorder import RecordedFill, Recorder
+from latentspeed.tools.proving.strategy_books import StrategyBook, committed_fills
 
 
 @dataclass(slots=True)

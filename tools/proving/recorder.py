@@ -10,8 +10,8 @@ from latentspeed.connectors import OrderState
 from latentspeed.engine.ledger_keeper import FILL_KINDS
 from latentspeed.engine.records import OrderEvent, OrderEventKind
 from latentspeed.ipc import Lapped, RecordKind, SegmentReader
-from latentspeed.tools.demo.books import BookFill
 from latentspeed.tools.latency import STAGES, LatencySummary, stage_summaries
+from latentspeed.tools.proving.books import BookFill
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from latentspeed.engine.ledger import BookTotals
-from latentspeed.tools.demo.books import BookFill, compare_books, compare_positions, compare_totals, totals_of
+from latentspeed.tools.proving.books import BookFill, compare_books, compare_positions, compare_totals, totals_of
 
 FILLS = [
     BookFill("BTC-USD", f"{9000 + n}", f"{70_000_000_000 + n // 2}", 1 + n % 2, 600_000 + n, 100 + n, 2700 + n)

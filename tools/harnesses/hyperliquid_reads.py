@@ -9,7 +9,7 @@ import orjson
 
 from latentspeed.connectors import TradingRule
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, decimal_units
-from latentspeed.tools.demo.books import BookFill
+from latentspeed.tools.proving.books import BookFill
 
 PAGE_LIMIT = 1000
 SIDES = {"B": 1, "A": 2}

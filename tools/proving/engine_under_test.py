@@ -1,9 +1,8 @@
-"""The demo's processes: a venue, an engine beside it, and the kills that the demo asks for."""
+"""The processes of a run: a venue, an engine beside it with its strategies, and how they are found and ended."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -21,11 +20,10 @@ from latentspeed.engine.runtime_file import ChildRuntime, read_runtime
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
-SECRET_VARIABLE = "LATENTSPEED_DEMO_KEY"
 
 
-class DemoFailed(Exception):
-    """A part of the demo did not do what the demo needs; the text says which and why."""
+class RunFailed(Exception):
+    """A part of the run did not do what the run needs; the text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +46,18 @@ class Kill:
 
 
 def wait_until(condition: Callable[[], object], what: str, deadline_s: float) -> Any:
-    """Wait for a condition's true value and return it. Raises DemoFailed naming `what` after `deadline_s`."""
+    """Wait for a condition's true value and return it. Raises RunFailed naming `what` after `deadline_s`."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise DemoFailed(f"{what}: not within {deadline_s:g} s")
+    raise RunFailed(f"{what}: not within {deadline_s:g} s")
 
 
 class ChildProcess:
-    """One process with its output in a file; ended by its pid, and by the kernel should the demo be killed."""
+    """One process with its output in a file; ended by its pid, and by the kernel should the run be killed."""
 
     def __init__(self, name: str, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.name = name
@@ -78,10 +76,10 @@ class ChildProcess:
         )
 
     def check(self) -> None:
-        """Raises DemoFailed with the end of its log when the process has ended."""
+        """Raises RunFailed with the end of its log when the process has ended."""
         code = self.process.poll()
         if code is not None:
-            raise DemoFailed(f"{self.name} ended with code {code}:\n{self.tail()}")
+            raise RunFailed(f"{self.name} ended with code {code}:\n{self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its output."""
@@ -113,14 +111,6 @@ def command_line(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "latentspeed.tools.cli", *arguments]
 
 
-def start_venue(folder: Path, tape: Path | None, speed: float, seed: int, block_ms: int = 0) -> ChildProcess:
-    """Start the local venue on free ports; `venue_address` tells where it listens."""
-    options = ["--port", "0", "--control-port", "0", "--seed", str(seed), "--block-ms", str(block_ms)]
-    if tape is not None:
-        options += ["--tape", str(tape), "--speed", str(speed)]
-    return ChildProcess("venue", command_line("venue", "hyperliquid", *options), folder / "venue.log")
-
-
 def venue_address(venue: ChildProcess) -> dict[str, Any]:
     """Where the venue listens, from the line that it prints when it is ready."""
 
@@ -138,69 +128,68 @@ def venue_address(venue: ChildProcess) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class EngineShape:
-    """What differs between one demo's engine and another's.
+    """What differs between one engine and another.
 
-    A strategy runs the demo's module of its name, up to a `-`: `maker-2` is another maker.
+    A strategy runs the module of its name, up to a `-`, in the package `modules`: `maker-2` is another maker.
     """
+
+    modules: str
 
     strategies: tuple[str, ...] = ("maker", "taker")
     restart: str = "never"
     idle: str = "park"
-    order_transport: str = "http"
     shared_memory: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectorSection:
+    """One connector of an engine's configuration; `settings` and `options` are written as they are."""
+
+    name: str
+    settings: Mapping[str, object]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
 def write_config(
-    folder: Path, engine: str, venue_url: str, account: str, pair: str, environment: dict[str, str], shape: EngineShape
+    folder: Path, engine: str, connector: ConnectorSection, environment: Mapping[str, str], shape: EngineShape
 ) -> Path:
     """Write the engine's configuration: one connector and the strategies."""
     strategies = "\n".join(
         f"""
 [[strategies]]
 name = "{name}"
-module = "latentspeed.tools.demo.{name.partition("-")[0]}"
+module = "{shape.modules}.{name.partition("-")[0]}"
 idle = "{shape.idle}"
 restart = "{shape.restart}"
 env = {{ {", ".join(f'{key} = "{value}"' for key, value in environment.items())} }}
 """
         for name in shape.strategies
     )
-    sizes = "\n".join(f"{name} = {size}" for name, size in shape.shared_memory.items())
     path = folder / "engine.toml"
     path.write_text(
         f"""[engine]
 name = "{engine}"
 state_dir = "{folder / "state"}"
 
-[connectors.hyperliquid]
-type = "hyperliquid"
-domain = "hyperliquid_perpetual_local"
-account_address = "{account}"
-trading_pairs = ["{pair}"]
-secret_env = "{SECRET_VARIABLE}"
-
-[connectors.hyperliquid.options]
-base_url = "{venue_url}"
-order_transport = "{shape.order_transport}"
-
-[connectors.hyperliquid.shared_memory]
-{sizes}
+[connectors.{connector.name}]
+{_toml(connector.settings)}
+[connectors.{connector.name}.options]
+{_toml(connector.options)}
+[connectors.{connector.name}.shared_memory]
+{_toml(shape.shared_memory)}
 {strategies}"""
     )
     return path
 
 
-def new_account() -> tuple[str, str]:
-    """A fresh key and its address; the venue gives any new address its starting balance."""
-    from eth_account import Account
-
-    key = "0x" + secrets.token_hex(32)
-    return key, str(Account.from_key(key).address).lower()
+def _toml(values: Mapping[str, object]) -> str:
+    """Keys and values, a line each: texts, numbers, truth values and lists of them are written alike in JSON."""
+    return "".join(f"{name} = {orjson.dumps(value).decode()}\n" for name, value in values.items())
 
 
-def start_engine(folder: Path, config: Path, key: str) -> ChildProcess:
-    """Start the supervisor, which starts everything else."""
-    environment = dict(os.environ, **{SECRET_VARIABLE: key})
+def start_engine(folder: Path, config: Path, secrets: Mapping[str, str]) -> ChildProcess:
+    """Start the supervisor, which starts everything else; `secrets` are variables of its environment."""
+    environment = {**os.environ, **secrets}
     return ChildProcess("engine", command_line("run", str(config)), folder / "engine.log", environment)
 
 
