@@ -21,7 +21,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {
             "hyperliquid": Command(
                 "latentspeed.tools.venues.hyperliquid.cli:hyperliquid", "A local Hyperliquid that speaks its protocol."
-            )
+            ),
+            "dydx_v4": Command(
+                "latentspeed.tools.venues.dydx_v4.cli:dydx_v4", "A local dYdX v4: node and indexer over one chain."
+            ),
         },
         "Run a simulated exchange on this machine.",
     ),

@@ -61,11 +61,8 @@ class BlockMaker:
         self._fund(block)
         return block
 
-    def after(self, block: Block) -> None:
-        """What a node does when a block was committed: its books forget and take in."""
-        chain = self.chain
-        block_expired = chain.memclob.forget(block.height)
-        block.expired += block_expired
+    def enter(self) -> None:
+        """After a block: what it has written or triggered comes into the books."""
         for order in self._entering:
             self._enter(order)
 

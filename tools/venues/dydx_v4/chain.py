@@ -301,8 +301,9 @@ class Chain:
         if self.faults.is_halted:
             return None
         block = self.block_maker.make()
+        block.expired = self.memclob.forget(block.height)
         self.sink.block_made(block)
-        self.block_maker.after(block)
+        self.block_maker.enter()
         return block
 
     def set_oracle(self, ticker: str, subticks: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from latentspeed.tools.venues.dydx_v4.markets import DEFAULT_PRICES, MarketTerms, default_markets
 
@@ -44,7 +45,7 @@ class VenueConfig:
     markets: tuple[MarketTerms, ...] = field(default_factory=lambda: tuple(default_markets()))
     prices: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_PRICES))
     market: str = "synthetic"
-    tapes: tuple[str, ...] = ()
+    tapes: tuple[Path, ...] = ()
     speed: float = 1.0
     market_interval_ms: int = 200
     short_term_limit: int = 4000

@@ -28,7 +28,7 @@ class Outside:
 
     def set_quotes(self, coin: str, bids: Sequence[PriceLevel], asks: Sequence[PriceLevel]) -> None:
         """Replace the outside quotes: less size keeps its place, more size queues again, a crossing quote trades."""
-        market = self.chain.markets[coin]
+        market = self._market(coin)
         if market.terms.status != "ACTIVE":
             return
         wanted = {True: self._on_grid(market, bids, True), False: self._on_grid(market, asks, False)}
@@ -66,17 +66,22 @@ class Outside:
 
     def set_reference(self, coin: str, price: int) -> None:
         """Set the oracle price."""
-        self.chain.set_oracle(coin, self.chain.markets[coin].to_subticks(price, up=False))
+        market = self._market(coin)
+        self.chain.set_oracle(market.ticker, market.to_subticks(price, up=False))
 
     def _send(
         self, coin: str, is_buy: bool, size: int, price: int, *, skip: Subaccount | None, rounds_up: bool
     ) -> None:
-        market = self.chain.markets[coin]
+        market = self._market(coin)
         subticks, quantums = market.to_subticks(price, up=rounds_up), market.to_quantums(size)
         if subticks > 0 and quantums and market.terms.status == "ACTIVE" and market.book.crosses(is_buy, subticks):
             touched = self._match(self._order(self._taker, market, is_buy, subticks, quantums), skip=skip)
             if touched:
                 self.chain.sink.levels_changed(market, touched)
+
+    def _market(self, coin: str) -> Market:
+        """The outside world names markets by their coin."""
+        return self.chain.markets[f"{coin}-USD"]
 
     def _match(self, taker: Order, *, skip: Subaccount | None) -> set[tuple[bool, int]]:
         memclob, touched = self.chain.memclob, set[tuple[bool, int]]()

@@ -1,0 +1,79 @@
+"""`latentspeed venue dydx_v4`: run the venue until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+import uvloop
+
+from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
+from latentspeed.tools.venues.tape import TapeError
+
+
+async def serve(host: str, config: VenueConfig, node_port: int, indexer_port: int, control_port: int) -> None:
+    """Serve a venue until SIGTERM or SIGINT; prints one JSON line with its addresses when it is ready."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    venue = DydxVenue(config)
+    await venue.start(host, node_port, indexer_port, control_port)
+    try:
+        ready = {
+            "rpc_url": venue.rpc_url,
+            "rest_url": venue.rest_url,
+            "ws_url": venue.ws_url,
+            "control_url": venue.control_url,
+            "pid": os.getpid(),
+        }
+        sys.stdout.buffer.write(orjson.dumps(ready) + b"\n")
+        sys.stdout.flush()
+        await stop.wait()
+    finally:
+        await venue.stop()
+
+
+def dydx_v4(
+    node_port: Annotated[int, typer.Option(help="Port of the node's JSON-RPC and REST; 0 takes a free one.")] = 26657,
+    indexer_port: Annotated[int, typer.Option(help="Port of the indexer; 0 takes a free one.")] = 3002,
+    control_port: Annotated[int, typer.Option(help="Port of /control; 0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    tape: Annotated[list[Path] | None, typer.Option(help="Recorded market to play; may be given again.")] = None,
+    speed: Annotated[float, typer.Option(help="How fast tapes play.")] = 1.0,
+    quiet: Annotated[bool, typer.Option(help="No outside market: only users trade with each other.")] = False,
+    seed: Annotated[int, typer.Option(help="Makes the synthetic market repeatable.")] = 7,
+    block_ms: Annotated[int, typer.Option(help="Block interval.")] = 600,
+    balance: Annotated[int, typer.Option(help="Dollars of a new account.")] = 100_000,
+    on_chain_lag_ms: Annotated[int, typer.Option(help="How late the indexer tells of blocks.")] = 0,
+    off_chain_lag_ms: Annotated[int, typer.Option(help="How late it tells of optimistic changes.")] = 0,
+    limits: Annotated[bool, typer.Option(help="Limit requests to the indexer.")] = False,
+) -> None:
+    """A local dYdX v4: node and indexer over one simulated chain."""
+    try:
+        config = VenueConfig(
+            seed=seed,
+            tapes=tuple(tape or ()),
+            speed=speed,
+            market="none" if quiet else "synthetic",
+            block_interval_ms=block_ms,
+            initial_balance=balance,
+            on_chain_lag_ms=on_chain_lag_ms,
+            off_chain_lag_ms=off_chain_lag_ms,
+            rest_limits=limits,
+        )
+        uvloop.run(serve(host, config, node_port, indexer_port, control_port))
+    except (ValueError, TapeError, OSError) as error:
+        typer.echo(f"venue dydx_v4: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    typer.run(dydx_v4)
