@@ -6,10 +6,7 @@ from latentspeed.connectors import (
     ConnectorError,
     OrderEnded,
     OrderState,
-    OrderType,
     ReportSource,
-    TradeType,
-    restore_order,
 )
 
 S = OrderState
@@ -301,80 +298,6 @@ def test_a_signed_order_is_never_signed_again(kit):
     assert "created" not in recorder.events
 
 
-# Listeners.
-
-
-def test_a_listener_that_raises_is_counted_and_stops_nobody_else(kit):
-    tracker, recorder, _ = kit.make_tracker()
-
-    class Broken:
-        def __getattr__(self, name):
-            if name.startswith("on_"):
-                raise RuntimeError("broken on purpose")
-            raise AttributeError(name)
-
-    tracker.events.order_listeners.insert(0, Broken())
-    tracker.events.trade_listeners.insert(0, Broken())
-    tracker.events.error_listeners.insert(0, Broken())
-    order = kit.make_order(10)
-    tracker.start_tracking_order(order)
-    tracker.process_trade_update(kit.fill(order, "1", 10))
-    assert recorder.events == ["created", "filled", "completed"]
-    assert recorder.trades == [(order.client_order_id, "1")]
-    assert order.state is S.FILLED
-    # created, on_trade, filled, completed; and each of these four is an error event, which it breaks as well
-    assert tracker.events.listener_errors == 8
-    assert tracker.events.errors == {"listener_raised": 4}
-    assert recorder.errors == ["listener_raised"] * 4
-
-
-def test_setting_a_listener_replaces_the_one_that_was_set_and_none_removes_it(kit):
-    tracker, first, _ = kit.make_tracker()
-    second, third = kit.Recorder(), kit.Recorder()
-    tracker.events.order_listeners.append(third)
-    tracker.events.set_order_listener(second)
-    order = kit.make_order()
-    tracker.start_tracking_order(order)
-    tracker.process_order_update(kit.update(order, S.OPEN))
-    assert (first.events, second.events, third.events) == ([], ["created"], ["created"])
-    tracker.events.set_order_listener(None)
-    tracker.process_order_update(kit.update(order, S.CANCELLED))
-    assert (second.events, third.events) == (["created"], ["created", "cancelled"])
-
-
-def test_a_report_fed_in_by_a_listener_is_reduced_after_the_current_one(kit):
-    tracker, recorder, _ = kit.make_tracker()
-    order = kit.make_order(10)
-    tracker.start_tracking_order(order)
-
-    class CancelsAtOnce:
-        def __getattr__(self, name):
-            return lambda *_: (
-                name == "on_order_created" and tracker.process_order_update(kit.update(order, S.CANCELLED))
-            )
-
-    tracker.events.order_listeners.insert(0, CancelsAtOnce())
-    tracker.process_trade_update(kit.fill(order, "1", 4))
-    assert recorder.take() == ["created", "partially_filled", "cancelled"]
-
-
-def test_each_event_shows_the_order_as_it_was_then(kit):
-    tracker, recorder, _ = kit.make_tracker()
-    order = kit.make_order(10)
-    tracker.start_tracking_order(order)
-    tracker.process_trade_update(kit.fill(order, "1", 4))
-    tracker.process_order_update(kit.update(order, S.CANCELLED))
-    tracker.process_trade_update(kit.fill(order, "2", 6))
-    assert recorder.lines == [
-        ("created", "OPEN", 0, None),
-        ("partially_filled", "PARTIALLY_FILLED", 4, "1"),
-        ("cancelled", "CANCELLED", 4, None),
-        ("filled", "FILLED", 10, "2"),
-        ("completed", "FILLED", 10, None),
-    ]
-    assert recorder.revisions == [1, 2, 3, 4, 5]
-
-
 # Amounts and ids of an order.
 
 
@@ -416,90 +339,3 @@ def test_the_exchange_order_id_can_be_waited_for(kit):
     with pytest.raises(OrderEnded, match="ended FAILED without"):
         hopeless.result(0)
     assert issubclass(OrderEnded, ConnectorError)
-
-
-# Orders of an earlier process.
-
-
-def restored(kit, state, **more):
-    template = kit.make_order()
-    return restore_order(
-        template.client_order_id, kit.RULE, TradeType.BUY, OrderType.LIMIT, 10, 500_000, state=state, **more
-    )
-
-
-@pytest.mark.parametrize(
-    ("state", "known"),
-    [
-        (S.PENDING_CREATE, {}),
-        (S.PENDING_SUBMIT, {"nonce": 5, "venue_expiry_ms": 9}),
-        (S.PENDING_SUBMIT, {"exchange_order_id": "77"}),
-        (S.OPEN, {"exchange_order_id": "77"}),
-        (S.OPEN, {}),
-        (S.PARTIALLY_FILLED, {"filled_lots": 4, "fill_count": 2, "average_price": 50000.5, "trade_ids": ["1", "2"]}),
-        (S.PENDING_CANCEL, {"exchange_order_id": "77", "filled_lots": 1, "average_price": 50000.0}),
-        (S.PENDING_CANCEL, {}),
-        (S.FILLED, {"filled_lots": 10, "average_price": 50000.0}),
-        (S.CANCELLED, {"filled_lots": 3, "average_price": 50000.0, "reason": "canceled"}),
-        (S.EXPIRED, {"reason": "never_sent"}),
-        (S.FAILED, {"reason": "no margin", "exchange_order_id": "77"}),
-    ],
-)
-def test_a_restored_order_is_what_was_published_of_it(kit, state, known):
-    order = restored(kit, state, revision=9, fee_units=12, fee_asset="USDC", **known)
-    assert (order.state, order.revision, order.fee_units) == (state, 9, 12)
-    for name, value in known.items():
-        expected = set(value) if name == "trade_ids" else value
-        assert getattr(order, name) == expected, name
-
-
-def test_a_restored_average_price_gives_back_the_exact_sum(kit):
-    exact = 7 * 500_010 + 2 * 500_020
-    average = kit.RULE.average_price(exact, 9)
-    assert restored(kit, S.PARTIALLY_FILLED, filled_lots=9, average_price=average).notional_units == exact
-
-
-def test_recovered_orders_are_settled_by_the_venue_and_not_by_guessing(kit):
-    tracker, recorder, _ = kit.make_tracker()
-    unsigned, signed = restored(kit, S.PENDING_CREATE), restored(kit, S.PENDING_SUBMIT, venue_expiry_ms=1)
-    live, done = restored(kit, S.OPEN, exchange_order_id="77"), restored(kit, S.CANCELLED)
-    tracker.recover_orders([unsigned, signed, live, done])
-    assert (unsigned.state, unsigned.reason) == (S.FAILED, "never_sent")
-    assert (signed.state, signed.is_unknown, signed.reason) == (S.PENDING_SUBMIT, True, "recovered")
-    assert tracker.active_orders == [signed, live]
-    assert tracker.get_order_by_exchange_id("77") is live
-    assert recorder.take() == ["failed", "updated"]
-    tracker.process_order_update(kit.update(live, S.OPEN, exchange_order_id="77"))
-    assert recorder.take() == [], "its creation was told by the earlier process"
-    tracker.process_order_not_found(signed.client_order_id)
-    assert (signed.state, signed.reason) == (S.FAILED, "never_accepted")
-
-
-def test_fills_that_the_earlier_process_counted_are_not_counted_again(kit):
-    tracker, _recorder, _ = kit.make_tracker()
-    order = restored(
-        kit, S.PARTIALLY_FILLED, filled_lots=3, average_price=50000.0, trade_ids=["own"], exchange_order_id="77"
-    )
-    tracker.recover_orders(
-        [order], known_trade_ids=["known", (order.client_order_id, "pair")], counted_until_utc_ns=1_000
-    )
-    fresh = kit.make_order(10)
-    tracker.start_tracking_order(fresh)
-    for trade_id, time_ns in (("own", 5_000), ("known", 5_000), ("pair", 5_000), ("old", 999)):
-        assert tracker.process_trade_update(kit.fill(order, trade_id, 1, venue_utc_ns=time_ns)) is False, trade_id
-    assert order.filled_lots == 3
-    assert tracker.process_trade_update(kit.fill(order, "new", 1, venue_utc_ns=1_000)) is True
-    assert order.filled_lots == 4
-    assert tracker.process_trade_update(kit.fill(fresh, "known", 1, venue_utc_ns=999)) is True, "made in this process"
-    stranger = kit.make_order()
-    tracker.process_trade_update(kit.fill(stranger, "history", 1, venue_utc_ns=999))
-    tracker.process_trade_update(kit.fill(stranger, "known", 1, venue_utc_ns=5_000))
-    assert tracker.held_count == 0
-
-
-def test_a_row_that_says_filled_without_its_fills_comes_back_live_and_awaiting(kit):
-    tracker, _, _ = kit.make_tracker()
-    order = restored(kit, S.FILLED, filled_lots=9, average_price=50000.0)
-    tracker.recover_orders([order])
-    assert (order.state, order.is_awaiting_fills) == (S.PARTIALLY_FILLED, True)
-    assert tracker.orders_awaiting_fills == [order]
