@@ -43,6 +43,30 @@ def raise_error(error):
     raise error
 
 
+def claim_session(segment, layout, poll, name="s", *, tag=3, timeout_s=5.0, **options) -> ClientSession:
+    """A session that another thread claims while this one polls as the gateway."""
+    claimed = []
+
+    def attach():
+        try:
+            claimed.append(
+                ClientSession.claim(segment, name=name, tag=tag, layout=layout, timeout_s=timeout_s, **options)
+            )
+        except Exception as error:
+            claimed.append(error)
+
+    thread = threading.Thread(target=attach)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while thread.is_alive() and time.monotonic() < deadline:
+        poll()
+        time.sleep(0.0005)
+    thread.join(1)
+    if isinstance(claimed[0], Exception):
+        raise claimed[0]
+    return claimed[0]
+
+
 class GatewayDesk:
     """A venue, gateways that come and go on one segment, and strategies that attach to it; also a context manager."""
 
@@ -88,29 +112,8 @@ class GatewayDesk:
         """A strategy attaches while the gateway polls."""
         return Client(self, self.claim_session(name, **options))
 
-    def claim_session(self, name="s", *, tag=3, timeout_s=5.0, **options) -> ClientSession:
-        claimed = []
-
-        def attach():
-            try:
-                claimed.append(
-                    ClientSession.claim(
-                        self.name, name=name, tag=tag, layout=self.layout, timeout_s=timeout_s, **options
-                    )
-                )
-            except Exception as error:
-                claimed.append(error)
-
-        thread = threading.Thread(target=attach)
-        thread.start()
-        deadline = time.monotonic() + 10
-        while thread.is_alive() and time.monotonic() < deadline:
-            self.core.sessions.poll()
-            time.sleep(0.0005)
-        thread.join(1)
-        if isinstance(claimed[0], Exception):
-            raise claimed[0]
-        return claimed[0]
+    def claim_session(self, name="s", **options) -> ClientSession:
+        return claim_session(self.name, self.layout, lambda: self.core.sessions.poll(), name, **options)
 
     def drain(self) -> None:
         """Drain until nothing is left, as the doorbell's callback does turn by turn."""

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gateway_desk import claim_session, raise_error
+from support.gateway_desk import settings as gateway_settings
 from support.killable_segment import KillableWriter
 from support.ledger_fakes import Fuse, Killed
 from support.memory_venue import RULE, MemoryConnector, MemoryVenue
 
 from latentspeed.connectors import OrderState, OrderType, TradeType, format_client_order_id
 from latentspeed.connectors.client_order_id import join
-from latentspeed.engine.config import ConnectorSettings, SharedMemorySettings
+from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.engine.gateway_core import GatewayCore
 from latentspeed.engine.ledger import LedgerGroup
 from latentspeed.engine.records import Command, CommandKind, Order, OrderEvent, OrderEventKind
 from latentspeed.engine.segment_layout import engine_layout
-from latentspeed.ipc import ClientSession, RecordKind, SegmentState, SegmentWriter
+from latentspeed.ipc import RecordKind, SegmentState, SegmentWriter
 
 SIZES = SharedMemorySettings(
     sessions=2, orders_per_session=64, queue_capacity=64, event_ring=1024, market_ring=64, instruments=4, balances=4
 )
-SETTINGS = ConnectorSettings(
-    name="memory",
-    type="memory",
-    domain="memory",
-    account_address=None,
-    trading_pairs=("BTC-USD",),
-    secret_env="UNUSED",
-    keystore=None,
-    keystore_password_env=None,
-    options={},
-    shared_memory=SIZES,
-)
 names = count()
-
-
-def raise_error(error):
-    raise error
 
 
 class Desk:
@@ -70,7 +55,7 @@ class Desk:
             try:
                 writer = KillableWriter(self.writer, self.fuse)
                 self.connector = MemoryConnector(self.venue, self.fuse.burn)
-                self.core = GatewayCore(self.connector, writer, SETTINGS, raise_error)
+                self.core = GatewayCore(self.connector, writer, gateway_settings(SIZES), raise_error)
                 self.core.publish_instruments()
                 self.core.recover()
                 self.connector.connect()
@@ -84,17 +69,7 @@ class Desk:
 
     def claim(self):
         """A strategy attaches while the gateway polls."""
-        claimed = []
-        thread = threading.Thread(
-            target=lambda: claimed.append(ClientSession.claim(self.name, name="s", tag=3, layout=self.layout))
-        )
-        thread.start()
-        deadline = time.monotonic() + 10
-        while thread.is_alive() and time.monotonic() < deadline:
-            self.core.sessions.poll()
-            time.sleep(0.0005)
-        thread.join(1)
-        return claimed[0]
+        return claim_session(self.name, self.layout, lambda: self.core.sessions.poll())
 
     def guarded(self, action):
         """Let the gateway do something; where it is killed, the next one takes over."""
