@@ -63,6 +63,8 @@ class Ability(Enum):
     STOP_MARKET = "stop orders at market"
     TAKE_PROFIT_LIMIT = "take-profit orders with a limit"
     TAKE_PROFIT_MARKET = "take-profit orders at market"
+    MODIFY = "orders that can be modified"
+    BRACKETS = "an entry with its exits"
     IOC = "immediate-or-cancel"
     REDUCE_ONLY = "reduce-only orders"
     LEVERAGE = "leverage that can be set"

@@ -115,4 +115,6 @@ class RuleCases:
                 can = order_type in limits.order_types
                 assert (Ability[order_type.name] in declared) == can, f"{order_type.name}: declared wrongly"
         assert (Ability.IOC in declared) == (TimeInForce.IOC in limits.times_in_force)
+        assert (Ability.MODIFY in declared) == bool(limits.replaceable_types)
+        assert (Ability.BRACKETS in declared) == limits.has_brackets
         assert (Ability.LEVERAGE in declared) == limits.has_leverage
