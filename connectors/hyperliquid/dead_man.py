@@ -86,14 +86,16 @@ class DeadManSwitch:
     async def _arm(self) -> None:
         try:
             until_ms = self._venue_now_ms() + int(self._after_s * 1000) + WAY_MS
-            await self._act(schedule_cancel_action(until_ms))
+            # No longer than until the next is due: a lost answer must not use up the time that is left.
+            async with asyncio.timeout(max(1.0, self._after_s / 3)):
+                await self._act(schedule_cancel_action(until_ms))
         except VenueRejected as error:
             await self._refused(error.reason)
-        except TransportError as error:
+        except (TransportError, TimeoutError) as error:
             self._due_s = time.monotonic() + self._back_off.next_s()
             if not self._is_silent:
                 self._is_silent = True
-                self._on_problem("dead_man_failed", f"not armed again: {error}")
+                self._on_problem("dead_man_failed", f"not armed again: {str(error) or 'no answer in time'}")
         else:
             if self.refusal:
                 log.info("the dead-man switch is armed: the venue takes it again")
