@@ -27,7 +27,6 @@ from latentspeed.connectors.hyperliquid.config import TESTNET, HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.hyperliquid.owner import NotTheOwner
-from latentspeed.tools.venues.hyperliquid.orders import Fill
 
 AGENT = SigningKey(b"\x05" * 32)
 OTHER_AGENT = SigningKey(b"\x06" * 32)
@@ -342,29 +341,17 @@ def test_40_a_clock_that_is_days_ahead_is_told_of_and_one_that_is_seconds_ahead_
     run(scenario)
 
 
-def test_43_a_fill_against_somebody_elses_liquidation_is_not_ones_own(monkeypatch):
-    row = Fill.row
-    liquidation = {"liquidatedUser": TAKER_KEY.address, "markPx": "63000.0", "method": "market"}
-    is_liquidating = False
-
-    def flagged(fill):
-        """As the venue shows a liquidation: the same words on the fills of both sides."""
-        return {**row(fill), "liquidation": liquidation} if is_liquidating else row(fill)
-
-    monkeypatch.setattr(Fill, "row", flagged)
-
+def test_43_a_fill_against_somebody_elses_liquidation_is_not_ones_own():
     async def scenario(venue):
-        nonlocal is_liquidating
         async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
             await resting(maker, maker.sell(limit(0.01, 64000)))
             await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
             bid = await resting(maker, maker.buy(limit(0.01, 63000)))
-            is_liquidating = True
-            # The venue's own order has no client order id.
-            client = await asyncio.to_thread(Exchange, Account.from_key("0x" + "02" * 32), venue.base_url)
-            await asyncio.to_thread(client.order, "BTC", False, 0.01, 63000, {"limit": {"tif": "Ioc"}})
+            venue.trading.liquidate(TAKER_KEY.address, "BTC")
             await until(lambda: bid.is_done and not taker.get_position(PAIR).amount)
             assert (bid.state, bid.fill_count) == (OrderState.FILLED, 1)
+            for key in (MAKER_KEY, TAKER_KEY):
+                assert venue.fills(key.address)[-1]["liquidation"]["liquidatedUser"] == TAKER_KEY.address
             await until(lambda: "liquidated" in {code for code, _ in taker.heard.errors})
             assert "liquidated" not in {code for code, _ in maker.heard.errors}
             assert maker.get_position(PAIR).amount == 0.0
