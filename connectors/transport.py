@@ -11,8 +11,9 @@ import ipaddress
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -132,11 +133,16 @@ class HttpClient:
             HttpStatusError: A status other than 200.
             TransportError: Anything else; the server may have acted.
         """
+        return await self._request("POST", path, {"data": body, "headers": {"Content-Type": "application/json"}})
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        """The body of the answer to a question; raises as `post` does."""
+        return await self._request("GET", path, {"params": query or {}})
+
+    async def _request(self, method: str, path: str, options: dict[str, Any]) -> bytes:
         url = self.base_url + path
         try:
-            async with self.session.post(
-                url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
-            ) as response:
+            async with self.session.request(method, url, allow_redirects=False, **options) as response:
                 content = await response.read()
                 if response.status != 200:
                     raise HttpStatusError(response.status, content[:300].decode("utf-8", "replace"))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from latentspeed.connectors.hyperliquid import wire
-from latentspeed.connectors.hyperliquid.market_price import triggered_limit_units
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import triggered_limit_units
 from latentspeed.connectors.types import OrderType, TimeInForce
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.margin import MarginSession
-from latentspeed.connectors.hyperliquid.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rules
 from latentspeed.connectors.hyperliquid.twap import TwapOrder
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.order_params import OrderLimits, OrderParams, check_order
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule

@@ -11,11 +11,11 @@ from hyperliquid.utils.types import Cloid
 
 from latentspeed.connectors.client_order_id import IN_PROCESS_SLOT, format_client_order_id, join
 from latentspeed.connectors.hyperliquid import wire
-from latentspeed.connectors.hyperliquid.market_price import triggered_limit_units
 from latentspeed.connectors.hyperliquid.messages import AssetMeta
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rule
 from latentspeed.connectors.hyperliquid.order_forms import OrderForms
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import triggered_limit_units
 from latentspeed.connectors.types import OrderType, PositionAction, TimeInForce, TradeType
 
 BTC = perpetual_rule(AssetMeta(name="BTC", szDecimals=5, maxLeverage=40), 3)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from latentspeed.connectors.client_order_id import format_client_order_id
 from latentspeed.connectors.errors import OrderRefused
-from latentspeed.connectors.hyperliquid.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.hyperliquid.messages import AssetMeta
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rule
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.order_params import OrderParams
 from latentspeed.connectors.quote import Quote
 from latentspeed.connectors.types import OrderType, TradeType
