@@ -3,7 +3,8 @@
  *   an empty call          what any call from Python to C costs
  *   Stamps, ticks          the clock of all candidates: one cycle counter read, kept for later
  *   Progress               one shared word: how far a consumer is
- *   a broadcast ring       written from scratch, not protocol.h: the same validation, the same placement
+ *   a broadcast ring       written from scratch, not protocol.h: the same validation, the same placement,
+ *                          and a reader that looks at the tail only when it has read up to the one it saw
  *   a futex                sleep and wake, nothing else
  *
  *   0             128     256
@@ -90,11 +91,14 @@ static inline void ring_write(ring *r, uint64_t mask, const uint64_t *record) {
     atomic_store_explicit(&r->tail, cursor + 1, memory_order_release);
 }
 
-/* 0: nothing new. 1: read whole. 2: lapped. */
-static inline int ring_read(ring *r, uint64_t mask, uint64_t cursor, uint64_t *record) {
-    uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
-    if (tail == cursor) return 0;
-    if (tail - cursor > mask + 1) return 2;
+/* 0: nothing new. 1: read whole. 2: lapped. *seen: a tail that this reader has seen. */
+static inline int ring_read(ring *r, uint64_t mask, uint64_t cursor, uint64_t *seen, uint64_t *record) {
+    if (*seen - cursor - 1 > mask) {
+        uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+        if (tail == cursor) return 0;
+        if (tail - cursor > mask + 1) return 2;
+        *seen = tail;
+    }
     word *slot = r->slots[cursor & mask];
     for (int i = 0; i < WORDS; i++) record[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
@@ -102,10 +106,11 @@ static inline int ring_read(ring *r, uint64_t mask, uint64_t cursor, uint64_t *r
     return intent - cursor <= mask + 1 ? 1 : 2;
 }
 
-static inline int ring_take(ring *r, uint64_t mask, uint64_t cursor, uint64_t *record, int64_t deadline) {
+static inline int ring_take(ring *r, uint64_t mask, uint64_t cursor, uint64_t *seen, uint64_t *record,
+                            int64_t deadline) {
     uint32_t spins = 0;
     int found;
-    while ((found = ring_read(r, mask, cursor, record)) != 1) {
+    while ((found = ring_read(r, mask, cursor, seen, record)) != 1) {
         if (found == 2 || !goes_on(&spins, deadline)) return 0;
     }
     return 1;
@@ -117,12 +122,12 @@ static PyObject *ring_ping(PyObject *self, PyObject *args) {
     Py_buffer there, back, stamps;
     unsigned long long capacity, cursor;
     if (!PyArg_ParseTuple(args, "w*w*KKw*", &there, &back, &capacity, &cursor, &stamps)) return NULL;
-    uint64_t record[WORDS] = {0}, *at = stamps.buf, count = (uint64_t)stamps.len / 8;
+    uint64_t record[WORDS] = {0}, seen = 0, *at = stamps.buf, count = (uint64_t)stamps.len / 8;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t i = 0; i < count && ok; i++) {
         ring_write(there.buf, capacity - 1, record);
-        ok = ring_take(back.buf, capacity - 1, cursor + i, record, deadline);
+        ok = ring_take(back.buf, capacity - 1, cursor + i, &seen, record, deadline);
         at[i] = read_ticks();
     }
     Py_END_ALLOW_THREADS PyBuffer_Release(&there);
@@ -138,11 +143,11 @@ static PyObject *ring_echo(PyObject *self, PyObject *args) {
     Py_buffer there, back;
     unsigned long long capacity, cursor, count;
     if (!PyArg_ParseTuple(args, "w*w*KKK", &there, &back, &capacity, &cursor, &count)) return NULL;
-    uint64_t record[WORDS] = {0};
+    uint64_t record[WORDS] = {0}, seen = 0;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t i = 0; i < count && ok; i++) {
-        ok = ring_take(there.buf, capacity - 1, cursor + i, record, deadline);
+        ok = ring_take(there.buf, capacity - 1, cursor + i, &seen, record, deadline);
         if (ok) ring_write(back.buf, capacity - 1, record);
     }
     Py_END_ALLOW_THREADS PyBuffer_Release(&there);
@@ -190,12 +195,12 @@ static PyObject *ring_consume(PyObject *self, PyObject *args) {
     unsigned long long capacity, cursor, window;
     if (!PyArg_ParseTuple(args, "w*w*KKKw*", &memory, &progress, &capacity, &cursor, &window, &stamps))
         return NULL;
-    uint64_t record[WORDS], *at = stamps.buf, windows = (uint64_t)stamps.len / 8;
+    uint64_t record[WORDS], seen = 0, *at = stamps.buf, windows = (uint64_t)stamps.len / 8;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t w = 0; w < windows && ok; w++) {
         for (uint64_t i = 0; i < window && ok; i++)
-            ok = ring_take(memory.buf, capacity - 1, cursor++, record, deadline);
+            ok = ring_take(memory.buf, capacity - 1, cursor++, &seen, record, deadline);
         atomic_store_explicit((word *)progress.buf, cursor, memory_order_release);
         at[w] = read_ticks();
     }
