@@ -203,8 +203,9 @@ typedef struct {
     PyObject_HEAD
     MappingObject *mapping;
     PyObject *name;
-    BellObject *bell;
+    BellObject *bell_object; /* keeps `bell` mapped */
     ls_gate gate;
+    ls_bell *bell;
     ls_ring *ring;
     uint64_t *slots;
     uint64_t mask;
@@ -223,7 +224,8 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     RingWriterObject *self = (RingWriterObject *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->name = Py_NewRef(name);
-    self->bell = (BellObject *)Py_NewRef(bell);
+    self->bell_object = (BellObject *)Py_NewRef(bell);
+    self->bell = self->bell_object->bell;
     Place place;
     if (ls_gate_open(&self->gate, record_type) < 0 ||
         ring_place(mapping, offset, capacity, &self->gate, name, 1, &place) < 0) {
@@ -241,7 +243,7 @@ static void writer_dealloc(RingWriterObject *self) {
     ls_gate_close(&self->gate);
     Py_XDECREF(self->mapping);
     Py_XDECREF(self->name);
-    Py_XDECREF(self->bell);
+    Py_XDECREF(self->bell_object);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -251,7 +253,7 @@ static __attribute__((noinline)) void wake_parked(ls_bell *bell) {
 }
 
 static inline void wake_readers(RingWriterObject *self) {
-    if (__builtin_expect(ls_bell_must_wake(self->bell->bell), 0)) wake_parked(self->bell->bell);
+    if (__builtin_expect(ls_bell_must_wake(self->bell), 0)) wake_parked(self->bell);
 }
 
 /* Stamps the caller's record, so that it equals what readers get. */
