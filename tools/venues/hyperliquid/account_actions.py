@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from latentspeed.tools.venues.hyperliquid import actions
+from latentspeed.tools.venues.hyperliquid import actions, user_signed
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.agents import AgentError
 from latentspeed.tools.venues.hyperliquid.margin import Worth
@@ -41,10 +41,10 @@ class AccountActions:
             actions.ReserveRequestWeight: self._reserve_request_weight,
             actions.AgentSetAbstraction: lambda account, action: _abstract(account, ABSTRACTIONS[action.abstraction]),
             actions.AgentEnableDexAbstraction: lambda account, action: _abstract(account, "dexAbstraction"),
-            actions.UserSetAbstraction: self._set_abstraction,
-            actions.UserDexAbstraction: self._set_dex_abstraction,
-            actions.ApproveAgent: self._approve_agent,
-            actions.ApproveBuilderFee: self._approve_builder_fee,
+            user_signed.UserSetAbstraction: self._set_abstraction,
+            user_signed.UserDexAbstraction: self._set_dex_abstraction,
+            user_signed.ApproveAgent: self._approve_agent,
+            user_signed.ApproveBuilderFee: self._approve_builder_fee,
         }
 
     def _schedule_cancel(self, account: Account, action: actions.ScheduleCancel) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class AccountActions:
         account.reserved_weight += action.weight
         return DONE
 
-    def _approve_agent(self, account: Account, action: actions.ApproveAgent) -> dict[str, Any]:
+    def _approve_agent(self, account: Account, action: user_signed.ApproveAgent) -> dict[str, Any]:
         try:
             agent = address_text(action.agent_address)
             subs = len(self.state.sub_accounts.of(account.address))
@@ -160,7 +160,7 @@ class AccountActions:
             raise ActionRefused(str(refusal)) from None
         return DONE
 
-    def _approve_builder_fee(self, account: Account, action: actions.ApproveBuilderFee) -> dict[str, Any]:
+    def _approve_builder_fee(self, account: Account, action: user_signed.ApproveBuilderFee) -> dict[str, Any]:
         try:
             tenths = exact_units(action.max_fee_rate.removesuffix("%"), 3)
             if not 0 <= tenths <= HIGHEST_BUILDER_FEE:
@@ -177,10 +177,10 @@ class AccountActions:
             raise ActionRefused(f"Vault not registered: {user}")
         return found
 
-    def _set_abstraction(self, account: Account, action: actions.UserSetAbstraction) -> dict[str, Any]:
+    def _set_abstraction(self, account: Account, action: user_signed.UserSetAbstraction) -> dict[str, Any]:
         return _abstract(self._own(account, action.user), action.abstraction)
 
-    def _set_dex_abstraction(self, account: Account, action: actions.UserDexAbstraction) -> dict[str, Any]:
+    def _set_dex_abstraction(self, account: Account, action: user_signed.UserDexAbstraction) -> dict[str, Any]:
         return _abstract(self._own(account, action.user), "dexAbstraction" if action.enabled else "disabled")
 
 

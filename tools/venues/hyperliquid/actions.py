@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from latentspeed.tools.venues.hyperliquid.user_signed import Natural, UserAction, UserSigned, normalise_user_signed
 from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text, canonical_decimal, cloid_text
-
-Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Limit(Struct, gc=False):
@@ -231,72 +230,6 @@ class VaultTransfer(Struct, tag_field="type", tag="vaultTransfer", rename="camel
     usd: Natural
 
 
-class UserSigned(Struct, rename="camel", omit_defaults=True):
-    """What every typed-data action carries besides its own fields."""
-
-    signature_chain_id: str
-    hyperliquid_chain: Literal["Mainnet", "Testnet"]
-
-
-class ApproveAgent(UserSigned, tag_field="type", tag="approveAgent"):
-    agent_address: str
-    nonce: Natural
-    agent_name: str | None = None
-
-
-class ApproveBuilderFee(UserSigned, tag_field="type", tag="approveBuilderFee"):
-    max_fee_rate: str
-    builder: str
-    nonce: Natural
-
-
-class UsdClassTransfer(UserSigned, tag_field="type", tag="usdClassTransfer"):
-    amount: str
-    to_perp: bool
-    nonce: Natural
-
-
-class UsdSend(UserSigned, tag_field="type", tag="usdSend"):
-    destination: str
-    amount: str
-    time: Natural
-
-
-class Withdraw(UserSigned, tag_field="type", tag="withdraw3"):
-    destination: str
-    amount: str
-    time: Natural
-
-
-class SpotSend(UserSigned, tag_field="type", tag="spotSend"):
-    destination: str
-    token: str
-    amount: str
-    time: Natural
-
-
-class SendAsset(UserSigned, tag_field="type", tag="sendAsset"):
-    destination: str
-    source_dex: str
-    destination_dex: str
-    token: str
-    amount: str
-    from_sub_account: str
-    nonce: Natural
-
-
-class UserSetAbstraction(UserSigned, tag_field="type", tag="userSetAbstraction"):
-    user: str
-    abstraction: Literal["disabled", "unifiedAccount", "portfolioMargin"]
-    nonce: Natural
-
-
-class UserDexAbstraction(UserSigned, tag_field="type", tag="userDexAbstraction"):
-    user: str
-    enabled: bool
-    nonce: Natural
-
-
 L1Action = (
     PlaceOrders
     | Cancel
@@ -321,17 +254,6 @@ L1Action = (
     | AgentEnableDexAbstraction
     | CreateVault
     | VaultTransfer
-)
-UserAction = (
-    ApproveAgent
-    | ApproveBuilderFee
-    | UsdClassTransfer
-    | UsdSend
-    | Withdraw
-    | SpotSend
-    | SendAsset
-    | UserSetAbstraction
-    | UserDexAbstraction
 )
 Action = L1Action | UserAction
 
@@ -375,7 +297,7 @@ def decode_envelope(body: bytes | msgspec.Raw) -> Envelope:
 
 def _normalise(action: Action) -> None:
     if isinstance(action, UserSigned):
-        _normalise_typed(action)
+        normalise_user_signed(action)
     elif isinstance(action, PlaceOrders):
         for order in action.orders:
             _normalise_order(order)
@@ -397,22 +319,6 @@ def _normalise(action: Action) -> None:
         for modify in action.modifies:
             modify.oid = modify.oid if isinstance(modify.oid, int) else cloid_text(modify.oid)
             _normalise_order(modify.order)
-
-
-def _normalise_typed(action: UserSigned) -> None:
-    """Check what the typed-data digest needs; `destination` is hashed as the text that came, so it stays."""
-    try:
-        chain_id = int(action.signature_chain_id, 16)
-    except ValueError:
-        raise WireError("signatureChainId is not hex") from None
-    if not 0 <= chain_id < 2**256:
-        raise WireError("signatureChainId is out of range")
-    if isinstance(action, ApproveAgent):
-        action.agent_address = address_text(action.agent_address)
-    elif isinstance(action, ApproveBuilderFee):
-        action.builder = address_text(action.builder)
-    elif isinstance(action, UserSetAbstraction | UserDexAbstraction):
-        action.user = address_text(action.user)
 
 
 def _normalise_twap(action: TwapOrder) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from latentspeed.tools.venues.hyperliquid import actions
 from latentspeed.tools.venues.hyperliquid.account_actions import AccountActions
 from latentspeed.tools.venues.hyperliquid.accounts import Account
-from latentspeed.tools.venues.hyperliquid.actions import Envelope, OrderWire, UserSigned
+from latentspeed.tools.venues.hyperliquid.actions import Envelope, OrderWire
 from latentspeed.tools.venues.hyperliquid.limits import AddressBudget
 from latentspeed.tools.venues.hyperliquid.nonces import NonceBook, NonceError
 from latentspeed.tools.venues.hyperliquid.order_rules import TAKING
@@ -24,6 +24,7 @@ from latentspeed.tools.venues.hyperliquid.signing import Network, SignatureError
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.transfers import Transfers
 from latentspeed.tools.venues.hyperliquid.twap import Twaps
+from latentspeed.tools.venues.hyperliquid.user_signed import UserSigned
 from latentspeed.tools.venues.hyperliquid.wire import RATE, units_from_text
 
 WEIGHT_LIMIT = 200

@@ -11,7 +11,8 @@ import msgspec
 from coincurve import PublicKey
 from sha3 import keccak_256
 
-from latentspeed.tools.venues.hyperliquid.actions import Envelope, Signature, UserSigned
+from latentspeed.tools.venues.hyperliquid.actions import Envelope, Signature
+from latentspeed.tools.venues.hyperliquid.user_signed import UserSigned
 from latentspeed.tools.venues.hyperliquid.wire import address_text
 
 Network = Literal["mainnet", "testnet"]

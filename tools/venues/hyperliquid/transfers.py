@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from latentspeed.tools.venues.hyperliquid import actions
+from latentspeed.tools.venues.hyperliquid import actions, user_signed
 from latentspeed.tools.venues.hyperliquid.account_actions import DONE
 from latentspeed.tools.venues.hyperliquid.accounts import Account
 from latentspeed.tools.venues.hyperliquid.asset_moves import INSUFFICIENT, INVALID, SPOT, AssetMoves
@@ -33,11 +33,11 @@ class Transfers:
         self.state = state
         self.moves = AssetMoves(state)
         self.handlers: dict[type, Callable[[Account, Any], dict[str, Any]]] = {
-            actions.UsdClassTransfer: self._usd_class_transfer,
-            actions.UsdSend: self._usd_send,
-            actions.Withdraw: self._withdraw,
-            actions.SpotSend: self._spot_send,
-            actions.SendAsset: self._send_asset,
+            user_signed.UsdClassTransfer: self._usd_class_transfer,
+            user_signed.UsdSend: self._usd_send,
+            user_signed.Withdraw: self._withdraw,
+            user_signed.SpotSend: self._spot_send,
+            user_signed.SendAsset: self._send_asset,
             actions.AgentSendAsset: self._agent_send_asset,
             actions.SubAccountSpotTransfer: self._sub_account_spot_transfer,
             actions.CreateSubAccount: self._create_sub_account,
@@ -49,7 +49,7 @@ class Transfers:
 
     # -- one account and others ----------------------------------------------------------------------------------------
 
-    def _usd_class_transfer(self, account: Account, action: actions.UsdClassTransfer) -> dict[str, Any]:
+    def _usd_class_transfer(self, account: Account, action: user_signed.UsdClassTransfer) -> dict[str, Any]:
         text, _, sub_address = action.amount.partition(" subaccount:")
         if sub_address:
             account = self._own_sub_account(account, sub_address)
@@ -65,7 +65,7 @@ class Transfers:
         if account.abstraction in UNIFIED:
             raise ActionRefused("Action disabled when unified account is active.")
 
-    def _spot_send(self, account: Account, action: actions.SpotSend) -> dict[str, Any]:
+    def _spot_send(self, account: Account, action: user_signed.SpotSend) -> dict[str, Any]:
         token = self.moves.token(action.token)
         units = self.moves.units(token, action.amount)
         target = self._receiver(action.destination, (account, SPOT), token, units)
@@ -87,7 +87,7 @@ class Transfers:
         }
         self._log(delta, source, target)
 
-    def _send_asset(self, account: Account, action: actions.SendAsset | actions.AgentSendAsset) -> dict[str, Any]:
+    def _send_asset(self, account: Account, action: user_signed.SendAsset | actions.AgentSendAsset) -> dict[str, Any]:
         source = account
         if action.from_sub_account:
             source = self._own_sub_account(account, action.from_sub_account)
@@ -143,7 +143,7 @@ class Transfers:
             raise ActionRefused(f"Vault not registered: {address}")
         return found
 
-    def _usd_send(self, account: Account, action: actions.UsdSend) -> dict[str, Any]:
+    def _usd_send(self, account: Account, action: user_signed.UsdSend) -> dict[str, Any]:
         amount = _amount(action.amount)
         token = self.state.spot.token(USDC_TOKEN)
         target = self._receiver(action.destination, (account, ""), token, self.moves.units(token, action.amount, ""))
@@ -158,7 +158,7 @@ class Transfers:
         self._log(delta, account, target)
         return DONE
 
-    def _withdraw(self, account: Account, action: actions.Withdraw) -> dict[str, Any]:
+    def _withdraw(self, account: Account, action: user_signed.Withdraw) -> dict[str, Any]:
         amount = _amount(action.amount)
         if amount <= WITHDRAWAL_FEE or amount > self._withdrawable(account):
             raise ActionRefused("Insufficient balance for withdrawal")

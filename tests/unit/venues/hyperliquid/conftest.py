@@ -12,9 +12,10 @@ import pytest
 from coincurve import PrivateKey
 
 from latentspeed.tools.venues.hyperliquid import HyperliquidVenue, VenueConfig
-from latentspeed.tools.venues.hyperliquid.actions import Envelope, UserSigned, decode_envelope
+from latentspeed.tools.venues.hyperliquid.actions import Envelope, decode_envelope
 from latentspeed.tools.venues.hyperliquid.clock import VenueClock
 from latentspeed.tools.venues.hyperliquid.signing import connection_id, keccak, l1_digest, user_signed_digest
+from latentspeed.tools.venues.hyperliquid.user_signed import UserSigned
 
 START_MS = 1_790_000_000_000
 ASSETS = {"BTC": 0, "ETH": 1, "SOL": 2, "kPEPE": 3, "HYPE": 4, "DOGE": 5, "LINK": 6, "OLDX": 7, "THIN": 8}

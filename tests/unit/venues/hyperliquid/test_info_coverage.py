@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from latentspeed.tools.venues.hyperliquid import actions
+from latentspeed.tools.venues.hyperliquid.user_signed import UserAction
 from latentspeed.tools.venues.hyperliquid.wire import WireError
 
 ADDRESS = "0x" + "11" * 20
@@ -38,7 +39,7 @@ def literals(module: ModuleType, calls: str) -> set[str]:
     return found
 
 
-ACTIONS = {kind.__struct_config__.tag for kind in [*actions.L1Action.__args__, *actions.UserAction.__args__]}
+ACTIONS = {kind.__struct_config__.tag for kind in [*actions.L1Action.__args__, *UserAction.__args__]}
 UNIFIED = {"spot", "swap", "deposit", "withdraw", "limit", "market"}
 """Words of ccxt itself under the key `type`."""
 ASKED = {
