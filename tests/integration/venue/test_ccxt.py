@@ -7,6 +7,8 @@ import time
 import ccxt
 import pytest
 import requests
+from eth_account import Account
+from hyperliquid.exchange import Exchange
 from support.ccxt_client import ccxt_client
 
 from latentspeed.tools.venues.hyperliquid.process import venue_process
@@ -246,6 +248,19 @@ def test_sub_accounts_and_vaults_are_traded_by_address(venue):
     sub = client.create_sub_account("desk")["response"]["data"]
     client.transfer("USDC", 100, "main", sub)
     assert client.fetch_balance({"user": sub})["USDC"]["total"] == 100
+
+
+def test_an_agents_key_trades_for_its_master(client, venue):
+    master = Exchange(Account.from_key(client.privateKey), venue.url)
+    key = master.approve_agent("ccxt")[1]
+    agent = ccxt_client(ccxt.hyperliquid, venue.url, venue.ws_url, key, options={"builderFee": False})
+    agent.walletAddress = client.walletAddress
+    order = agent.create_order(BTC, "limit", "buy", 0.01, 50_000)
+    assert set(open_orders(client, BTC)) == {order["id"]}
+    agent.cancel_order(order["id"], BTC)
+    assert open_orders(client, BTC) == {}
+    with pytest.raises(ccxt.ExchangeError, match="Must deposit before performing actions"):
+        agent.withdraw("USDC", 10, "0x" + "11" * 20)
 
 
 def test_a_builder_dex_is_traded_with_collateral_that_was_sent_there(client, venue):

@@ -75,6 +75,11 @@ def test_what_cannot_work_is_one_line(tmp_path):
             (["--tape", str(tmp_path / "none.gz")], "none.gz"),
             (["--tape", str(broken)], "broken.gz"),
             (["--port", port], port),
+            (["--spot", "USDC"], "NAME=VALUE"),
+            (["--spot", "NOPE=5"], "NOPE"),
+            (["--spot", "PURR=0.000001"], "decimals"),
+            (["--spot-meta", str(tmp_path / "none.json")], "none.json"),
+            (["--dex-meta", f"xyz={tmp_path / 'none.json'}"], "none.json"),
         ):
             error = failure_of(*options)
             assert complaint in error

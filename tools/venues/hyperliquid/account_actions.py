@@ -33,6 +33,7 @@ class AccountActions:
         self.placing = placing
         self.handlers: dict[type, Callable[[Account, Any], dict[str, Any]]] = {
             actions.Noop: lambda account, action: DONE,
+            actions.EvmUserModify: lambda account, action: DONE,
             actions.ScheduleCancel: self._schedule_cancel,
             actions.UpdateLeverage: self._update_leverage,
             actions.UpdateIsolatedMargin: self._update_isolated_margin,

@@ -168,6 +168,10 @@ class Noop(Struct, tag_field="type", tag="noop"):
     pass
 
 
+class EvmUserModify(Struct, tag_field="type", tag="evmUserModify", rename="camel"):
+    using_big_blocks: bool
+
+
 class SetReferrer(Struct, tag_field="type", tag="setReferrer"):
     code: str
 
@@ -243,6 +247,7 @@ L1Action = (
     | TwapOrder
     | TwapCancel
     | Noop
+    | EvmUserModify
     | SetReferrer
     | ReserveRequestWeight
     | CreateSubAccount

@@ -100,24 +100,26 @@ def load_dexs(
     """The invented dexs, or those of a recorded `perpDexs` reply.
 
     Args:
-        meta_files: recorded `meta` replies by dex; a dex without one lists nothing.
+        meta_files: recorded `meta` replies by dex; a recorded dex without one lists nothing.
         prices: start prices by coin.
         token_names: names of spot tokens by index, for the collateral.
+
+    Raises:
+        ValueError: a `meta` reply of a dex that is not listed.
     """
+    start = {name: price for *_, markets in _DEXS for name, _, _, price, _ in markets}
     if dexs_file is None:
         rows = [(_row(*head), _meta(collateral, markets)) for *head, collateral, markets in _DEXS]
-        start = {name: price for *_, markets in _DEXS for name, _, _, price, _ in markets}
     else:
-        recorded = orjson.loads(dexs_file.read_bytes())[1:]
-        rows = [(row, _recorded_meta(meta_files.get(row["name"]))) for row in recorded]
-        start = {}
+        empty = {"universe": [], "collateralToken": 0}
+        rows = [(row, empty) for row in orjson.loads(dexs_file.read_bytes())[1:]]
+    unknown = set(meta_files) - {row["name"] for row, _ in rows}
+    if unknown:
+        raise ValueError(f"dex_meta_files: no dex {', '.join(sorted(unknown))}")
+    recorded = {name: orjson.loads(path.read_bytes()) for name, path in meta_files.items()}
+    rows = [(row, recorded.get(row["name"], meta)) for row, meta in rows]
     start.update(prices)
     return [BuilderDex(index + 1, row, meta, start, token_names) for index, (row, meta) in enumerate(rows)]
-
-
-def _recorded_meta(path: Path | None) -> dict[str, Any]:
-    meta: dict[str, Any] = {"universe": [], "marginTables": [], "collateralToken": 0}
-    return meta if path is None else orjson.loads(path.read_bytes())
 
 
 def _meta(collateral: int, markets: tuple[_Row, ...]) -> dict[str, Any]:

@@ -231,13 +231,13 @@ class AccountInfo:
         }
 
     def _referral(self, request: Request) -> Any:
-        account = self.account(request)
+        account, rewards = self.account(request), self.state.builder_rewards
         return {
             "referredBy": None,
             "cumVlm": usd_text(0 if account is None else account.volume),
             "unclaimedRewards": "0.0",
             "claimedRewards": "0.0",
-            "builderRewards": "0.0",
+            "builderRewards": usd_text(rewards.get(user_of(request), 0)),
             "referrerState": None,
             "rewardHistory": [],
         }

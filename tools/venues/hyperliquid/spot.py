@@ -73,6 +73,9 @@ class Spot:
 
     Attributes:
         fees: what the venue has earned, by token index, in token units.
+
+    Raises:
+        ValueError: the config gives a token that is not listed, or an amount finer than the token.
     """
 
     def __init__(self, state: VenueState) -> None:
@@ -80,18 +83,21 @@ class Spot:
         self.fees: dict[int, int] = {}
         self.taker_rate = rate_units(state.config.spot_taker_fee)
         self.maker_rate = rate_units(state.config.spot_maker_fee)
+        self._endowment = self._read_endowment(state.config.initial_spot)
 
-    def endow(self, account: Account, amounts: Mapping[str, str]) -> None:
-        """Give a new account its spot balances.
-
-        Raises:
-            ValueError: there is no token of that name, or the amount is finer than the token.
-        """
+    def _read_endowment(self, amounts: Mapping[str, str]) -> list[tuple[Token, int]]:
         by_name = {token.name: token for token in self.state.catalogue.spot.tokens.values()}
+        found = []
         for name, amount in amounts.items():
             if name not in by_name:
-                raise ValueError(f"no token {name!r}")
-            self.add(account, by_name[name], exact_units(amount, by_name[name].wei_decimals))
+                raise ValueError(f"initial_spot: no token {name!r}")
+            found.append((by_name[name], exact_units(amount, by_name[name].wei_decimals)))
+        return found
+
+    def endow(self, account: Account) -> None:
+        """Give a new account its spot balances."""
+        for token, units in self._endowment:
+            self.add(account, token, units)
 
     def token(self, index: int) -> Token:
         """A token by its index."""

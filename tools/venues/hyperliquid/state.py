@@ -40,6 +40,7 @@ class VenueState:
     Attributes:
         catalogue: what is traded: dexs, their perpetuals, tokens and spot pairs.
         fees: what the venue has earned on perpetuals, in USD units; negative when rebates exceed charges.
+        builder_rewards: what of that perpetual fees owe to builders who have not claimed it, by address.
         collateral_fees: the same by dex, on dexs whose collateral is another token.
         block: the block in progress. Between blocks it is the one that comes next.
         armed: trigger orders that wait for the mark, by market and order id.
@@ -66,6 +67,7 @@ class VenueState:
         self.ended: deque[Order] = deque()
         self.refuse_next: deque[OrderRefused] = deque()
         self.fees = 0
+        self.builder_rewards: dict[str, int] = {}
         self.collateral_fees: dict[str, int] = {}
         self.taker_rate = rate_units(config.taker_fee)
         self.maker_rate = rate_units(config.maker_fee)
@@ -115,7 +117,7 @@ class VenueState:
             if cash:
                 self.deposit(account, cash)
             if balance is None:
-                self.spot.endow(account, self.config.initial_spot)
+                self.spot.endow(account)
         return account
 
     def mentioned(self, address: str) -> Account | None:
@@ -245,6 +247,8 @@ class VenueState:
                 notional = lots * price
                 fee = share(notional, (self.taker_rate if crossed else self.maker_rate) * scale // FEE_SCALE)
                 builder_fee = share(notional, order.builder_rate) if order.builder_rate else 0
+                if builder_fee and order.builder is not None:
+                    self.builder_rewards[order.builder] = self.builder_rewards.get(order.builder, 0) + builder_fee
                 profit, direction = account.clearing(dex).trade(holding, signed, price, fee + builder_fee)
                 if liquidation is not None and crossed:
                     direction = liquidation.direction(start, direction)

@@ -211,3 +211,13 @@ def test_funding_of_a_dex_is_paid_from_its_own_cash(desk):
     assert before[1] - after[1] == 10_062
     (row,) = trader.info("userFunding", startTime=0)
     assert (row["delta"]["coin"], row["delta"]["usdc"]) == ("xyz:SILVER", "-0.010062")
+
+
+def test_the_markets_of_a_dex_can_be_recorded_ones_and_a_dex_that_is_not_listed_is_refused(make_desk, tmp_path):
+    path = tmp_path / "meta.json"
+    path.write_text('{"universe": [{"name": "gone:X", "szDecimals": 2, "maxLeverage": 5}], "collateralToken": 0}')
+    desk = make_desk(dex_meta_files={"gone": path})
+    assert desk.venue.market("gone:X").instrument.asset == TEA
+    assert desk.venue.market("xyz:SILVER").instrument.asset == SILVER
+    with pytest.raises(ValueError, match="no dex nowhere"):
+        make_desk(dex_meta_files={"nowhere": path})

@@ -201,6 +201,8 @@ def test_a_builder_fee_must_be_approved_and_is_part_of_the_fee(desk, wire):
     assert trader.act(action)["status"] == "ok"
     (fill,) = trader.info("userFills")
     assert (fill["builderFee"], fill["fee"]) == ("0.06401", "0.352055")
+    assert desk.venue.info.answer({"type": "referral", "user": builder})["builderRewards"] == "0.06401"
+    assert trader.info("referral")["builderRewards"] == "0.0"
 
 
 @pytest.mark.parametrize("chain", ["Mainnet"])
