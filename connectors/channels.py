@@ -36,8 +36,8 @@ class Channel:
 
     __slots__ = (
         "checked_mono_ns",
+        "confirmed_mono_ns",
         "heard_mono_ns",
-        "is_confirmed",
         "is_down",
         "is_refused",
         "is_regular",
@@ -50,7 +50,7 @@ class Channel:
         self.name = name
         self.trading_pair = trading_pair
         self.is_regular = is_regular
-        self.is_confirmed = False
+        self.confirmed_mono_ns = 0
         self.is_refused = False
         self.is_down = False
         self.messages = 0
@@ -73,7 +73,7 @@ class Channel:
             age_s = (now_mono_ns - max(self.heard_mono_ns, self.checked_mono_ns)) / 1e9
             is_silent = self.is_regular and silent_after_s and age_s > silent_after_s
             return ChannelState.SILENT if is_silent else ChannelState.LIVE
-        return ChannelState.WAITING if self.is_confirmed else ChannelState.REQUESTED
+        return ChannelState.WAITING if self.confirmed_mono_ns else ChannelState.REQUESTED
 
     def __repr__(self) -> str:
         return f"Channel({self.name} {self.trading_pair}, {self.messages} messages)"
@@ -102,18 +102,23 @@ class ChannelWatch:
         """The connection was lost: nothing that was heard on it counts any more."""
         for channel in self._channels.values():
             channel.is_down = True
-            channel.is_confirmed = False
-            channel.heard_mono_ns = channel.checked_mono_ns = 0
+            channel.confirmed_mono_ns = channel.heard_mono_ns = channel.checked_mono_ns = 0
 
     def came_up(self) -> None:
         """The connection is open, and everything is asked for again."""
         for channel in self._channels.values():
             channel.is_down = channel.is_refused = False
 
-    def silent(self, factor: float = 1.0) -> list[Channel]:
-        """The regular channels that have been silent for more than `factor` times the limit."""
-        limit_s, now = self.silent_after_s * factor, time.monotonic_ns()
-        return [channel for channel in self if channel.state(limit_s, now) is ChannelState.SILENT]
+    def never_heard(self) -> list[Channel]:
+        """The regular channels that were confirmed longer ago than the limit, and have said nothing at all."""
+        now = time.monotonic_ns()
+        return [
+            channel
+            for channel in self
+            if channel.is_regular
+            and channel.state(self.silent_after_s, now) is ChannelState.WAITING
+            and now - channel.confirmed_mono_ns > self.silent_after_s * 1e9
+        ]
 
     def state_of(self, channel: Channel) -> ChannelState:
         """How a channel is doing now."""

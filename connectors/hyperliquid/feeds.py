@@ -141,7 +141,7 @@ class Feeds:
         if channel is None:
             return
         channel.is_refused = bool(text)
-        channel.is_confirmed = not text
+        channel.confirmed_mono_ns = 0 if text else time.monotonic_ns()
         channel.is_down = False
 
     # Losses and silences
@@ -167,6 +167,10 @@ class Feeds:
             return
         for pair in self.market.to_check(limit_s):
             self.market.mark_stale(pair)
+        if never := self.watch.never_heard():
+            names = ", ".join(f"{channel.name} of {channel.trading_pair}" for channel in never)
+            self._on_problem("market_data_silent", f"confirmed, and nothing heard in {limit_s} s: {names}")
+            self._streams.link.drop(f"nothing was heard of {names}")
         for pair in self.market.to_check(min(limit_s, self._config.quote_max_age_s) / 2)[:CHECKS_AT_ONCE]:
             if pair not in self._checking:
                 self._checking.add(pair)

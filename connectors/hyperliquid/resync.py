@@ -17,7 +17,7 @@ from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.messages import OrderRow, OrderStatusRow
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.hyperliquid.reports import adopted_order
-from latentspeed.connectors.hyperliquid.rest import RestClient
+from latentspeed.connectors.hyperliquid.rest import STILL_OPEN, RestClient
 from latentspeed.connectors.hyperliquid.settling import Settler
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_state import MarketState
@@ -30,6 +30,8 @@ ROUTINE_MARGIN_MS = 5_000
 """The same without a gap: fills that were missed are found by what the venue says of their orders."""
 CLOCK_MARGIN_MS = 1_000
 SKEW_THAT_MATTERS_MS = 500
+HISTORY_FROM = 50
+"""From so many orders on the venue's history costs less weight than asking for each."""
 
 
 class Resynchroniser:
@@ -167,7 +169,12 @@ class Resynchroniser:
         return min(made_ms, default=0)
 
     async def _ask_for(self, comparison: Reconciliation, orders: list[InFlightOrder]) -> None:
-        """Asks for orders one by one; what stays open or unknown is pursued."""
+        """Asks for orders; what stays open or unknown is pursued.
+
+        Many at once are looked for in the history first, which is one request; the rest are asked for one by one.
+        """
+        if len(orders) >= HISTORY_FROM:
+            orders = await self._find_in_history(comparison, orders)
         replies = await asyncio.gather(*(self._settler.query(order) for order in orders))
         for order, reply in zip(orders, replies, strict=True):
             if reply.order is None:
@@ -177,6 +184,23 @@ class Resynchroniser:
                 comparison.add_order(update)
             if not order.is_done:
                 self._settler.pursue(order, order.unknown_reason or "not among the open orders")
+
+    async def _find_in_history(self, comparison: Reconciliation, orders: list[InFlightOrder]) -> list[InFlightOrder]:
+        """Reduces what the history tells of these orders' ends; returns those of which it tells none."""
+        rows: dict[str | None, list[OrderStatusRow]] = {}
+        for row in await self._rest.historical_orders():
+            rows.setdefault(self._reports.own_id(row.order.cloid), []).append(row)
+        # A modified order has had several numbers, and the end of one says nothing of the next.
+        ends = {own: found[0] for own, found in rows.items() if len(found) == 1 and found[0].status not in STILL_OPEN}
+        left = []
+        for order in orders:
+            end = ends.get(order.client_order_id)
+            update = None if end is None else self._reports.order_update(end, ReportSource.SNAPSHOT)
+            if update is None:
+                left.append(order)
+            else:
+                comparison.add_order(update)
+        return left
 
     async def measure_skew(self) -> None:
         """Estimates by how much the venue's clock differs; an estimate within the noise counts as none."""
