@@ -313,6 +313,9 @@ class HyperliquidSession(AccountRequests):
         if status in (ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT):
             self._address.refuse(text, is_cancel=status == CANCEL_ADDRESS_LIMIT)
             self._events.error("address_limit", text)
+        elif status in ("duplicateNonce", "nonceTooLow"):
+            # Nothing is sent twice from here, so somebody else uses up this key's nonces, or a clock was far ahead.
+            self._events.error("nonce_refused", f"{text}; does another process sign with {self.signer_address}?")
         elif status == "builderFeeUnapproved":
             self._builder_fee.note_refusal(text)
         elif status == "actionExpired":

@@ -108,6 +108,28 @@ def test_12_two_hundred_orders_of_one_millisecond_have_a_nonce_each():
     run(scenario)
 
 
+def test_12_orders_of_two_processes_with_one_key_are_each_placed_once_or_known_not_to_be():
+    async def scenario(venue):
+        async with connected(venue, max_batch=1) as one, connected(venue, max_batch=1, engine_instance=78) as two:
+            stopped_ms = now_ms()
+            orders = []
+            for connector in (one, two):
+                connector._nonces.last = 0
+                connector._nonces._clock_ms = lambda: stopped_ms
+            for connector in (one, two):
+                orders += [connector.get_order(connector.buy(limit(0.001, 60000))) for _ in range(10)]
+            await until(lambda: all(order.state is OrderState.OPEN or order.is_done for order in orders), timeout_s=15)
+            placed = [order for order in orders if order.state is OrderState.OPEN]
+            lost = [order for order in orders if order.is_done]
+            assert len(placed) == len(venue_orders(venue)) == 10
+            assert {order.reason for order in lost} == {"never_accepted"}
+            told = [text for code, text in one.heard.errors + two.heard.errors if code == "nonce_refused"]
+            assert len(told) == 10
+            assert f"does another process sign with {MAKER_KEY.address}?" in told[0]
+
+    run(scenario)
+
+
 def test_25_a_leveraged_long_whose_raw_dollars_are_below_zero_is_read():
     async def scenario(venue):
         venue.fund(TAKER_KEY.address, "1000")
