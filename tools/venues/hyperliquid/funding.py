@@ -8,6 +8,8 @@ from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import decimal_text, share, usd_text
 
 HOUR_MS = 3_600_000
+LATEST_MS = 97
+"""Payments carry the time of their block, some milliseconds past the hour: never count on a full one."""
 
 
 class Funding:
@@ -21,7 +23,7 @@ class Funding:
         """Settle every hour that has begun since the last time; a clock that moved back settles nothing."""
         hour = now_ms // HOUR_MS
         for due in range(self._settled_hour + 1, min(hour, self._settled_hour + 1000) + 1):
-            self._settle(due * HOUR_MS)
+            self._settle(due * HOUR_MS + min(due * 37 % LATEST_MS, now_ms - due * HOUR_MS))
         self._settled_hour = max(hour, self._settled_hour)
 
     def _settle(self, time_ms: int) -> None:

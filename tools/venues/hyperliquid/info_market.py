@@ -19,6 +19,7 @@ from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import WireError, decimal_text
 
 BOOK_LEVELS = 20
+HOUR_MS = 3_600_000
 FUNDING_PAGE = 500
 AUCTION_S = 31 * 3600
 
@@ -168,15 +169,14 @@ class MarketInfo:
         return [row for row in market.fundings if start <= row["time"] <= end][:FUNDING_PAGE]
 
     def _predicted_fundings(self, request: Request) -> Any:
-        hour = 3_600_000
-        due = (self.state.clock.now_ms() // hour + 1) * hour
-        return [
-            [
-                market.instrument.name,
-                [["HlPerp", {"fundingRate": decimal_text(market.funding_rate, 10), "nextFundingTime": due}]],
-            ]
-            for market in self.state.markets.of_dex("")
-        ]
+        """This venue's next rate, and null for another exchange that lists nothing of the kind."""
+        due = (self.state.clock.now_ms() // HOUR_MS + 1) * HOUR_MS
+        found = []
+        for market in self.state.markets.of_dex(""):
+            rate = decimal_text(market.funding_rate, 10)
+            own = {"fundingRate": rate, "nextFundingTime": due, "fundingIntervalHours": 1}
+            found.append([market.instrument.name, [["BinPerp", None], ["HlPerp", own]]])
+        return found
 
     def _margin_table(self, request: Request) -> Any:
         wanted = request.get("id")
