@@ -28,16 +28,14 @@ def eventually(condition):
 class SdkTrader:
     """One new account that trades through the unmodified client and listens to its own streams."""
 
-    STREAMS = ("orderUpdates", "userFills", "userEvents")
-
-    def __init__(self, venue) -> None:
+    def __init__(self, venue, *more_streams: str) -> None:
         self.venue = venue
         self.wallet = Account.create()
         self.user = self.wallet.address
         self.exchange = Exchange(self.wallet, venue.url, timeout=DEADLINE_S)
         self.info = Info(venue.url, timeout=DEADLINE_S)
         self.messages: list[dict[str, Any]] = []
-        for kind in self.STREAMS:
+        for kind in ("orderUpdates", "userFills", "userEvents", *more_streams):
             self.info.subscribe({"type": kind, "user": self.user}, self.messages.append)
         eventually(lambda: self.of("userFills"))
 

@@ -44,7 +44,7 @@ class Groups:
             order = ended.popleft()
             if order.children:
                 self._parent_ended(order)
-            if order.siblings and order.status == "filled":
+            if order.siblings and order.status == "filled" and not order.lots:
                 self._leg_filled(order)
 
     def _parent_ended(self, parent: Order) -> None:

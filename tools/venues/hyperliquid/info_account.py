@@ -253,6 +253,23 @@ class AccountInfo:
         return [[period, body] for period in PERIODS]
 
 
+def rested_fills(fills: Iterable[Fill]) -> list[str]:
+    """What `notification` says of resting orders that traded in a block: one line for each."""
+    lots: dict[Order, int] = {}
+    for fill in fills:
+        if not fill.crossed:
+            lots[fill.order] = lots.get(fill.order, 0) + fill.lots
+    return [
+        f"Resting order filled: {'Bought' if order.is_buy else 'Sold'} {plain_text(size, _decimals(order)[1])}"
+        f" {order.coin} at ${plain_text(order.price, _decimals(order)[0])}"
+        for order, size in lots.items()
+    ]
+
+
+def _decimals(order: Order) -> tuple[int, int]:
+    return order.market.instrument.price_decimals, order.market.instrument.sz_decimals
+
+
 def fill_rows(fills: Iterable[Fill], aggregate: bool) -> list[dict[str, Any]]:
     """Fill objects; `aggregate` merges the fills of one taker order in one block, at their average price."""
     if not aggregate:

@@ -10,7 +10,7 @@ from latentspeed.tools.venues.hyperliquid.blocks import Block
 from latentspeed.tools.venues.hyperliquid.candles import candle_row
 from latentspeed.tools.venues.hyperliquid.faults import Faults
 from latentspeed.tools.venues.hyperliquid.info import Info
-from latentspeed.tools.venues.hyperliquid.info_account import fill_rows
+from latentspeed.tools.venues.hyperliquid.info_account import fill_rows, rested_fills
 from latentspeed.tools.venues.hyperliquid.info_twap import slice_rows
 from latentspeed.tools.venues.hyperliquid.markets import Market, Touch
 from latentspeed.tools.venues.hyperliquid.orders import Fill
@@ -194,6 +194,9 @@ class Streams:
         for subscription in self._each("userFills", name):
             rows = fill_rows(fills, subscription.echo["aggregateByTime"])
             self._send(subscription.key, "userFills", {"user": name, "fills": rows})
+        if ("notification", name) in self._by_name:
+            for text in rested_fills(fills):
+                self._send(("notification", name), "notification", {"notification": text})
         slices = slice_rows(fills)
         if slices:
             self._send(("userEvents", name), "user", {"twapSliceFills": slices})

@@ -24,7 +24,13 @@ kinds = st.one_of(
     st.fixed_dictionaries(
         {"limit": st.fixed_dictionaries({"tif": st.sampled_from(["Gtc", "Ioc", "Alo", "FrontendMarket"])})}
     ),
-    st.just({"trigger": {"isMarket": True, "triggerPx": "1", "tpsl": "sl"}}),
+    st.fixed_dictionaries(
+        {
+            "trigger": st.fixed_dictionaries(
+                {"isMarket": flags, "triggerPx": numbers, "tpsl": st.sampled_from(["tp", "sl", "x"])}
+            )
+        }
+    ),
     st.just({}),
 )
 order = st.fixed_dictionaries(
@@ -33,7 +39,11 @@ order = st.fixed_dictionaries(
 orders = st.lists(order, max_size=3)
 action = st.one_of(
     st.fixed_dictionaries(
-        {"type": st.just("order"), "orders": orders, "grouping": st.sampled_from(["na", "normalTpsl", {"p": 5}])},
+        {
+            "type": st.just("order"),
+            "orders": orders,
+            "grouping": st.sampled_from(["na", "normalTpsl", "positionTpsl", {"p": 5}]),
+        },
         optional={"builder": st.fixed_dictionaries({"b": texts, "f": integers})},
     ),
     st.fixed_dictionaries(
@@ -51,6 +61,23 @@ action = st.one_of(
     st.fixed_dictionaries(
         {"type": st.just("modify"), "oid": st.one_of(integers, texts), "order": order}, optional={"a": flags}
     ),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("twapOrder"),
+            "twap": st.fixed_dictionaries(
+                {"a": integers, "b": flags, "s": numbers, "r": flags, "m": integers, "t": flags}
+            ),
+        },
+        optional={
+            "details": st.fixed_dictionaries(
+                {
+                    "t": st.one_of(st.none(), st.fixed_dictionaries({"p": numbers, "a": flags})),
+                    "s": st.one_of(st.none(), numbers),
+                }
+            )
+        },
+    ),
+    st.fixed_dictionaries({"type": st.just("twapCancel"), "a": integers, "t": integers}),
     st.fixed_dictionaries({"type": st.just("scheduleCancel")}, optional={"time": integers}),
     st.fixed_dictionaries(
         {"type": st.just("updateLeverage"), "asset": integers, "isCross": flags, "leverage": integers}
