@@ -129,17 +129,17 @@ class OrderRules:
         A leg whose parent has yet to trade has no position to reduce. A trigger is cut only when it fires. Closing the
         whole position is exempt from the minimum.
         """
-        held = self.state.holding(order.account, order.market).lots
-        if order.parent is not None:
-            exempt = not order.lots or order.lots >= order.parent.orig_lots
-        else:
-            exempt = (held > 0) != order.is_buy and order.lots == abs(held)
+        parent, held = order.parent, self.state.holding(order.account, order.market).lots
+        exempt = parent is not None and order.lots >= parent.orig_lots
+        if parent is None or not order.account.is_open(parent):
+            exempt = exempt or ((held > 0) != order.is_buy and order.lots == abs(held))
             if order.reduce_only:
                 if not held or (held > 0) == order.is_buy:
                     raise OrderRefused("Reduce only order would increase position.", "reduceOnlyRejected")
-                exempt = exempt or not order.lots or order.lots > abs(held)
-                if exempt and order.trigger is None:
+                exempt = exempt or order.lots > abs(held)
+                if (exempt or not order.lots) and order.trigger is None:
                     order.lots = order.orig_lots = abs(held)
+        exempt = exempt or not order.lots
         notional = order.lots * order.price
         if notional < MIN_NOTIONAL and not exempt:
             raise OrderRefused("Order must have minimum value of $10.", "minTradeNtlRejected")

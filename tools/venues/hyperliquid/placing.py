@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -239,15 +240,18 @@ class Placing:
             self.state.cancel_unasked(maker, "reduceOnlyCanceled" if maker.reduce_only else "marginCanceled")
 
     def hold_to_position(self, account: Account, market: Market) -> None:
-        """Let groups react to what has filled, then hold an account's reduce-only orders to its position.
-
-        The newest resting one is cut to what can be reduced; older ones that no longer fit beside it are cancelled, and
-        all are when the position is gone or on their own side. Armed ones keep their size until they fire.
-        """
+        """Let groups react to what has filled, then hold an account's reduce-only orders to its position."""
         self.groups.react()
         orders = account.reduce_only.get(market.instrument.asset)
-        if not orders:
-            return
+        if orders:
+            self._shrink(account, market, orders)
+            self.groups.react()
+
+    def _shrink(self, account: Account, market: Market, orders: OrderedDict[int, Order]) -> None:
+        """Cut the newest resting reduce-only order to what can be reduced, and cancel what no longer fits beside it.
+
+        All are cancelled when the position is gone or on their own side. Armed ones keep their size until they fire.
+        """
         held = self.state.holding(account, market).lots
         for is_buy in (True, False):
             left = max(0, -held if is_buy else held)

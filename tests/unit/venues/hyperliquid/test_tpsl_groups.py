@@ -140,6 +140,20 @@ def test_a_parent_that_takes_only_a_part_leaves_legs_of_that_part(desk, trader, 
     assert sizes(trader) == ["0.3", "0.3"]
 
 
+def test_legs_of_a_parent_that_only_closed_a_position_have_nothing_to_protect(desk, trader, wire):
+    trader.order("BTC", "sell", "0.5", "63990", "Ioc")
+    filled, *legs = send(trader, bracket(wire))
+    assert filled["filled"]["totalSz"] == "0.5"
+    assert legs == [{"error": "Reduce only order would increase position. asset=0"}] * 2
+
+
+def test_legs_of_a_resting_parent_that_only_closes_a_position_end_when_it_fills(desk, trader, wire):
+    trader.order("BTC", "sell", "0.5", "63990", "Ioc")
+    send(trader, bracket(wire, "63500"))
+    desk.trader().order("BTC", "sell", "1", "63500", "Ioc")
+    assert states(trader) == ["filled", "reduceOnlyCanceled", "reduceOnlyCanceled"]
+
+
 def test_a_refused_parent_is_one_status_for_all(trader, wire):
     assert send(trader, bracket(wire, "63000.5")) == [{"error": "Price must be divisible by tick size. asset=0"}]
     assert trader.info("openOrders") == []

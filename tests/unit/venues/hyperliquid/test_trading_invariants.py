@@ -24,7 +24,7 @@ steps = st.lists(
         st.tuples(st.just("move"), st.sampled_from(["BTC", "ETH"]), st.integers(-60, 60)),
         st.tuples(st.just("wait"), st.integers(1, 90)),
     ),
-    max_size=30,
+    max_size=25,
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def check(venue):
     assert (listed[None], listed["trigger"]) == (resting, armed)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=steps, seed=st.integers(0, 1000), liquidations=st.booleans())
 def test_nothing_is_lost_and_every_list_agrees(make_desk, sequence, seed, liquidations):
     desk = make_desk(market="synthetic", seed=seed, liquidations=liquidations, initial_balance="20000")
