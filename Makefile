@@ -13,7 +13,7 @@ STRESS := $(wildcard tests/smoke/*.c tests/smoke/*.h)
 # The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
 STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test explore torture smoke smoke-arm lint format bench bench-ipc clean
+.PHONY: help setup demo test soak explore torture smoke smoke-arm lint format bench bench-ipc clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ demo: setup ## two strategies trade through one gateway on a local venue; the bo
 
 test: setup ## all tests
 	$(BIN)/pytest
+
+soak: setup ## scripted chaos, then everything must agree (VENUE=hyperliquid SEED=7 MINUTES=5)
+	$(BIN)/latentspeed soak $(if $(VENUE),--venue $(VENUE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 explore: setup ## every state of the shared-memory protocol's configurations, then every mutant (minutes)
 	PYTHONPATH=tests $(BIN)/python -m exploration.explore

@@ -17,6 +17,7 @@ from latentspeed.tools.lazy_group import Command, Group, LazyGroup
 COMMANDS: Final[dict[str, Command | Group]] = {
     "run": Command("latentspeed.tools.run:run", "Run an engine from its config file until it is stopped."),
     "demo": Command("latentspeed.tools.demo.cli:demo", "Trade on a local venue and prove that nothing was lost."),
+    "soak": Command("latentspeed.tools.soak.cli:soak", "Trade through scripted chaos until everything must agree."),
     "venue": Group(
         {
             "hyperliquid": Command(

@@ -194,10 +194,11 @@ def _order(order: object) -> VenueOrder:
     assert isinstance(order, Order)
     instrument = order.market.instrument
     filled = Decimal(order.orig_lots - order.lots).scaleb(-instrument.sz_decimals)
-    return VenueOrder(client_order_id(order.cloid), str(order.oid), _state(order.status, order.lots), filled)
+    return VenueOrder(client_order_id(order.cloid), str(order.oid), venue_state(order.status, order.lots), filled)
 
 
-def _state(status: str, lots_left: int) -> VenueState:
+def venue_state(status: str, lots_left: int) -> VenueState:
+    """What a status means, for an order of which so many lots are left."""
     if status in ("open", "triggered"):
         return VenueState.OPEN
     if status == "filled":

@@ -24,6 +24,16 @@ class RecordedFill:
     client_order_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class OrderEnd:
+    """What the last event of an order says of it; `exchange_order_id` is empty where the venue gave none."""
+
+    state: OrderState
+    filled_lots: int
+    exchange_order_id: str
+    reason: str
+
+
 @dataclass(slots=True)
 class OrderCounts:
     """How many orders reached each point of their life."""
@@ -37,6 +47,7 @@ class OrderCounts:
     self_trades: set[int] = field(default_factory=set)
     reasons: dict[str, int] = field(default_factory=dict)
     open: dict[int, int] = field(default_factory=dict)
+    last: dict[int, OrderEnd] = field(default_factory=dict)
 
     def open_of(self, generation: int) -> set[int]:
         """The orders of a session that were sent and have not ended."""
@@ -86,10 +97,12 @@ class Recorder:
         if kind == OrderEventKind.COMMAND_RESULT or not order:
             return
         counts = self.orders
+        state = OrderState(event.state)
+        counts.last[order] = OrderEnd(state, event.filled_lots, event.exchange_order_id, event.reason)
         if event.sent_mono_ns or event.signed_mono_ns:
             counts.sent.add(order)
             counts.open[order] = event.generation
-        if OrderState(event.state).is_final:
+        if state.is_final:
             counts.open.pop(order, None)
         if kind == OrderEventKind.CREATED:
             counts.acknowledged.add(order)

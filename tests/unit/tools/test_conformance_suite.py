@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-NEUTRAL = ("tools/conformance",)
+NEUTRAL = ("tools/conformance", "tools/soak", "tools/proving")
 VENUE_WORDS = re.compile(r"hyperliquid|dydx|cloid|subaccount|usdc|clearinghouse|0x4c31", re.IGNORECASE)
 
 HEAD = """

@@ -131,6 +131,8 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             lambda given: _done(change.set_size_decimals, given["coin"], given["sz_decimals"]),
             {"coin": "text", "sz_decimals": "count"},
         ),
+        Command("pause_market", lambda given: _done(change.pause_market, given["on"]), {"on": "switch"}, {"on": True}),
+        Command("orders", lambda given: {"orders": change.orders(given["user"])}, {"user": "address"}),
         Command(
             "exhaust_address_budget",
             lambda given: _done(change.exhaust_address_budget, given["user"], given["on"]),

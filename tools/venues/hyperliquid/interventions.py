@@ -65,6 +65,25 @@ class Interventions:
         with self.venue.block():
             self._listing.set_size_decimals(coin, sz_decimals)
 
+    def pause_market(self, on: bool = True) -> None:
+        """Let the outside market stand still: nobody but users trades, and no price moves; or let it go on."""
+        self.venue.is_market_paused = on
+
+    def orders(self, user: str) -> list[dict[str, Any]]:
+        """Every order of an account that is remembered, oldest first: the venue's own book, and no client's view."""
+        account = self.venue.state.accounts.get(address_text(user))
+        return [
+            {
+                "oid": order.oid,
+                "cloid": order.cloid,
+                "coin": order.market.instrument.name,
+                "status": order.status,
+                "lots": order.lots,
+                "filled": order.market.size_text(order.orig_lots - order.lots),
+            }
+            for order in (() if account is None else account.known.values())
+        ]
+
     def exhaust_address_budget(self, user: str, on: bool = True) -> None:
         """Let an account have used up its actions, and enforce that; or give it all of them back."""
         account = self.venue.account(address_text(user))

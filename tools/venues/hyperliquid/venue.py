@@ -87,6 +87,7 @@ class HyperliquidVenue:
         self._tasks: list[asyncio.Task[None]] = []
         self._server = Server(self)
         self._started_ns = 0
+        self.is_market_paused = False
         self.failed = asyncio.Event()
         self.failure: Exception | None = None
 
@@ -341,7 +342,7 @@ class HyperliquidVenue:
         now = self.clock.now_ms()
         self.state.begin_block()
         elapsed = time.monotonic_ns() - self._started_ns
-        for source in self.sources:
+        for source in () if self.is_market_paused else self.sources:
             if include_synthetic or not isinstance(source, SyntheticMarket):
                 source.step(self.outside, elapsed)
         for market in self.state.markets.everything():

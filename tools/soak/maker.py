@@ -1,0 +1,7 @@
+"""The soak's maker as a process: `python -m latentspeed.tools.soak.maker` beside a running engine."""
+
+from latentspeed import run
+from latentspeed.tools.proving.strategies import Maker
+
+if __name__ == "__main__":
+    run(Maker)

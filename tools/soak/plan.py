@@ -1,0 +1,65 @@
+"""What goes wrong in a soak, drawn from a seed so that it comes again: kills, stops and every fault of the venue."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from latentspeed.tools.conformance.harness import Fault
+from latentspeed.tools.proving.trouble_maker import GATEWAY, Trouble
+
+STRATEGIES = ("maker", "taker", "maker-2", "taker-2", "rover", "rover-2")
+QUIET_END_S = 3.0
+"""No trouble begins this close to the end of trading."""
+GATEWAY_ENDS_A_MINUTE = 3
+"""A supervisor waits longer after each end, and gives a gateway up that ends eight times within a minute."""
+LASTING = frozenset(
+    (
+        Fault.LATE_REPLY,
+        Fault.STREAM_SILENT,
+        Fault.HEARTBEAT_SILENT,
+        Fault.REPEATED_REPORTS,
+        Fault.REORDERED_REPORTS,
+        Fault.FILL_BEFORE_ACKNOWLEDGEMENT,
+        Fault.FILL_AFTER_CANCEL,
+        Fault.STALE_SNAPSHOT,
+        Fault.UNKNOWN_WORDS,
+        Fault.UNKNOWN_FIELDS,
+        Fault.VENUE_STALLED,
+        Fault.POST_ONLY_PHASE,
+    )
+)
+UNFIT = frozenset((Fault.CLOCK_AHEAD, Fault.BUDGET_EXHAUSTED))
+"""A clock that jumps back makes new fills older than known ones; without a budget nobody trades for minutes."""
+
+
+def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Trouble, ...]:
+    """The troubles of a seed for so many seconds of trading, by time."""
+    draw = random.Random(f"soak {seed}")
+    able = sorted((fault for fault in faults if fault.can_be_undone and fault not in UNFIT), key=lambda f: f.name)
+    unused = draw.sample(able, len(able))
+    ends: list[float] = []
+    troubles: list[Trouble] = []
+    at = draw.uniform(0.5, 1.5)
+    while at < seconds - QUIET_END_S:
+        kinds = ["fault"] * 8 + ["strategy", "strategy", "stop"]
+        if sum(end > at - 60.0 for end in ends) < GATEWAY_ENDS_A_MINUTE:
+            kinds += ["gateway", "gateway", "terminate", "all"]
+        kind = draw.choice(kinds)
+        if kind == "fault":
+            # Every fault comes once before any comes again.
+            fault = unused.pop() if unused else draw.choice(able)
+            lasts = draw.uniform(0.3, 2.0) if fault in LASTING else 0.0
+            troubles.append(Trouble(at, fault.name, for_s=lasts))
+        elif kind == "strategy":
+            troubles.append(Trouble(at, "kill", tuple(draw.sample(STRATEGIES, draw.choice((1, 1, 2))))))
+        elif kind == "stop":
+            target = draw.choice((*STRATEGIES, GATEWAY))
+            troubles.append(Trouble(at, "stop", (target,), for_s=draw.uniform(0.5, 3.0)))
+        else:
+            ends.append(at)
+            what = "terminate" if kind == "terminate" else "kill"
+            others = tuple(draw.sample(STRATEGIES, draw.choice((1, 3)))) if kind == "all" else ()
+            troubles.append(Trouble(at, what, (GATEWAY, *others)))
+        at += draw.choice((0.1, 0.3, 0.8, 1.5)) * draw.uniform(0.5, 1.5)
+    return tuple(troubles)

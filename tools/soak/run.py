@@ -1,0 +1,99 @@
+"""One soak: venue, engine and strategies start, trade through the plan, come to rest, and are compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from latentspeed.ipc import segment_names
+from latentspeed.tools.proving.engine_under_test import EngineShape, child_pids, start_engine, write_config
+from latentspeed.tools.proving.report import Report
+from latentspeed.tools.proving.settlement import await_position, compare_books_of, instruments, tracebacks
+from latentspeed.tools.proving.trading import Trading
+from latentspeed.tools.proving.trouble_maker import TroubleMaker
+from latentspeed.tools.soak.account import compare_balances, compare_orders, final_states
+from latentspeed.tools.soak.harness import SoakHarness
+from latentspeed.tools.soak.plan import STRATEGIES, make_plan
+
+MODULES = "latentspeed.tools.soak"
+TAKER_PERIOD_S = 0.05
+START_S = 6.0
+SHARED_MEMORY = {"sessions": 8, "orders_per_session": 128, "queue_capacity": 256, "event_ring": 4096, "instruments": 64}
+
+
+@dataclass(slots=True)
+class SoakReport:
+    """What a soak found; `differences` is empty exactly when everything agrees."""
+
+    venue: str
+    seed: int
+    seconds: float
+    injected: dict[str, int] = field(default_factory=dict)
+    final_states: dict[str, int] = field(default_factory=dict)
+    fills: dict[str, int] = field(default_factory=dict)
+    position: dict[str, int] = field(default_factory=dict)
+    balances: dict[str, str] = field(default_factory=dict)
+    gateway_epochs: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+def run_soak(harness: SoakHarness, folder: Path, seed: int, seconds: float, console: Console) -> SoakReport:
+    """Soak in `folder`, which keeps every log. Raises RunFailed when a part does not start or does not end."""
+    engine_name = f"soak-{os.getpid()}"
+    report = SoakReport(harness.name, seed, seconds)
+    shape = EngineShape(MODULES, STRATEGIES, "on-failure", "park", SHARED_MEMORY)
+    harness.start(folder, seed)
+    try:
+        stop_at = time.monotonic() + seconds + START_S
+        environment = {
+            "LATENTSPEED_PROVING_CONNECTOR": harness.connector,
+            "LATENTSPEED_PROVING_PAIR": harness.pair,
+            "LATENTSPEED_PROVING_CLIP": str(harness.clip),
+            "LATENTSPEED_PROVING_FOLDER": str(folder),
+            "LATENTSPEED_PROVING_STOP_AT": str(stop_at),
+            "LATENTSPEED_PROVING_TAKER_PERIOD": str(TAKER_PERIOD_S),
+            "LATENTSPEED_PROVING_SEED": str(seed),
+        }
+        config = write_config(folder, engine_name, harness.section(seed), environment, shape)
+        with start_engine(folder, config, harness.secrets()) as engine:
+            run = Trading(folder, engine_name, harness.connector, engine, STRATEGIES, console, stop_at)
+            pids = functools.partial(child_pids, folder, engine_name)
+            plan = make_plan(seed, seconds, harness.faults)
+            trouble = TroubleMaker(plan, pids, harness, console.print)
+            books = run.trade(seconds, [], trouble)
+            report.injected = dict(sorted(trouble.counts.items()))
+            _compare(harness, run, folder, books, report)
+            code = engine.stop()
+            if code != 0:
+                report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
+    finally:
+        harness.stop()
+    report.differences += tracebacks(folder)
+    report.differences += [f"left in /dev/shm: {name}" for name in segment_names() if name.startswith(engine_name)]
+    return report
+
+
+def _compare(harness: SoakHarness, run: Trading, folder: Path, books: Report, report: SoakReport) -> None:
+    """Fills book by book, the position, every order, and the balances once the market stands still."""
+    harness.freeze()
+    numbers, rules = instruments(run.segment)
+    rule = next(rule for rule in rules.values() if rule.trading_pair == harness.pair)
+    number = numbers[harness.pair]
+    lots = harness.position_lots(rule)
+    await_position(run, number, lots)
+    compare_books_of(run, folder, harness.fills(rules), lots, number, rule, books)
+    balance_differences = compare_balances(run.segment, harness.balances)
+    run.recorder.poll()
+    ends = run.recorder.orders.last
+    report.differences += books.differences
+    report.differences += compare_orders(ends, harness.orders(), rule)
+    report.differences += balance_differences
+    report.final_states = final_states(ends)
+    report.fills, report.position = books.fills, books.positions
+    report.balances = {asset: str(total) for asset, total in harness.balances().items()}
+    report.gateway_epochs = books.gateway_epochs

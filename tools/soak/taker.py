@@ -1,0 +1,7 @@
+"""The soak's taker as a process: `python -m latentspeed.tools.soak.taker` beside a running engine."""
+
+from latentspeed import run
+from latentspeed.tools.proving.strategies import Taker
+
+if __name__ == "__main__":
+    run(Taker)
