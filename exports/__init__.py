@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.compound_orders import BracketIds as BracketIds
+    from latentspeed.connectors.compound_orders import ExitParams as ExitParams
     from latentspeed.connectors.errors import ConnectorError as ConnectorError
     from latentspeed.connectors.errors import NotReady as NotReady
     from latentspeed.connectors.errors import OrderRefused as OrderRefused
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from latentspeed.ipc import SessionFenced as SessionFenced
 
 _MODULES = {
+    "connectors.compound_orders": ("BracketIds", "ExitParams"),
     "connectors.errors": ("ConnectorError", "NotReady", "OrderRefused", "VenueRejected", "VenueUnreachable"),
     "connectors.events": (
         "ConnectorErrorEvent",

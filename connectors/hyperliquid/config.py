@@ -45,6 +45,7 @@ class HyperliquidConfig:
         connect_timeout_s: How long connecting and the first synchronisation may take.
         max_batch: Orders or cancels in one signed action.
         max_requests_in_flight: Signed actions on their way at once; what comes meanwhile forms batches.
+        fast_cancels: Ask for the venue's priority for cancels, except of orders that wait for a trigger.
         prepared_signatures: How many signatures are kept half made, so that an order waits for the other half only; 0
             makes each from the start, with the nonce of RFC 6979. See `SignaturePool`.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
@@ -79,6 +80,7 @@ class HyperliquidConfig:
     connect_timeout_s: float = 30.0
     max_batch: int = 40
     max_requests_in_flight: int = 8
+    fast_cancels: bool = False
     prepared_signatures: int = 16
     quote_max_age_s: float = 15.0
     stale_after_s: float = 45.0

@@ -24,6 +24,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "request_timeout_s": (float, int),
     "connect_timeout_s": (float, int),
     "max_batch": (int,),
+    "fast_cancels": (bool,),
     "max_requests_in_flight": (int,),
     "prepared_signatures": (int,),
     "quote_max_age_s": (float, int),

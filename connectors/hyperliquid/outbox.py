@@ -59,6 +59,7 @@ class OutboxOptions:
     max_batch: int
     max_requests_in_flight: int
     place_expiry_ms: int
+    fast_cancels: bool = False
 
 
 class Outbox:
@@ -245,7 +246,7 @@ class Outbox:
 
     def _send_cancels(self) -> float:
         """Signs and sends the next batch of cancels; returns the seconds to wait when the budget is used up."""
-        orders = list(islice(self._cancels.values(), self._options.max_batch))
+        is_fast, orders = self._next_cancels()
         live = [order for order in orders if not order.is_done]
         wait_s = self._wait_for_budget(len(live), urgent=True) if live else 0.0
         if wait_s > 0.0:
@@ -253,7 +254,8 @@ class Outbox:
         for order in orders:
             del self._cancels[order.client_order_id]
         if live:
-            action = wire.cancel_by_cloid_action([(order.rule.asset_id, self._forms.cloid_of(order)) for order in live])
+            named = [(order.rule.asset_id, self._forms.cloid_of(order)) for order in live]
+            action = wire.cancel_by_cloid_action(named, is_fast=is_fast)
             try:
                 body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
             except Exception as error:
@@ -263,6 +265,15 @@ class Outbox:
             self._cancels_in_flight += 1
             self._start(self._take_cancels(live, self._send(body)))
         return 0.0
+
+    def _next_cancels(self) -> tuple[bool, list[InFlightOrder]]:
+        """The next cancels that share an action, and whether it asks for priority."""
+        most = self._options.max_batch
+        if not self._options.fast_cancels:
+            return False, list(islice(self._cancels.values(), most))
+        has_trigger = next(iter(self._cancels.values())).order_type.has_trigger
+        alike = (order for order in self._cancels.values() if order.order_type.has_trigger is has_trigger)
+        return not has_trigger, list(islice(alike, most))
 
     def _start(self, delivery: Any) -> None:
         self.requests += 1

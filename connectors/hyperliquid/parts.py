@@ -273,7 +273,7 @@ class SessionParts(NetworkConnector):
             answer_within_s=config.request_timeout_s,
         )
         self._outbox = Outbox(
-            OutboxOptions(config.max_batch, config.max_requests_in_flight, config.place_expiry_ms),
+            OutboxOptions(config.max_batch, config.max_requests_in_flight, config.place_expiry_ms, config.fast_cancels),
             tracker=self._tracker,
             signer=self._signer,
             nonces=self._nonces,

@@ -198,9 +198,13 @@ def twap_cancel_action(asset_id: int, twap_id: int) -> Action:
     return {"type": "twapCancel", "a": asset_id, "t": twap_id}
 
 
-def cancel_by_cloid_action(cancels: Sequence[tuple[int, str]]) -> Action:
-    """Cancels orders by (asset id, cloid), which works before the venue's order id is known."""
-    return {"type": "cancelByCloid", "cancels": [{"asset": asset, "cloid": cloid} for asset, cloid in cancels]}
+def cancel_by_cloid_action(cancels: Sequence[tuple[int, str]], *, is_fast: bool = False) -> Action:
+    """Cancels orders by (asset id, cloid), which works before the venue's order id is known.
+
+    `is_fast` asks for the venue's priority; it is not for orders that wait for a trigger.
+    """
+    action = {"type": "cancelByCloid", "cancels": [{"asset": asset, "cloid": cloid} for asset, cloid in cancels]}
+    return action | {"f": True} if is_fast else action
 
 
 def cancel_action(cancels: Sequence[tuple[int, int]]) -> Action:

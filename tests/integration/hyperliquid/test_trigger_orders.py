@@ -18,6 +18,7 @@ from connected import (
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType, PositionAction
 from latentspeed.connectors.hyperliquid.wire import decode_cloid
+from latentspeed.tools.venues.hyperliquid.actions import CancelByCloid
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["http", "ws"])
 
@@ -177,5 +178,28 @@ def test_a_lost_answer_to_a_trigger_order_is_found_out_by_its_client_id():
             theirs = venue_orders(venue)
             assert [decode_cloid(row.cloid).order_id for row in theirs] == [order.id64]
             assert order.exchange_order_id == str(theirs[0].oid)
+
+    run(scenario)
+
+
+def test_fast_cancels_leave_those_of_trigger_orders_apart_and_all_arrive(monkeypatch):
+    async def scenario(venue):
+        async with connected(venue, fast_cancels=True) as connector:
+            venue.set_price("BTC", "64000")
+            seen = []
+            cancel = venue.exchange._handlers[CancelByCloid]
+            monkeypatch.setitem(
+                venue.exchange._handlers,
+                CancelByCloid,
+                lambda account, action: seen.append((action.f is True, len(action.cancels))) or cancel(account, action),
+            )
+            orders = [await armed(connector, connector.buy(limit(0.01, 60000 + number))) for number in range(3)]
+            for number in range(2):
+                stop = trigger(OrderType.STOP_MARKET, 0.01, 63000.0 - number)
+                orders.append(await armed(connector, connector.sell(stop)))
+            assert connector.cancel_all() == 5
+            for order in orders:
+                assert (await ended(connector, order.client_order_id)).state is OrderState.CANCELLED
+            assert seen == [(True, 3), (False, 2)]
 
     run(scenario)

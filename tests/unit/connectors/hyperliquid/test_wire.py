@@ -47,5 +47,8 @@ def test_actions_keep_the_key_order_that_is_hashed():
     assert list(wire.order_action([order])) == ["type", "orders", "grouping"]
     cancel = wire.cancel_by_cloid_action([(3, "0x" + "1" * 32)])
     assert list(cancel["cancels"][0]) == ["asset", "cloid"]
+    assert list(cancel) == ["type", "cancels"]
+    fast = wire.cancel_by_cloid_action([(3, "0x" + "1" * 32)], is_fast=True)
+    assert (list(fast), fast["f"]) == (["type", "cancels", "f"], True)
     assert list(wire.cancel_action([(3, 5)])["cancels"][0]) == ["a", "o"]
     assert list(wire.update_leverage_action(3, True, 5)) == ["type", "asset", "isCross", "leverage"]
