@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from connected import PAIR, TAKER_KEY, connected, ended, limit, resting, run, until, venue_orders
+from connected import PAIR, TAKER_KEY, connected, ended, limit, new_connector, resting, run, until, venue_orders
 
-from latentspeed.connectors import OrderParams, OrderRefused, OrderState, OrderType, TimeInForce
+from latentspeed.connectors import OrderParams, OrderRefused, OrderState, OrderType, TimeInForce, restore_order
 from latentspeed.connectors.hyperliquid.wire import decode_cloid
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["http", "ws"])
@@ -211,5 +211,50 @@ def test_a_modify_in_flight_while_the_process_ends_is_settled_by_its_successor()
             adopted = successor.get_order(new_id)
             assert (adopted.state, adopted.price) == (OrderState.OPEN, 60100.0)
             assert successor.get_order(old.client_order_id) is None
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_a_modify_signed_by_a_process_that_died_is_settled_from_its_rows(is_applied):
+    async def scenario(venue):
+        async with connected(venue) as before:
+            old = await resting(before, before.buy(limit(0.01, 60000)))
+            if is_applied:
+                venue.faults.order("delay_reply_ms", 5000)
+            else:
+                venue.faults.order("http_500_burst", 1, path="/exchange")
+            new = before.get_order(before.modify(old.client_order_id, price=60100.0))
+            await until(lambda: new.nonce)
+            if is_applied:
+                await until(lambda: live_ids(venue) == [new.id64])
+            common = (old.rule, old.trade_type, old.order_type, old.amount_lots)
+            rows = [
+                restore_order(
+                    old.client_order_id, *common, old.price_units, state=OrderState.OPEN,
+                    exchange_order_id=old.exchange_order_id,
+                ),
+                restore_order(
+                    new.client_order_id, *common, new.price_units, state=OrderState.PENDING_SUBMIT,
+                    replaces=old.client_order_id, nonce=new.nonce, venue_expiry_ms=new.venue_expiry_ms,
+                ),
+            ]  # fmt: skip
+        venue.faults.reset()
+        successor = new_connector(venue)
+        successor.recover_orders(rows)
+        successor.subscribe(PAIR)
+        await successor.connect()
+        try:
+            old, new = (successor.get_order(row.client_order_id) for row in rows)
+            assert old.replaced_by == new.client_order_id
+            if is_applied:
+                await until(lambda: new.state is OrderState.OPEN)
+                assert (await ended(successor, old.client_order_id)).state is OrderState.CANCELLED
+            else:
+                assert (await ended(successor, new.client_order_id)).state is OrderState.FAILED
+                assert old.state is OrderState.OPEN
+            assert live_ids(venue) == [new.id64 if is_applied else old.id64]
+        finally:
+            await successor.disconnect()
 
     run(scenario)
