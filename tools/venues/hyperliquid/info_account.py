@@ -247,8 +247,7 @@ class AccountInfo:
         now = self.state.clock.now_ms()
         value = volume = 0
         if account is not None:
-            worth = Worth(account, self.state.markets)
-            value, volume = worth.cross_value + worth.isolated_equity, account.volume
+            value, volume = Worth(account, self.state.markets).total, account.volume
         body = {"accountValueHistory": [[now, usd_text(value)]], "pnlHistory": [[now, "0.0"]], "vlm": usd_text(volume)}
         return [[period, body] for period in PERIODS]
 

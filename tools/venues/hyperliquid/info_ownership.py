@@ -100,7 +100,7 @@ class OwnershipInfo:
         if vault is None:
             return None
         account = self.state.accounts[vault.address]
-        worth = self._worth(account)
+        worth = Worth(account, self.state.markets).total
         leader_equity = vault.equity(vault.leader, worth)
         empty = {"accountValueHistory": [], "pnlHistory": [], "vlm": "0.0"}
         return {
@@ -145,7 +145,7 @@ class OwnershipInfo:
             return []
         user, rows = account.address, []
         for vault in self.state.vaults.held_by(user):
-            equity = vault.equity(user, self._worth(self.state.accounts[vault.address]))
+            equity = vault.equity(user, Worth(self.state.accounts[vault.address], self.state.markets).total)
             rows.append(
                 {
                     "vaultAddress": vault.address,
@@ -159,7 +159,3 @@ class OwnershipInfo:
         account = self.accounts.account(request)
         vaults = [] if account is None else self.state.vaults.led_by(account.address)
         return [{"address": vault.address, "name": vault.name} for vault in vaults]
-
-    def _worth(self, account: Account) -> int:
-        worth = Worth(account, self.state.markets)
-        return worth.cross_value + worth.isolated_equity

@@ -51,6 +51,11 @@ class Worth:
                 self.isolated_notional += notional
 
     @property
+    def total(self) -> int:
+        """What the account is worth, isolated positions included."""
+        return self.cross_value + self.isolated_equity
+
+    @property
     def available(self) -> int:
         """Cross value that no position ties up."""
         return self.cross_value - self.cross_used

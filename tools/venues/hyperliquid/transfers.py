@@ -248,7 +248,7 @@ class Transfers:
 
     def _deposit_to(self, vault: Vault, account: Account, amount: int, delta: dict[str, Any]) -> None:
         treasury = self.state.accounts[vault.address]
-        worth = self.worth(treasury)
+        worth = Worth(treasury, self.state.markets).total
         self._move(account, treasury, amount)
         vault.deposit(account.address, amount, worth, self.state.block.time_ms)
         self._log(delta, account)
@@ -256,7 +256,7 @@ class Transfers:
     def _withdraw_from(self, vault: Vault, account: Account, amount: int) -> None:
         """Pay out of a vault: the follower's lock-up must be over, the leader keeps a twentieth of all shares."""
         treasury, user = self.state.accounts[vault.address], account.address
-        worth = self.worth(treasury)
+        worth = Worth(treasury, self.state.markets).total
         stake = vault.stakes.get(user)
         if stake is None or amount > vault.equity(user, worth):
             raise ActionRefused("Insufficient vault equity for withdrawal")
@@ -281,11 +281,6 @@ class Transfers:
             "netWithdrawnUsd": usd_text(amount),
         }
         self._log(delta, account)
-
-    def worth(self, account: Account) -> int:
-        """What an account is worth at the present marks, isolated positions included."""
-        worth = Worth(account, self.state.markets)
-        return worth.cross_value + worth.isolated_equity
 
     # -- what they share -----------------------------------------------------------------------------------------------
 
