@@ -19,7 +19,7 @@ from typing import Any
 from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.hyperliquid.wire import Action, schedule_cancel_action
-from latentspeed.connectors.transport import BackOff, TransportError
+from latentspeed.connectors.transport import BackOff, NotSent, TransportError
 
 WAY_MS = 1_000
 REFUSED_AGAIN_S = 600.0
@@ -70,6 +70,9 @@ class DeadManSwitch:
         self._back_off = BackOff(FAILED_FIRST_S, FAILED_LONGEST_S)
         self._is_arming = False
         self._is_silent = False
+        self._is_over = False
+        self._standing_ms = 0  # what the venue has, or may have: the answer to an arming can be lost
+        self._one_at_a_time = asyncio.Lock()
 
     def tick(self) -> None:
         """Arms it again when a third of its time has passed; called about once a second by the loop that trades."""
@@ -84,6 +87,12 @@ class DeadManSwitch:
             await self._arm()
 
     async def _arm(self) -> None:
+        async with self._one_at_a_time:
+            await self._arm_now()
+
+    async def _arm_now(self) -> None:
+        if self._is_over:
+            return
         try:
             until_ms = self._venue_now_ms() + int(self._after_s * 1000) + WAY_MS
             # No longer than until the next is due: a lost answer must not use up the time that is left.
@@ -92,6 +101,8 @@ class DeadManSwitch:
         except VenueRejected as error:
             await self._refused(error.reason)
         except (TransportError, TimeoutError) as error:
+            if not isinstance(error, NotSent):
+                self._standing_ms = until_ms  # the venue may have it
             self._due_s = time.monotonic() + self._back_off.next_s()
             if not self._is_silent:
                 self._is_silent = True
@@ -99,7 +110,8 @@ class DeadManSwitch:
         else:
             if self.refusal:
                 log.info("the dead-man switch is armed: the venue takes it again")
-            self.armed_until_ms, self.refusal, self._is_silent = until_ms, "", False
+            self.armed_until_ms = self._standing_ms = until_ms
+            self.refusal, self._is_silent = "", False
             self._back_off.reset()
             self._due_s = time.monotonic() + self._after_s / 3
         finally:
@@ -117,7 +129,7 @@ class DeadManSwitch:
         else:
             self._due_s = time.monotonic() + REFUSED_AGAIN_S
             # What was armed before still stands, and would go off although this process lives.
-            await self.disarm()
+            await self._take_back()
             self.armed_until_ms = 0
 
     def retry(self) -> None:
@@ -126,13 +138,22 @@ class DeadManSwitch:
 
     async def disarm(self) -> None:
         """Takes it back, because this process ends in order; told when the venue did not hear of it."""
-        if not self.armed_until_ms:
+        self._is_over = True
+        try:
+            async with asyncio.timeout(DISARM_TIMEOUT_S), self._one_at_a_time:
+                pass  # an arming that is on its way would undo what follows
+        except TimeoutError:
+            log.warning("the dead-man switch is taken back while an arming of it has no answer yet")
+        await self._take_back()
+
+    async def _take_back(self) -> None:
+        if not self._standing_ms:
             return
         try:
             async with asyncio.timeout(DISARM_TIMEOUT_S):
                 await self._act(schedule_cancel_action(None))
         except (VenueRejected, TransportError, TimeoutError) as error:
-            left_s = max(0.0, (self.armed_until_ms - self._venue_now_ms()) / 1000)
+            left_s = max(0.0, (self._standing_ms - self._venue_now_ms()) / 1000)
             self._on_problem("dead_man_left_armed", f"every order is cancelled in {left_s:.1f} s: {error!r}")
         else:
-            self.armed_until_ms = 0
+            self.armed_until_ms = self._standing_ms = 0

@@ -16,6 +16,7 @@ from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import TransportError
 from latentspeed.connectors.types import MarginMode
 
+LEAST_LEVERAGE = 0.01
 USD_UNITS = 1_000_000
 """The venue counts margin in millionths of a dollar."""
 
@@ -60,9 +61,10 @@ class MarginSession(HyperliquidSession, PerpetualDerivativeBase):
         rule = self._rule(trading_pair)
         if not rule.only_isolated:
             raise OrderRefused("trading_pair", trading_pair, "for markets that allow isolated margin only")
-        if not 0.0 < leverage <= rule.max_leverage:
-            raise OrderRefused("leverage", leverage, f"above 0 and at most {rule.max_leverage}")
-        return self._run(self._change_margin(rule, wire.top_up_margin_action(rule.asset_id, f"{leverage:.6g}")))
+        if not LEAST_LEVERAGE <= leverage <= rule.max_leverage:
+            raise OrderRefused("leverage", leverage, f"{LEAST_LEVERAGE} to {rule.max_leverage}")
+        text = f"{leverage:.6f}".rstrip("0").rstrip(".")
+        return self._run(self._change_margin(rule, wire.top_up_margin_action(rule.asset_id, text)))
 
     def get_margin_mode(self, trading_pair: str) -> MarginMode | None:
         """The margin mode that the venue was seen to have, None where it is not known."""

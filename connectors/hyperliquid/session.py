@@ -258,7 +258,7 @@ class HyperliquidSession(AccountRequests):
     async def _disarm(self) -> None:
         """Takes the dead-man switch back, unless an order that shall be gone may still be there."""
         if any(order.cancel_requested for order in self._tracker.active_orders):
-            if self._dead_man.armed_until_ms:
+            if self.dead_man_armed_until_ms:
                 self._events.error("dead_man_left_armed", "a cancel has no answer yet")
         else:
             await self._dead_man.disarm()

@@ -161,6 +161,33 @@ def test_an_answer_that_is_late_does_not_use_up_the_time_that_is_left():
     run(scenario, **FREE)
 
 
+def test_what_was_armed_without_an_answer_is_taken_back_too():
+    async def scenario(venue):
+        connector = new_connector(venue, **ARMED)
+        venue.faults.order("drop_next_reply", 1)
+        await connector.connect()
+        assert connector.dead_man_armed_until_ms == 0
+        assert scheduled_ms(venue)
+        await connector.disconnect()
+        assert scheduled_ms(venue) is None
+
+    run(scenario, **FREE)
+
+
+def test_an_arming_that_is_on_its_way_at_the_end_does_not_outlive_it():
+    async def scenario(venue):
+        async with connected(venue, **ARMED) as connector:
+            await resting(connector, connector.buy(limit(0.01, 60000)))
+            venue.faults.order("delay_reply_ms", 700)
+            connector._dead_man.retry()
+            connector._dead_man.tick()
+            await asyncio.sleep(0.05)
+        assert scheduled_ms(venue) is None
+        assert len(venue_orders(venue)) == 1
+
+    run(scenario, **FREE)
+
+
 def test_a_venue_whose_clock_has_run_ahead_is_measured_and_armed():
     async def scenario(venue):
         async with connected(venue, **ARMED) as connector:

@@ -120,6 +120,9 @@ def test_a_market_that_is_isolated_only_is_never_asked_for_cross_margin_and_keep
             assert position.margin_used == pytest.approx(margin + 5)
             with pytest.raises(VenueRejected, match="cannot be removed"):
                 await taker.adjust_margin(pair, -1)
+            for wrong in (0.0, -1.0, 1e-9, float("nan"), 1000.0):
+                with pytest.raises(OrderRefused, match="leverage"):
+                    taker.top_up_margin(pair, wrong)
             mark = venue.market("THIN").mark * 100 / 10**6
             await taker.top_up_margin(pair, 1.25)
             assert position.margin_used == pytest.approx(mark / 1.25, rel=1e-3)
