@@ -136,6 +136,7 @@ class TwapOrder:
             self.started.set_result(self.twap_id)
         if state.is_final:
             self.started.set_exception(VenueRejected(reason or state.name))
+            self.started.exception()  # who waits for the end has been told as well
             self.ended.set_result(state)
 
     def add_fill(self, row: FillRow) -> None:
@@ -230,7 +231,7 @@ class Twaps:
         try:
             self._name(order, parse_twap_reply(await self._act(action, order.expiry_ms)))
         except VenueRejected as refused:
-            order.set_state(TwapState.FAILED, refused.reason)
+            self._fail(order, refused.reason)
         except Exception as error:
             # Whatever it was: it may have left, and only the venue knows.
             self._on_problem("no_answer", f"a TWAP may run at the venue: {order!r}: {error!r}")
@@ -340,4 +341,8 @@ class Twaps:
         now_ms = self._venue_now_ms()
         for order in orders:
             if order.state is TwapState.UNKNOWN and now_ms > order.expiry_ms + self._margin_ms:
-                order.set_state(TwapState.FAILED, "never_accepted")
+                self._fail(order, "never_accepted")
+
+    def _fail(self, order: TwapOrder, reason: str) -> None:
+        self._on_problem("twap_failed", f"{order!r}: {reason}")
+        order.set_state(TwapState.FAILED, reason)

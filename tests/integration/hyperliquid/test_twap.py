@@ -82,6 +82,7 @@ def test_what_the_venue_refuses_fails_with_its_text(amount, minutes, more, text)
                 await twap.started
             assert (await twap.ended, twap.twap_id) == (TwapState.FAILED, 0)
             assert text in twap.reason
+            assert "twap_failed" in [code for code, _ in trader.heard.errors]
 
     run(scenario)
 
