@@ -212,6 +212,23 @@ class FaultCases:
 
     # -- the venue itself ----------------------------------------------------------------------------------------------
 
+    @needs(Fault.VENUE_STALLED)
+    async def test_what_was_sent_to_a_venue_that_stalls_is_settled_when_it_goes_on(self, case: Case) -> None:
+        """Placed late or never, cancelled late or again: no order stays unknown, and none is sent twice."""
+        maker = await case.join("maker")
+        before = await maker.resting(maker.buy())
+        await case.fault(Fault.VENUE_STALLED)
+        sent = try_to(lambda: maker.buy(at=-0.02))
+        maker.cancel(before)
+        await asyncio.sleep(3 * HOLD_S)
+        assert sent is None or not sent.is_done or sent.state is not OrderState.CANCELLED
+        await case.harness.clear_faults()
+        assert (await maker.ended(before)).state is OrderState.CANCELLED
+        if sent is not None:
+            await maker.until(lambda: sent.is_done or sent.state is OrderState.OPEN, sent)
+        await maker.at_rest()
+        await case.agree(maker)
+
     @needs(Fault.POST_ONLY_PHASE, Ability.LIMIT_MAKER)
     async def test_while_only_resting_orders_are_taken_others_fail(self, case: Case) -> None:
         """And as soon as it is over they do not."""

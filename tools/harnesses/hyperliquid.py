@@ -26,7 +26,6 @@ QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest
 REQUEST_TIMEOUT_S = 0.4
 OUR_CLOID = "0x4c31"
 TEN_MINUTES_MS = 600_000
-NEVER = frozenset((Fault.VENUE_STALLED,))
 
 # What the control port calls each fault, and the values that it takes.
 ORDERS: dict[Fault, tuple[tuple[str, int, dict[str, str]], ...]] = {
@@ -66,7 +65,7 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
     other_pair = "ETH-USD"
     new_pair = "NEWX-USD"
     abilities = frozenset(Ability)
-    faults = frozenset(Fault) - NEVER
+    faults = frozenset(Fault)
     # An account without a budget is let through once in ten seconds.
     patience_s = 15.0
     order_transport = "http"
@@ -128,6 +127,8 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
         elif fault is Fault.CLOCK_AHEAD and not self._skewed:
             self._skewed = True
             venue.clock.advance(TEN_MINUTES_MS)
+        elif fault is Fault.VENUE_STALLED:
+            venue.stall()
         elif fault is Fault.POST_ONLY_PHASE:
             venue.interventions.set("network_upgrade", True)
         elif fault is Fault.BUDGET_EXHAUSTED:
@@ -145,6 +146,7 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
         """Reset what is armed, and put clock, rules and budgets right."""
         venue = self._venue
         venue.faults.reset()
+        venue.stall(False)
         if self._skewed:
             self._skewed = False
             venue.clock.advance(-TEN_MINUTES_MS)

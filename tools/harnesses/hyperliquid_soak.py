@@ -37,7 +37,7 @@ class HyperliquidSoak(SoakHarness):
     pair = "BTC-USD"
     clip = 0.001
     connector = CONNECTOR
-    faults = frozenset(ORDERS) | frozenset(DEMAND) | {Fault.POST_ONLY_PHASE}
+    faults = frozenset(ORDERS) | frozenset(DEMAND) | {Fault.POST_ONLY_PHASE, Fault.VENUE_STALLED}
 
     def __init__(self) -> None:
         self._key, self._account = new_account()
@@ -78,6 +78,8 @@ class HyperliquidSoak(SoakHarness):
             self._control.ask(do="drop_sockets", with_close_frame=DEMAND[fault])
         elif fault is Fault.POST_ONLY_PHASE:
             self._control.ask(do="set", setting="network_upgrade", value=True)
+        elif fault is Fault.VENUE_STALLED:
+            self._control.ask(do="stall")
         for name, amount, more in ORDERS.get(fault, ()):
             self._control.ask(do=name, **_amount(name, amount), **more)
 
@@ -86,12 +88,15 @@ class HyperliquidSoak(SoakHarness):
         fault = Fault[trouble.what]
         if fault is Fault.POST_ONLY_PHASE:
             self._control.ask(do="set", setting="network_upgrade", value=False)
+        elif fault is Fault.VENUE_STALLED:
+            self._control.ask(do="stall", on=False)
         for name, _, _ in ORDERS.get(fault, ()):
             self._control.ask(do=name, **_amount(name, 0))
 
     def reset(self) -> None:
         """Everything works."""
         self._control.ask(do="reset_faults")
+        self._control.ask(do="stall", on=False)
         self._control.ask(do="set", setting="network_upgrade", value=False)
 
     def freeze(self) -> None:

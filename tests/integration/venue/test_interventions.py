@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import orjson
 import pytest
@@ -143,6 +145,58 @@ def test_after_a_network_upgrade_only_post_only_orders_pass(with_venue, wallet):
         assert "resting" in (await client.exchange(wallet.order("60000", tif="Alo")))["response"]["data"]["statuses"][0]
         await client.control("set", setting="network_upgrade", value=False)
         assert "resting" in (await client.exchange(wallet.order("60001")))["response"]["data"]["statuses"][0]
+
+    with_venue(scenario)
+
+
+@pytest.mark.parametrize("block_interval_ms", [0, 10])
+@pytest.mark.parametrize("transport", ["http", "ws"])
+def test_a_stalled_venue_takes_actions_and_executes_them_when_it_goes_on(
+    with_venue, wallet, transport, block_interval_ms
+):
+    async def scenario(client):
+        await client.control("stall")
+        async with client.stream() as stream:
+            if transport == "http":
+                pending = asyncio.create_task(client.exchange(wallet.order("60000")))
+            else:
+                pending = asyncio.create_task(stream.post("action", wallet.order("60000")))
+            while not client.venue._queue:
+                await asyncio.sleep(0.005)
+            assert await client.info("openOrders", user=wallet.address) == []
+            assert not pending.done()
+            await client.control("stall", on=False)
+            await asyncio.wait_for(pending, 10)
+        assert len(await client.info("openOrders", user=wallet.address)) == 1
+
+    with_venue(scenario, block_interval_ms=block_interval_ms)
+
+
+def test_the_outside_market_can_stand_still(with_venue, wallet):
+    async def scenario(client):
+        await client.control("pause_market")
+        first = await client.info("allMids")
+        for _ in range(20):
+            assert await client.info("allMids") == first
+            await asyncio.sleep(0.01)
+        await client.control("pause_market", on=False)
+        async with asyncio.timeout(10):
+            while await client.info("allMids") == first:
+                await asyncio.sleep(0.01)
+
+    with_venue(scenario, market="synthetic", market_interval_ms=5)
+
+
+def test_the_venues_own_book_of_orders_can_be_read(with_venue, wallet):
+    async def scenario(client):
+        await client.exchange(wallet.order("60000", c="0x" + "0c" * 16))
+        await client.exchange(wallet.order("60001", tif="Ioc"))
+        rows = (await client.control("orders", user=wallet.address))["orders"]
+        assert [(row["cloid"], row["status"], row["filled"]) for row in rows] == [
+            ("0x" + "0c" * 16, "open", "0.0"),
+            (None, "iocCancelRejected", "0.0"),
+        ]
+        assert (await client.control("orders", user="0x" + "99" * 20))["orders"] == []
 
     with_venue(scenario)
 

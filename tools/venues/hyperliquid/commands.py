@@ -132,6 +132,12 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             {"coin": "text", "sz_decimals": "count"},
         ),
         Command("pause_market", lambda given: _done(change.pause_market, given["on"]), {"on": "switch"}, {"on": True}),
+        Command(
+            "stall",
+            lambda given: _done(change.stall, given["on"], given["for_ms"]),
+            {"on": "switch", "for_ms": "count"},
+            {"on": True, "for_ms": 0},
+        ),
         Command("orders", lambda given: {"orders": change.orders(given["user"])}, {"user": "address"}),
         Command(
             "exhaust_address_budget",

@@ -69,6 +69,12 @@ class Interventions:
         """Let the outside market stand still: nobody but users trades, and no price moves; or let it go on."""
         self.venue.is_market_paused = on
 
+    def stall(self, on: bool = True, for_ms: int = 0) -> None:
+        """Let blocks stall: requests are taken and nothing is executed, for a while or until this is switched off."""
+        self.venue.stall(on)
+        if on and for_ms:
+            asyncio.get_running_loop().call_later(for_ms / 1000, self.venue.stall, False)
+
     def orders(self, user: str) -> list[dict[str, Any]]:
         """Every order of an account that is remembered, oldest first: the venue's own book, and no client's view."""
         account = self.venue.state.accounts.get(address_text(user))

@@ -118,7 +118,7 @@ class Server:
         envelope = decode_envelope(body)
         if self.venue.config.ip_limits:
             self.ip_budget.spend(ip, action_weight(envelope))
-        if not self.venue.config.block_interval_ms:
+        if not self.venue.has_blocks:
             return self.venue.execute_now(envelope)
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.venue.submit(envelope, lambda reply: None if waiting.done() else waiting.set_result(reply))

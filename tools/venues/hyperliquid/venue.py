@@ -88,6 +88,7 @@ class HyperliquidVenue:
         self._server = Server(self)
         self._started_ns = 0
         self.is_market_paused = False
+        self.is_stalled = False
         self.failed = asyncio.Event()
         self.failure: Exception | None = None
 
@@ -253,10 +254,21 @@ class HyperliquidVenue:
 
     def submit(self, envelope: Envelope, on_reply: Callable[[Reply], None]) -> None:
         """Execute a request now, or with the next block, and hand its reply over."""
-        if self.config.block_interval_ms:
+        if self.has_blocks:
             self._queue.append((envelope, on_reply))
         else:
             on_reply(self.execute_now(envelope))
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether an action waits for a block, by the config or because blocks are stalled."""
+        return self.is_stalled or self.config.block_interval_ms > 0
+
+    def stall(self, on: bool = True) -> None:
+        """Take actions and execute none, until this is over; then everything that waits is executed in one block."""
+        self.is_stalled = on
+        if not on and self._queue:
+            self.make_block()
 
     def execute_now(self, envelope: Envelope) -> Reply:
         """Execute a request in a block of its own."""
@@ -326,7 +338,8 @@ class HyperliquidVenue:
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             due = max(due + interval, time.monotonic())
-            self.make_block()
+            if not self.is_stalled:
+                self.make_block()
 
     async def _market_loop(self) -> None:
         interval = TAPE_INTERVAL_MS if self.config.tapes else self.config.market_interval_ms
