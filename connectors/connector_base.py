@@ -295,8 +295,11 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
         return time.time_ns()
 
     def generate_client_order_id(self) -> str:
-        """A new client order id."""
-        return format_client_order_id(self._ids.next())
+        """A new client order id: never that of an order that is known, such as an earlier process's of this second."""
+        client_order_id = format_client_order_id(self._ids.next())
+        while self._tracker.get_order(client_order_id) is not None:
+            client_order_id = format_client_order_id(self._ids.next())
+        return client_order_id
 
     def _new_ids(self, count: int) -> list[str]:
         return [self.generate_client_order_id() for _ in range(count)]

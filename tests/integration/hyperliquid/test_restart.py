@@ -277,3 +277,17 @@ def test_an_order_whose_nonce_could_not_be_kept_is_never_sent():
             assert venue_orders(venue) == []
 
     run(scenario)
+
+
+def test_a_program_that_starts_again_within_a_second_gives_no_id_twice():
+    async def scenario(venue):
+        options = {"engine_instance": 77}
+        async with connected(venue, id_generator=ClientOrderIdGenerator(5, 255), **options) as first:
+            kept = await resting(first, first.buy(limit(0.01, 60000)))
+        async with connected(venue, id_generator=ClientOrderIdGenerator(5, 255), **options) as again:
+            assert again.get_order(kept.client_order_id).exchange_order_id == kept.exchange_order_id
+            order = await resting(again, again.buy(limit(0.01, 60010)))
+            assert order.client_order_id != kept.client_order_id
+            assert len(venue_orders(venue)) == 2
+
+    run(scenario)

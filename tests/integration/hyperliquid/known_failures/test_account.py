@@ -354,7 +354,7 @@ def test_40_a_clock_that_is_days_ahead_is_told_of_and_one_that_is_seconds_ahead_
             after = await resting(connector, connector.buy(limit(0.01, 60010)))
             assert after.nonce == ahead.nonce + 1
         venue.clock.advance(-25 * HOUR_MS)
-        async with connected(venue, engine_instance=78) as connector:
+        async with connected(venue) as connector:
             refused = await ended(connector, connector.buy(limit(0.01, 60020)))
             assert refused.state is OrderState.FAILED
             assert "nonce" in refused.reason.lower()
