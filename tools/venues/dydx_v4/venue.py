@@ -178,7 +178,7 @@ class DydxVenue:
             return web.Response(status=400, body=body, content_type="application/json")
         return web.Response(body=orjson.dumps({"ok": True, **found}), content_type="application/json")
 
-    async def control(self, name: str, **arguments: Any) -> dict[str, Any]:
+    async def control(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         """Does something to the venue. Raises ValueError for an unknown name, TypeError for wrong arguments."""
         command = getattr(self, f"do_{name}", None)
         if command is None:

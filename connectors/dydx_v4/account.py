@@ -1,0 +1,164 @@
+"""The subaccount: orders, fills, positions and money, from the socket's channel and from REST alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.dydx_v4 import messages
+from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.markets import QUOTE_ASSET
+from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, PositionRow, SubaccountRow
+from latentspeed.connectors.dydx_v4.order_forms import OrderNames
+from latentspeed.connectors.dydx_v4.reports import BEST_EFFORT_CANCELED, LIVE, order_update, trade_update
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_state import MarketState
+from latentspeed.connectors.position import Position
+from latentspeed.connectors.types import ReportSource
+
+
+class Account:
+    """Reduces everything that the indexer says of the subaccount."""
+
+    def __init__(
+        self,
+        tracker: ClientOrderTracker,
+        market: MarketState,
+        names: OrderNames,
+        lifetimes: Lifetimes,
+        *,
+        update_position: Callable[[Position], None],
+        update_positions: Callable[[list[Position]], None],
+        on_money_moved: Callable[[], None],
+        on_problem: Callable[[str, str], None],
+    ) -> None:
+        """Has heard nothing yet.
+
+        Args:
+            tracker: Whose orders these are.
+            market: The rules, and where balances go.
+            names: Which order the indexer means.
+            lifetimes: Learns of heights and last blocks.
+            update_position: Takes one position.
+            update_positions: Takes all positions.
+            on_money_moved: Called when something has changed that the channel does not say what of.
+            on_problem: Called with a code and a text for what could not be understood.
+        """
+        self.newest_fill_ns = 0
+        """The venue's time of the newest fill."""
+        self.foreign_orders: dict[str, OrderRow] = {}
+        """Live orders that nobody here made, by the indexer's id."""
+        self.removals: dict[str, str] = {}
+        """Why the indexer's node has dropped orders that are not over yet, by client order id."""
+        self._tracker = tracker
+        self._market = market
+        self._names = names
+        self._lifetimes = lifetimes
+        self._update_position = update_position
+        self._update_positions = update_positions
+        self._on_money_moved = on_money_moved
+        self._on_problem = on_problem
+
+    def on_channel(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
+        """A message of the subaccount's channel; fills before orders, so that an end comes after what led to it."""
+        changes = messages.ACCOUNT_CHANGES.decode(contents)
+        for fill in changes.fills:
+            self.take_fill(fill, ReportSource.STREAM)
+        for order in changes.orders:
+            self.take_order(order, ReportSource.STREAM)
+        if changes.subaccount is not None:
+            self.take_subaccount(changes.subaccount, mono_ns)
+        for position in changes.perpetual_positions:
+            self._take_position(position, mono_ns)
+        if changes.perpetual_positions or changes.fills:
+            self._on_money_moved()
+        if changes.block_height and not is_snapshot:
+            self._lifetimes.on_node_height(int(changes.block_height))
+
+    def take_order(self, row: OrderRow, source: ReportSource) -> None:
+        """Reduces an order."""
+        order = self._names.order(row.id)
+        if order is None:
+            self._take_foreign(row)
+            return
+        if row.good_til_block:
+            self._lifetimes.learn(order, int(row.good_til_block))
+        if row.status == BEST_EFFORT_CANCELED and row.removal_reason:
+            self.removals[order.client_order_id] = row.removal_reason
+        elif row.status in LIVE:
+            self.removals.pop(order.client_order_id, None)
+        try:
+            update = order_update(row, order, source)
+        except ValueError as error:
+            self._on_problem("malformed_message", f"order {row.id}: {error}")
+            return
+        if update is not None:
+            self._tracker.process_order_update(update)
+
+    def _take_foreign(self, row: OrderRow) -> None:
+        if row.status in LIVE:
+            self.foreign_orders[row.id] = row
+        elif row.status != BEST_EFFORT_CANCELED:
+            self.foreign_orders.pop(row.id, None)
+
+    def take_fill(self, row: FillRow, source: ReportSource) -> bool:
+        """Counts a fill, whoever's order it belongs to; False when it was counted before."""
+        order = self._names.order(row.order_id) if row.order_id is not None else None
+        try:
+            trade = trade_update(row, order, self._market.rules, source)
+        except ValueError as error:
+            self._on_problem("malformed_message", f"fill {row.id}: {error}")
+            return False
+        self.newest_fill_ns = max(self.newest_fill_ns, trade.venue_utc_ns)
+        # Every order's id at the indexer is known here before it is sent: an unknown one is somebody else's.
+        take = self._tracker.process_trade_update if order is not None else self._tracker.process_foreign_trade
+        return take(trade)
+
+    def take_fills(self, rows: Iterable[FillRow]) -> int:
+        """Counts fills that were asked for; how many were new."""
+        return sum(self.take_fill(row, ReportSource.SNAPSHOT) for row in rows)
+
+    def take_subaccount(self, row: SubaccountRow, mono_ns: int = 0) -> None:
+        """Takes all positions, and what the subaccount is worth."""
+        mono_ns = mono_ns or time.monotonic_ns()
+        positions = [found for one in row.open_perpetual_positions.values() if (found := self._position(one, mono_ns))]
+        self._update_positions(positions)
+        self._market.update_balance(
+            QUOTE_ASSET,
+            float(row.equity),
+            float(row.free_collateral),
+            venue_utc_ns=time.time_ns(),
+            received_mono_ns=mono_ns,
+        )
+
+    def _take_position(self, row: PositionRow, mono_ns: int) -> None:
+        position = self._position(row, mono_ns)
+        if position is not None:
+            self._update_position(position)
+
+    def _position(self, row: PositionRow, mono_ns: int) -> Position | None:
+        rule = self._market.rules.get(row.market)
+        if rule is None:
+            return None
+        try:
+            is_open = row.status == "OPEN"
+            amount = rule.amount_from_lots(rule.lots_from_text(row.size)) if is_open else 0.0
+            return Position(
+                row.market,
+                amount,
+                entry_price=float(row.entry_price) if is_open and row.entry_price else float("nan"),
+                unrealized_pnl=float(row.unrealized_pnl or 0.0) if is_open else 0.0,
+                venue_utc_ns=time.time_ns(),
+                received_mono_ns=mono_ns,
+            )
+        except ValueError as error:
+            self._on_problem("malformed_message", f"position in {row.market}: {error}")
+            return None
+
+    def forget(self, orders: Iterable[InFlightOrder]) -> None:
+        """Keeps the removals of these orders only."""
+        keep = {order.client_order_id for order in orders}
+        self.removals = {name: reason for name, reason in self.removals.items() if name in keep}

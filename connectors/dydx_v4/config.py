@@ -1,0 +1,146 @@
+"""How and where the dYdX connector trades. Wrong values are refused when the configuration is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT
+from latentspeed.connectors.dydx_v4.keys import is_address
+from latentspeed.connectors.errors import ConnectorError
+from latentspeed.connectors.transport import InsecureAddress, SocketTiming, check_address, is_loopback
+
+MAINNET: Final = "dydx_v4_perpetual"
+TESTNET: Final = "dydx_v4_perpetual_testnet"
+LOCAL: Final = "dydx_v4_perpetual_local"
+
+_CHAIN_IDS: Final = {MAINNET: "dydx-mainnet-1", TESTNET: "dydx-testnet-4", LOCAL: "localdydxprotocol"}
+_NODES: Final = {
+    MAINNET: ("https://dydx-dao-rpc.polkachu.com", "https://dydx-ops-rpc.kingnodes.com"),
+    TESTNET: ("https://test-dydx-rpc.kingnodes.com",),
+}
+_INDEXERS: Final = {
+    MAINNET: ("https://indexer.dydx.trade", "wss://indexer.dydx.trade/v4/ws"),
+    TESTNET: ("https://indexer.v4testnet.dydx.exchange", "wss://indexer.v4testnet.dydx.exchange/v4/ws"),
+}
+SHORTEST_WINDOW: Final = 20
+"""Blocks ahead that every version of the chain lets a short-term order live."""
+
+
+class InvalidOption(ConnectorError):
+    """A configured value that cannot be used; names the option, the value and the rule."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name}={value!r}: {rule}")
+
+
+@dataclass(frozen=True, slots=True)
+class DydxConfig:
+    """Where and how to trade.
+
+    Attributes:
+        domain: Which network: one of the three domains.
+        account_address: The owner of the subaccount; None for the key's own address.
+        subaccount: The subaccount's number.
+        node_urls: JSON-RPC addresses of full nodes, the first that can be reached is used; None for public ones.
+        indexer_url: The indexer without /v4; None for the network's.
+        ws_url: The indexer's sockets; None for the network's.
+        authenticators: Ids of the owner's authenticators that permit the key, if it is not the owner's.
+        engine_instance: 32 bits that mark this engine's orders in their client metadata.
+        good_til_blocks: For how many blocks an order may rest; the venue's window is 20 to 40.
+        ioc_good_til_blocks: The same for orders that do not rest: how long until it is certain that one is over.
+        slippage: How far beyond the touch a MARKET order may trade, as a fraction.
+        prepared_signatures: How many signatures are kept half made; 0 makes each from the start.
+        quote_max_age_s: A MARKET order is refused when the last quote is older.
+        request_timeout_s: How long an answer may take.
+        connect_timeout_s: How long connecting and the first synchronisation may take.
+        stale_after_s: After how long without a block the connector is STALE.
+        reconcile_every_s: How often everything is compared with the venue; 0 for never.
+        settle_margin_blocks: How many blocks the indexer must be past an order's last block before silence counts.
+        socket_timing: How the socket is watched.
+    """
+
+    domain: str = MAINNET
+    account_address: str | None = None
+    subaccount: int = 0
+    node_urls: tuple[str, ...] | None = None
+    indexer_url: str | None = None
+    ws_url: str | None = None
+    authenticators: tuple[int, ...] = ()
+    engine_instance: int = 0
+    good_til_blocks: int = 15
+    ioc_good_til_blocks: int = 5
+    slippage: float = 0.05
+    prepared_signatures: int = 16
+    quote_max_age_s: float = 15.0
+    request_timeout_s: float = 5.0
+    connect_timeout_s: float = 30.0
+    stale_after_s: float = 30.0
+    reconcile_every_s: float = 60.0
+    settle_margin_blocks: int = 2
+    socket_timing: SocketTiming = field(default_factory=SocketTiming)
+
+    def __post_init__(self) -> None:
+        if self.domain not in _CHAIN_IDS:
+            raise InvalidOption("domain", self.domain, f"one of {', '.join(_CHAIN_IDS)}")
+        if self.domain == LOCAL:
+            for name in ("node_urls", "indexer_url", "ws_url"):
+                if getattr(self, name) is None:
+                    raise InvalidOption(name, None, f"required for domain {LOCAL}")
+        for name, urls in (
+            ("node_urls", self.nodes),
+            ("indexer_url", (self.rest_url,)),
+            ("ws_url", (self.socket_url,)),
+        ):
+            if not urls:
+                raise InvalidOption(name, urls, "at least one address is required")
+            for url in urls:
+                self._check_url(name, url)
+        if self.account_address is not None and not is_address(self.account_address):
+            raise InvalidOption("account_address", self.account_address, "dydx1 and 38 bech32 characters")
+        if not 0 <= self.subaccount <= MAX_SUBACCOUNT:
+            raise InvalidOption("subaccount", self.subaccount, f"0 to {MAX_SUBACCOUNT}")
+        if not 0 <= self.engine_instance < 1 << 32:
+            raise InvalidOption("engine_instance", self.engine_instance, "a whole number of 32 bits")
+        for name in ("good_til_blocks", "ioc_good_til_blocks"):
+            if not 1 <= getattr(self, name) <= SHORTEST_WINDOW:
+                raise InvalidOption(name, getattr(self, name), f"1 to {SHORTEST_WINDOW}")
+        if not 0.0 < self.slippage < 1.0:
+            raise InvalidOption("slippage", self.slippage, "a fraction between 0 and 1")
+        if not 0 <= self.prepared_signatures <= 1000:
+            raise InvalidOption("prepared_signatures", self.prepared_signatures, "0 to 1000")
+        if self.settle_margin_blocks < 1:
+            raise InvalidOption("settle_margin_blocks", self.settle_margin_blocks, "a positive whole number")
+        for name in ("quote_max_age_s", "request_timeout_s", "connect_timeout_s", "stale_after_s"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
+        if not 0.0 <= self.reconcile_every_s < float("inf"):
+            raise InvalidOption("reconcile_every_s", self.reconcile_every_s, "a number of seconds, 0 for never")
+
+    @property
+    def chain_id(self) -> str:
+        """What transactions are signed for."""
+        return _CHAIN_IDS[self.domain]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """JSON-RPC addresses."""
+        return self.node_urls if self.node_urls is not None else _NODES[self.domain]
+
+    @property
+    def rest_url(self) -> str:
+        """The indexer's REST interface, without /v4."""
+        return self.indexer_url if self.indexer_url is not None else _INDEXERS[self.domain][0]
+
+    @property
+    def socket_url(self) -> str:
+        """The indexer's sockets."""
+        return self.ws_url if self.ws_url is not None else _INDEXERS[self.domain][1]
+
+    def _check_url(self, name: str, url: str) -> None:
+        try:
+            check_address(url)
+        except InsecureAddress as error:
+            raise InvalidOption(name, url, str(error)) from None
+        if self.domain == LOCAL and not is_loopback(url):
+            raise InvalidOption(name, url, f"domain {LOCAL} takes addresses of this machine only")

@@ -1,0 +1,99 @@
+"""Our orders as the chain takes them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.dydx_v4.client_ids import REMEMBERED, client_id_of
+from latentspeed.connectors.dydx_v4.identifiers import order_uuid
+from latentspeed.connectors.dydx_v4.markets import MarketTerms
+from latentspeed.connectors.dydx_v4.reports import is_immediate
+from latentspeed.connectors.dydx_v4.wire import OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.types import OrderType
+
+
+class OrderForms:
+    """Makes the wire forms of one subaccount's orders."""
+
+    def __init__(
+        self,
+        owner: str,
+        subaccount: int,
+        engine_instance: int,
+        terms: Mapping[str, MarketTerms],
+        market_price_units: Callable[[InFlightOrder], int],
+    ) -> None:
+        """Keeps what it needs.
+
+        Args:
+            owner: The account.
+            subaccount: Its subaccount.
+            engine_instance: Marks this engine's orders.
+            terms: The markets.
+            market_price_units: The limit of a MARKET order in price units, 0 when no quote is fresh.
+        """
+        self._owner = owner
+        self._subaccount = subaccount
+        self._engine_instance = engine_instance
+        self._terms = terms
+        self._market_price_units = market_price_units
+
+    def order_id(self, order: InFlightOrder) -> OrderId:
+        """What names an order on the chain."""
+        client_id = client_id_of(order.id64)
+        return OrderId(self._owner, self._subaccount, client_id, OrderFlags.SHORT_TERM, order.rule.asset_id)
+
+    def uuid(self, order: InFlightOrder) -> str:
+        """The indexer's id of an order, known before it is sent."""
+        order_id = self.order_id(order)
+        return order_uuid(self._owner, self._subaccount, order_id.client_id, order_id.clob_pair_id, order_id.flags)
+
+    def place(self, order: InFlightOrder, good_til_block: int) -> WireOrder | None:
+        """The order itself; None for a MARKET order without a fresh quote."""
+        terms = self._terms[order.trading_pair]
+        price_units = order.price_units
+        if order.order_type is OrderType.MARKET:
+            price_units = self._market_price_units(order)
+            if not price_units:
+                return None
+        if is_immediate(order):
+            time_in_force = WireTimeInForce.IOC
+        elif order.order_type is OrderType.LIMIT_MAKER:
+            time_in_force = WireTimeInForce.POST_ONLY
+        else:
+            time_in_force = WireTimeInForce.UNSPECIFIED
+        return WireOrder(
+            self.order_id(order),
+            Side.BUY if order.is_buy else Side.SELL,
+            terms.quantums(order),
+            terms.subticks(price_units),
+            good_til_block=good_til_block,
+            time_in_force=time_in_force,
+            reduce_only=order.is_reduce_only,
+            client_metadata=self._engine_instance,
+        )
+
+
+class OrderNames:
+    """Which of our orders the indexer means by an id; kept beyond the order's end, for fills that come late."""
+
+    def __init__(self, tracker: ClientOrderTracker, uuid_of: Callable[[InFlightOrder], str]) -> None:
+        self._tracker = tracker
+        self._uuid_of = uuid_of
+        self._client_order_ids: OrderedDict[str, str] = OrderedDict()
+
+    def add(self, order: InFlightOrder) -> None:
+        """Learns an order's id, which follows from the order itself."""
+        self._client_order_ids[self._uuid_of(order)] = order.client_order_id
+        if len(self._client_order_ids) > REMEMBERED:
+            self._client_order_ids.popitem(last=False)
+
+    def order(self, uuid: str) -> InFlightOrder | None:
+        """The order of an id, if it is one of ours that is still known."""
+        client_order_id = self._client_order_ids.get(uuid)
+        if client_order_id is None:
+            return self._tracker.get_order_by_exchange_id(uuid)
+        return self._tracker.get_order(client_order_id)
