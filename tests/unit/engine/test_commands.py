@@ -8,7 +8,7 @@ import pytest
 from support.gateway_desk import SIZES, GatewayDesk, order_text
 from support.memory_venue import MemoryConnector
 
-from latentspeed.connectors import ConnectorState, NotReady, OrderState, OrderType, Pending, VenueRejected
+from latentspeed.connectors import ConnectorState, MarginMode, NotReady, OrderState, OrderType, Pending, VenueRejected
 from latentspeed.engine.commands import DRAIN_BUDGET
 from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind, OrderEventKind
 
@@ -297,6 +297,31 @@ def test_the_result_of_a_leverage_change_comes_when_the_venue_has_answered(desk)
     (event,) = told_of(desk, index)
     assert (event.command_ok, event.command_kind) == (False, CommandKind.SET_LEVERAGE)
     assert event.reason.startswith("not today")
+
+
+def test_margin_commands_reach_the_connector_and_a_connector_without_them_refuses_each(desk):
+    client = desk.claim()
+    asked = []
+    for name in ("set_margin_mode", "adjust_margin"):
+        setattr(desk.connector, name, lambda *terms: asked.append(terms) or Pending.resolved(None))
+    done = [
+        client.push(kind=CommandKind.SET_MARGIN_MODE, margin_mode=1),
+        client.push(kind=CommandKind.ADJUST_MARGIN, amount=-2.5),
+        client.push(kind=CommandKind.SET_MARGIN_MODE, margin_mode=77),
+    ]
+    desk.drain()
+    assert asked == [("BTC-USD", MarginMode.ISOLATED), ("BTC-USD", -2.5)]
+    for name in ("set_margin_mode", "adjust_margin"):
+        delattr(desk.connector, name)
+    done += [
+        client.push(kind=CommandKind.SET_MARGIN_MODE, margin_mode=1),
+        client.push(kind=CommandKind.ADJUST_MARGIN, amount=2.5),
+    ]
+    desk.drain()
+    answers = [(bool(event.command_ok), event.reason) for index in done for event in told_of(desk, index)]
+    assert [ok for ok, _ in answers] == [True, True, False, False, False]
+    for (_, reason), fact in zip(answers[2:], ("77", "margin_mode='ISOLATED' refused", "amount=2.5"), strict=True):
+        assert fact in reason
 
 
 def test_terms_of_a_refused_order_are_not_left_in_the_next_ones_row(desk):

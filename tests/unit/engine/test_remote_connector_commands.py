@@ -8,6 +8,7 @@ from support.fake_gateway import SMALL, wait_until
 from support.polling import poll_until
 
 from latentspeed.connectors import (
+    MarginMode,
     NotReady,
     OrderParams,
     OrderRefused,
@@ -244,6 +245,27 @@ def test_leverage_that_the_venue_refuses_fails_with_its_reason(remote, gateway):
     gateway.result(gateway.commands[0], ok=False, reason="too much for the position")
     with pytest.raises(VenueRejected, match="too much"):
         pending.result(5)
+
+
+def test_margin_is_asked_for_by_command_and_known_once_it_is_answered(remote, gateway):
+    mode = remote.set_margin_mode("BTC-USD", MarginMode.ISOLATED)
+    change = remote.adjust_margin("BTC-USD", -12.5)
+    wait_until(lambda: len(gateway.commands) == 2, "the commands were never read")
+    first, second = gateway.commands
+    assert (first.kind, first.margin_mode) == (CommandKind.SET_MARGIN_MODE, MarginMode.ISOLATED)
+    assert (second.kind, second.amount) == (CommandKind.ADJUST_MARGIN, -12.5)
+    assert remote.get_margin_mode("BTC-USD") is None
+    gateway.result(first)
+    gateway.result(second, ok=False, reason="no isolated position")
+    assert mode.result(5) is MarginMode.ISOLATED
+    assert remote.get_margin_mode("BTC-USD") is MarginMode.ISOLATED
+    with pytest.raises(VenueRejected, match="no isolated position"):
+        change.result(5)
+    for wrong in (0.0, float("nan"), True, "7"):
+        with pytest.raises(OrderRefused, match="amount"):
+            remote.adjust_margin("BTC-USD", wrong)
+    with pytest.raises(OrderRefused, match="trading_pair"):
+        remote.set_margin_mode("NONE-USD", MarginMode.CROSS)
 
 
 def test_leverage_out_of_range_is_refused_at_once(remote, gateway):
