@@ -21,7 +21,7 @@ from connected import (
 from eth_account import Account
 from hyperliquid.exchange import Exchange
 
-from latentspeed.connectors import ConnectorError, PositionAction, TimeInForce
+from latentspeed.connectors import ConnectorError, OrderState, PositionAction, TimeInForce
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 
 AGENT = SigningKey.from_hex(AGENT_SECRET)
@@ -123,3 +123,34 @@ def test_a_script_without_a_loop_trades(monkeypatch):
         connector.disconnect().result(10)
         order = connector.get_order(order_id)
         assert order.filled_lots > 0
+
+
+def test_a_sub_accounts_lost_answers_and_restarts_are_settled_for_the_sub_account():
+    async def scenario(venue):
+        venue.account(MAKER_KEY.address)
+
+        def create():
+            return Exchange(Account.from_key("0x" + "01" * 32), venue.base_url).create_sub_account("sub")
+
+        sub = (await asyncio.to_thread(create))["response"]["data"]
+        venue.fund(sub, "5000")
+        options = {"account_address": sub, "account_kind": "sub_account"}
+        async with connected(venue, **options) as first:
+            venue.faults.order("drop_next_reply", 1)
+            order = first.get_order(first.buy(limit(0.01, 60000)))
+            await resting(first, order.client_order_id)
+            await until(lambda: not order.is_unknown)
+            venue.faults.order("drop_next_reply", 1)
+            venue.drop_sockets()
+            lost = first.get_order(first.buy(limit(0.01, 60010)))
+            await until(lambda: lost.state is OrderState.OPEN and not lost.is_unknown, what=lambda: lost)
+            assert len(venue.account(sub).open_orders) == 2
+        async with connected(venue, **options) as again:
+            adopted = again.get_open_orders()
+            assert {order.exchange_order_id for order in adopted} == {order.exchange_order_id, lost.exchange_order_id}
+            again.cancel_all()
+            await until(lambda: not again.get_open_orders())
+            assert not venue.account(sub).open_orders
+            assert not venue.account(MAKER_KEY.address).history
+
+    run(scenario, sub_account_volume=0)
