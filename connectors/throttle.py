@@ -9,6 +9,7 @@ from collections.abc import Callable
 from latentspeed.connectors.transport import BackOff
 
 FIRST_BLOCK_S, LONGEST_BLOCK_S, LONGEST_URGENT_BLOCK_S = 1.0, 30.0, 1.0
+SHORTEST_SLEEP_S = 0.001
 FORGOTTEN_AFTER_S = 60.0
 """After so long without a refusal the waits begin anew."""
 
@@ -100,7 +101,7 @@ class WeightBudget:
         self._urgent_until = now + min(block_s, LONGEST_URGENT_BLOCK_S)
 
     async def acquire(self, weight: float, *, urgent: bool = False) -> None:
-        """Waits until the weight may be taken, and takes it."""
-        while (wait_s := self.wait_s(weight, urgent=urgent)) > 0:
-            await asyncio.sleep(wait_s)
+        """Waits until the weight may be taken, and takes it; after a refusal urgent use waits as long as others."""
+        while (wait_s := max(self.wait_s(weight, urgent=urgent), self.blocked_s)) > 0:
+            await asyncio.sleep(max(wait_s, SHORTEST_SLEEP_S))
         self.take(weight)

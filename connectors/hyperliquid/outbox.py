@@ -49,7 +49,7 @@ CANCEL_SLOTS = 4
 up."""
 LAST_ANSWERS_S = 2.0
 """How long closing waits for answers that are on their way."""
-LONGEST_WAIT_S = 0.5
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.001, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,8 @@ class Outbox:
             if self._timer is not None:
                 self._timer.cancel()
             # Not later than this, so that what expires while it waits is told in time.
-            self._timer = asyncio.get_running_loop().call_later(min(wait_s, LONGEST_WAIT_S), self.wake)
+            wait_s = min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
 
     def _wait_for_budget(self, count: int, *, urgent: bool) -> float:
         """Takes the weight of a request, or returns the seconds until there is enough."""

@@ -23,6 +23,8 @@ from latentspeed.connectors.types import OrderState, ReportSource
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
+LONGEST_DELAY_WITHOUT_ANSWER_S = 60.0
+"""While the venue does not answer at all, many orders must not use up the weight with questions."""
 ACCEPTED_LONG_AGO_S = 10.0
 QUERIES_AT_ONCE = 8
 CANCEL_ATTEMPTS = 5
@@ -98,6 +100,8 @@ class Settler:
                     row = await self._ask(order)
                 except TransportError as error:
                     self._tracker.events.error("query_failed", f"{client_order_id}: {error}")
+                    delay_s = min(delay_s * 2, LONGEST_DELAY_WITHOUT_ANSWER_S)
+                    continue
                 else:
                     if order.is_done or (row is not None and not self._is_doubtful(order)):
                         return

@@ -68,6 +68,9 @@ class Upkeep:
         self._read_limits = read_limits
         self._address = address
         self._limits_due = 0.0
+        self._compared_mono_ns = 0
+        self._compare_due = 0.0
+        self._compare_back_off = BackOff(1.0, 60.0)
         self._is_over = False
         self._set_stale = set_stale
         self._drop_socket = drop_socket
@@ -87,12 +90,24 @@ class Upkeep:
         self._watch_silence()
         every_s = self._config.reconcile_every_s
         idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
-        if every_s and idle_s > every_s and not self._resynchroniser.is_running:
+        if every_s and idle_s > every_s and not self._resynchroniser.is_running and self._may_compare():
             self.ask("reconcile", self._resynchroniser.run())
         if self._config.rules_every_s and time.monotonic() > self._rules_due:
             self._rules_due = time.monotonic() + self._config.rules_every_s
             self.ask("metadata", self._load_rules())
         self._watch_address()
+
+    def _may_compare(self) -> bool:
+        """Whether it is time to try; a comparison that fails is tried ever more slowly."""
+        now, done = time.monotonic(), self._resynchroniser.last_mono_ns
+        if done != self._compared_mono_ns:
+            self._compared_mono_ns = done
+            self._compare_due = 0.0
+            self._compare_back_off.reset()
+        if now < self._compare_due:
+            return False
+        self._compare_due = now + self._compare_back_off.next_s()
+        return True
 
     def compare(self) -> None:
         """Something has happened that nobody here has counted: everything is compared with the venue."""
