@@ -19,6 +19,7 @@ from latentspeed.connectors.hyperliquid.replies import (
     UnexpectedReply,
     parse_reply,
 )
+from latentspeed.connectors.hyperliquid.settling import CANCEL_REFUSED
 from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import HttpStatusError, NotSent, TransportError
@@ -166,7 +167,7 @@ class OrderAnswers:
         self._on_refusal(CANCEL_ADDRESS_LIMIT if status == ADDRESS_LIMIT else status, text)
         order.cancel_in_flight = False
         if not order.is_done:
-            self._settle(order, f"cancel refused: {text}")
+            self._settle(order, f"{CANCEL_REFUSED}: {text}")
 
     def _cancel_unanswered(self, order: InFlightOrder, text: str) -> None:
         if not order.is_done:

@@ -27,6 +27,7 @@ LONGEST_DELAY_WITHOUT_ANSWER_S = 60.0
 """While the venue does not answer at all, many orders must not use up the weight with questions."""
 ACCEPTED_LONG_AGO_S = 10.0
 QUERIES_AT_ONCE = 8
+CANCEL_REFUSED = "cancel refused"
 CANCEL_ATTEMPTS = 5
 NOT_PLACED = ("http_429", "http_422")
 """Answers that mean that the request was turned away before it reached the exchange."""
@@ -90,7 +91,7 @@ class Settler:
     async def _pursue(self, order: InFlightOrder) -> None:
         client_order_id = order.client_order_id
         delay_s = FIRST_DELAY_S
-        cancels = 0
+        refusals = 0
         try:
             while True:
                 await asyncio.sleep(delay_s)
@@ -106,8 +107,9 @@ class Settler:
                     if order.is_done or (row is not None and not self._is_doubtful(order)):
                         return
                     if row is not None and order.cancel_requested and not order.cancel_in_flight:
-                        cancels += 1
-                        if cancels == CANCEL_ATTEMPTS:
+                        # What nobody has answered, nobody has refused: that is tried for as long as it takes.
+                        refusals += self._reasons[client_order_id].startswith(CANCEL_REFUSED)
+                        if refusals == CANCEL_ATTEMPTS:
                             self._give_up_cancel(order, row)
                             return
                         self._cancel_again(order)

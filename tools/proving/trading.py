@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from latentspeed.connectors import format_client_order_id
 from latentspeed.engine.managed_child import ChildState
 from latentspeed.engine.segment_layout import attach_segment, sizes_of
 from latentspeed.ipc import SegmentReader, SegmentState, SessionState, segment_names
@@ -183,7 +184,18 @@ class Trading:
             is_ready = children_of(self._folder, self._engine_name)["gateway"].state == ChildState.RUNNING
             return is_free and not self.recorder.orders.open and is_ready
 
-        wait_until(is_settled, "every order to end", FINISH_DEADLINE_S)
+        try:
+            wait_until(is_settled, "every order to end", FINISH_DEADLINE_S)
+        except RunFailed as error:
+            raise RunFailed(f"{error}; {self._unsettled()}") from None
+
+    def _unsettled(self) -> str:
+        """What keeps the end from coming."""
+        orders = self.recorder.orders
+        kept = [f"{format_client_order_id(number)} {orders.last[number]}" for number in orders.open]
+        sessions = [f"{info.slot} {info.state.name}" for info in self.segment.sessions_info() if info.state]
+        gateway = children_of(self._folder, self._engine_name)["gateway"].state
+        return f"open orders: {kept}; sessions: {sessions}; gateway {gateway}; {self.recorder.lost} events were missed"
 
     def _show_progress(self, elapsed: float) -> None:
         orders = self.recorder.orders

@@ -54,4 +54,4 @@ class Rover(ProvenStrategy):
 
 
 if __name__ == "__main__":
-    run(Rover)
+    run(Rover, start_timeout_s=60.0)  # a gateway that is killed again and again is away for long

@@ -6,6 +6,7 @@ import pytest
 from connected import PAIR, TAKER_KEY, connected, ended, limit, resting, run, until, venue_orders
 
 from latentspeed.connectors import OrderState, TimeInForce
+from latentspeed.connectors.transport import SocketTiming
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["http", "ws"])
 
@@ -158,3 +159,22 @@ def test_an_order_without_a_connection_is_known_not_to_be_sent():
             assert order.trading_pair == PAIR
 
     run(scenario)
+
+
+def test_a_cancel_that_cannot_be_sent_for_a_while_is_not_taken_for_a_refused_one():
+    """The venue, asked by HTTP, says that the order is open; the socket that would carry the cancel is away."""
+    away = SocketTiming(heartbeat_s=1.0, silence_s=8.0, first_delay_s=5.0, longest_delay_s=5.0)
+
+    async def scenario(venue):
+        async with connected(venue, order_transport="ws", socket_timing=away) as connector:
+            order = await resting(connector, connector.buy(limit(0.01, 60000)))
+            venue.drop_sockets()
+            await until(lambda: not connector.is_connected)
+            connector.cancel(order.client_order_id)
+            await until(lambda: connector._settler.queries >= 6 or order.is_done, 15)
+            assert "cancel_rejected" not in {code for code, _ in connector.heard.errors}
+            await until(lambda: order.is_done, 15, what=lambda: connector.heard.errors)
+            assert order.state is OrderState.CANCELLED
+            assert venue_orders(venue) == []
+
+    run(scenario, timeout_s=40)
