@@ -90,7 +90,9 @@ def test_33_an_order_keeps_the_lots_it_was_made_with_when_the_markets_lot_change
 
             maker._rest.meta = changed
             maker.housekeeping_interval_s = 0.02
-            await until(lambda: float(maker.get_trading_rule(pair).lot_size) == 0.001)
+            await until(lambda: not maker.get_trading_rule(pair).is_active)
+            with pytest.raises(OrderRefused, match="not active"):
+                maker.sell(OrderParams(pair, 0.02, 3100.0))
             await ended(taker, taker.buy(OrderParams(pair, 0.02, 3100.0, **IOC)))
             await ended(maker, order.client_order_id)
             assert (order.state, order.filled_lots, order.filled_amount) == (OrderState.FILLED, 200, 0.02)
