@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 from latentspeed.engine.config import ConnectorSettings
 
 SECRET_FD_VARIABLE: Final = "LATENTSPEED_SECRET_FD"
+MNEMONIC_WORDS: Final = (12, 15, 18, 21, 24)
 MAX_SECRET_BYTES: Final = 4096  # A pipe takes this much without a reader.
 _HIDDEN: Final = "Secret(hidden)"
 _PR_SET_DUMPABLE: Final = 4
@@ -85,7 +86,7 @@ def hand_over(secret: Secret) -> int:
 
 
 def receive_secret(settings: ConnectorSettings) -> Secret:
-    """Returns a connector's private key as 0x and 64 hex digits, in the gateway process.
+    """Returns a connector's private key as 0x and 64 hex digits, or its mnemonic as it came, in the gateway process.
 
     The secret comes from the supervisor's pipe, which is read and closed, or, in a gateway that was started by hand,
     from its own environment, which it is taken out of. Raises SecretError when it is absent or not a private key, and
@@ -127,6 +128,10 @@ def _read_pipe(variable: str, descriptor: str) -> Secret:
 
 
 def _private_key(secret: Secret, source: str) -> Secret:
+    words = secret.reveal().split()
+    if len(words) in MNEMONIC_WORDS and all(word.isascii() and word.isalpha() for word in words):
+        # Whether the venue has such keys, and whether the words are right, is for the connector to say.
+        return Secret(" ".join(words).lower())
     digits = secret.reveal().removeprefix("0x").removeprefix("0X")
     # A library's own refusal would quote the key; `from None` and a check of our own keep it out of every traceback.
     try:
@@ -134,7 +139,8 @@ def _private_key(secret: Secret, source: str) -> Secret:
     except ValueError:
         usable = False
     if not usable:
-        raise SecretError(f"{source} does not hold a private key: 64 hex digits, with or without 0x")
+        rule = "64 hex digits, with or without 0x, or a mnemonic of 12 to 24 words"
+        raise SecretError(f"{source} does not hold a private key: {rule}")
     return Secret("0x" + digits.lower())
 
 

@@ -108,7 +108,26 @@ def test_a_gateway_started_by_hand_takes_the_key_out_of_its_own_environment(monk
     assert "HL_AGENT_KEY" not in os.environ
 
 
-@pytest.mark.parametrize("text", ["0x12", "hello", "zz" * 32, "0x" + "00" * 32, KEY + "0", "1_" * 32, "\u0661" * 64])
+def test_a_gateway_takes_a_mnemonic_with_its_white_space_put_right(monkeypatch):
+    monkeypatch.setenv("HL_AGENT_KEY", "  Abandon " + "abandon\n" * 10 + " about\t")
+    assert receive_secret(settings()).reveal() == "abandon " * 11 + "about"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b c",
+        "abandon " * 13,
+        "ab4ndon " * 12,
+        "0x12",
+        "hello",
+        "zz" * 32,
+        "0x" + "00" * 32,
+        KEY + "0",
+        "1_" * 32,
+        "\u0661" * 64,
+    ],
+)
 def test_what_is_not_a_private_key_is_refused_without_being_repeated(monkeypatch, text):
     monkeypatch.setenv("HL_AGENT_KEY", text)
     with pytest.raises(SecretError, match="HL_AGENT_KEY does not hold a private key") as caught:

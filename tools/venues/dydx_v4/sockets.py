@@ -78,6 +78,10 @@ class Sockets:
         """A fault: so many snapshots cannot be fetched."""
         self.lost = 0
         """A fault: so many messages are lost."""
+        self.copies = 1
+        """A fault: how often each message is told."""
+        self.stranger: Row = {}
+        """A fault: fields that every row of every message has besides its own."""
 
     # --- from the indexer ---
 
@@ -97,8 +101,10 @@ class Sockets:
         if self.lost:
             self.lost -= 1
             return
+        if self.stranger:
+            contents = _with_fields(contents, self.stranger)
         for connection, is_batched in subscribers.items():
-            if not is_batched:
+            for _ in range(self.copies if not is_batched else 0):
                 connection.send("channel_data", **_about(topic, number), contents=contents)
         if any(subscribers.values()):
             self._batches.setdefault((topic, number), []).append(contents)
@@ -256,3 +262,12 @@ def _about(topic: Topic, number: int | None, *, versioned: bool = True) -> Row:
     if number is not None:
         about["subaccountNumber"] = number
     return about
+
+
+def _with_fields(found: Any, more: Row) -> Any:
+    """The same with further fields in every object."""
+    if isinstance(found, dict):
+        return {**{name: _with_fields(value, more) for name, value in found.items()}, **more}
+    if isinstance(found, list):
+        return [_with_fields(value, more) for value in found]
+    return found

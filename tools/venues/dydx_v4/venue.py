@@ -17,6 +17,7 @@ from aiohttp import web
 
 from latentspeed.tools.venues.dydx_v4.chain import Chain
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.history import OrderHistory
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.node import Node
 from latentspeed.tools.venues.dydx_v4.outside import Outside
@@ -37,7 +38,8 @@ class DydxVenue:
         """By how much the chain's clock is ahead of this machine's."""
         self._clock_ms = clock_ms or (lambda: time.time_ns() // 1_000_000)
         self.indexer = Indexer(self.config)
-        self.chain = Chain(self.config, self.indexer, self.now_ms)
+        self.history = OrderHistory(self.indexer)
+        self.chain = Chain(self.config, self.history, self.now_ms)
         self.indexer.attach(self.chain.ledger)
         self.indexer.time_ms = self.now_ms()
         self.queries = Queries(self.indexer, self.chain.enrol)

@@ -1,0 +1,231 @@
+"""dYdX v4 perpetuals on the local venue, for the conformance suite."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+
+from latentspeed.connectors import ClientOrderIdGenerator, TradeType, format_client_order_id
+from latentspeed.connectors.dydx_v4 import DydxConfig, DydxKey, DydxV4PerpetualConnector
+from latentspeed.connectors.dydx_v4.client_ids import client_id_of
+from latentspeed.connectors.dydx_v4.config import LOCAL
+from latentspeed.connectors.transport import SocketTiming
+from latentspeed.tools.conformance import (
+    Ability,
+    ConformanceHarness,
+    Fault,
+    VenueBook,
+    VenueFill,
+    VenueOrder,
+    VenueState,
+)
+from latentspeed.tools.venues.dydx_v4 import rows
+from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.orders import Order, Removal, TimeInForce
+from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
+
+QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest_delay_s=0.1)
+REQUEST_TIMEOUT_S = 0.6
+BLOCK_MS = 100
+TEN_MINUTES_MS = 600_000
+IN_PROCESS_SLOT = 255
+_REFUSED = frozenset(
+    {
+        Removal.UNDERCOLLATERALIZED,
+        Removal.SELF_TRADE_ERROR,
+        Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER,
+        Removal.VIOLATES_ISOLATED_SUBACCOUNT_CONSTRAINTS,
+    }
+)
+_LAPSED = frozenset({Removal.EXPIRED, Removal.IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK})
+STATUSES = {Fault.SERVER_ERROR: 500, Fault.GARBLED_REPLY: 502, Fault.REFUSED_AS_TOO_MANY: 429}
+
+
+class DydxPerpetualHarness(ConformanceHarness):
+    """A venue in the event loop of the case, with quick blocks, and real sockets between it and its connectors."""
+
+    name = "dydx_v4_perpetual"
+    pair = "BTC-USD"
+    price = 64_000.0
+    other_pair = "ETH-USD"
+    abilities = frozenset(
+        {
+            Ability.LIMIT,
+            Ability.LIMIT_MAKER,
+            Ability.MARKET,
+            Ability.IOC,
+            Ability.REDUCE_ONLY,
+            Ability.POSITIONS,
+            Ability.SHARED_ACCOUNT,
+            Ability.MOVE_PRICE,
+            Ability.FUNDING_ACCOUNTS,
+        }
+    )
+    faults = frozenset(
+        {
+            Fault.LOST_REPLY,
+            Fault.LATE_REPLY,
+            Fault.REFUSED_AS_TOO_MANY,
+            Fault.SERVER_ERROR,
+            Fault.GARBLED_REPLY,
+            Fault.STREAM_CUT,
+            Fault.STREAM_CLOSED,
+            Fault.STREAM_SILENT,
+            Fault.REPEATED_REPORTS,
+            Fault.CROSSED_BOOK,
+            Fault.UNKNOWN_FIELDS,
+            Fault.CLOCK_AHEAD,
+            Fault.VENUE_STALLED,
+            Fault.MARKET_DELISTED,
+        }
+    )
+    patience_s = 15.0
+
+    def __init__(self) -> None:
+        config = VenueConfig(market="none", block_interval_ms=BLOCK_MS, initial_balance=1_000_000)
+        self._venue = DydxVenue(config)
+        self._incarnations: Iterator[int] = itertools.count(1000)
+        self._used: list[int] = []
+        self._skewed = False
+        self._keys = {name: DydxKey(bytes([number]) * 32) for number, name in enumerate(("maker", "taker"), 1)}
+
+    async def start(self) -> None:
+        """Start the venue, with both accounts on it."""
+        await self._venue.start()
+        for key in self._keys.values():
+            self._venue.chain.enrol(key.address)
+
+    async def stop(self) -> None:
+        """End the venue."""
+        await self._venue.stop()
+
+    def new_connector(self, account: str, *, engine: int = 1, stale_after_s: float = 0.0) -> DydxV4PerpetualConnector:
+        """A connector that signs by the account's own key."""
+        venue = self._venue
+        config = DydxConfig(
+            domain=LOCAL,
+            node_urls=(venue.rpc_url,),
+            indexer_url=venue.rest_url,
+            ws_url=venue.ws_url,
+            engine_instance=engine,
+            good_til_blocks=20,
+            request_timeout_s=REQUEST_TIMEOUT_S,
+            connect_timeout_s=self.patience_s,
+            stale_after_s=stale_after_s or 1e6,
+            reconcile_every_s=1.0,
+            socket_timing=QUICK,
+        )
+        incarnation = next(self._incarnations)
+        self._used.append(incarnation)
+        ids = ClientOrderIdGenerator(incarnation)
+        return DydxV4PerpetualConnector(config, self._keys[account], id_generator=ids)
+
+    async def order_fault(self, fault: Fault) -> None:
+        """Order it at the part of the venue that it concerns."""
+        venue = self._venue
+        if fault is Fault.LOST_REPLY:
+            venue.node.lost_answers += 1
+        elif fault is Fault.LATE_REPLY:
+            venue.node.delay_s = 2 * REQUEST_TIMEOUT_S
+        elif fault in STATUSES:
+            venue.node.failures.append(STATUSES[fault])
+        elif fault in (Fault.STREAM_CUT, Fault.STREAM_CLOSED):
+            await venue.sockets.drop_all(code=1012 if fault is Fault.STREAM_CLOSED else None)
+        elif fault is Fault.STREAM_SILENT:
+            venue.sockets.set_silent(True)
+        elif fault is Fault.REPEATED_REPORTS:
+            venue.sockets.copies = 2
+        elif fault is Fault.UNKNOWN_FIELDS:
+            venue.sockets.stranger = {"neverHeardOf": {"at": ["all"]}}
+        elif fault is Fault.CROSSED_BOOK:
+            self._cross_book()
+        elif fault is Fault.CLOCK_AHEAD and not self._skewed:
+            self._skewed = True
+            venue.offset_ms += TEN_MINUTES_MS
+        elif fault is Fault.VENUE_STALLED:
+            venue.chain.faults.is_halted = True
+        elif fault is Fault.MARKET_DELISTED:
+            venue.do_set_status(self.other_pair, "FINAL_SETTLEMENT")
+
+    def _cross_book(self) -> None:
+        """A bid far above every ask: one node's optimism."""
+        market = self._venue.indexer.markets[self.pair]
+        price = market.price_text(market.oracle_subticks * 2)
+        self._venue.sockets.publish("v4_orderbook", self.pair, {"bids": [[price, "0.0001"]]})
+
+    async def clear_faults(self) -> None:
+        """Reset everything that is armed, and put clock and chain right."""
+        self._venue.do_reset_faults()
+        self._venue.sockets.copies = 1
+        self._venue.sockets.stranger = {}
+        if self._skewed:
+            self._skewed = False
+            self._venue.offset_ms -= TEN_MINUTES_MS
+
+    async def fund(self, account: str, amount: Decimal) -> None:
+        """Deposit dollars."""
+        self._venue.chain.fund(self._keys[account].address, 0, int(amount * 10**6))
+
+    async def reference_price(self, trading_pair: str) -> float:
+        """The oracle's."""
+        market = self._venue.chain.markets[trading_pair]
+        return float(market.price_text(market.oracle_subticks))
+
+    async def move_price(self, trading_pair: str, price: float) -> None:
+        """Move the oracle's price."""
+        self._venue.do_set_price(trading_pair, str(price))
+
+    async def book(self, account: str) -> VenueBook:
+        """Orders from the chain's history, money from its ledger, fills from the indexer's records."""
+        venue, address = self._venue, self._keys[account].address
+        orders = tuple(self._order(order) for order in venue.history.orders if order.key.owner == address)
+        fills = tuple(self._fill(row, orders) for row in venue.indexer.fills.get((address, 0), ()))
+        subaccount = venue.chain.ledger.subaccount(address, 0)
+        positions = {
+            ticker: Decimal(venue.chain.markets[ticker].size_text(position.quantums))
+            for ticker, position in subaccount.positions.items()
+        }
+        equity = Decimal(subaccount.equity(venue.chain.markets)).scaleb(-6)
+        return VenueBook(orders, fills, positions, {"USDC": equity})
+
+    def _order(self, order: Order) -> VenueOrder:
+        filled = Decimal(order.market.size_text(order.confirmed))
+        return VenueOrder(self._client_order_id(order), rows.order_uuid(order.key), self._state(order), filled)
+
+    def _state(self, order: Order) -> VenueState:
+        if order.confirmed >= order.quantums:
+            return VenueState.FILLED
+        is_over = order.key.is_short_term and order.good_til_block <= self._venue.chain.height
+        reason = self._venue.history.ends.get(order.oid)
+        if not is_over and (reason is None or order.time_in_force is TimeInForce.IOC):
+            return VenueState.OPEN
+        if reason in _REFUSED and not order.confirmed:
+            return VenueState.REFUSED
+        if (reason is None or reason in _LAPSED) and not order.confirmed:
+            return VenueState.LAPSED
+        return VenueState.LAPSED if reason in (None, Removal.EXPIRED) else VenueState.CANCELLED
+
+    def _client_order_id(self, order: Order) -> str | None:
+        """The text form of the id that one of the connectors gave an order; None for any other."""
+        for incarnation in self._used:
+            for counter in range(1, 2000):
+                id64 = incarnation << 32 | IN_PROCESS_SLOT << 24 | counter
+                if client_id_of(id64) == order.key.client_id:
+                    return format_client_order_id(id64)
+        return None
+
+    @staticmethod
+    def _fill(row: dict[str, object], orders: tuple[VenueOrder, ...]) -> VenueFill:
+        owner = next((order for order in orders if order.exchange_order_id == row["orderId"]), None)
+        return VenueFill(
+            str(row["id"]),
+            str(row["orderId"]),
+            owner.client_order_id if owner is not None else None,
+            str(row["market"]),
+            TradeType.BUY if row["side"] == "BUY" else TradeType.SELL,
+            Decimal(str(row["price"])).normalize(),
+            Decimal(str(row["size"])),
+            Decimal(str(row["fee"])),
+            "USDC",
+        )
