@@ -19,7 +19,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
 VenueId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number that the venue gives: well beyond 2^32 already."""
 
-MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 """What a decoder raises on bytes that are not what they should be."""
 
 
