@@ -6,7 +6,7 @@ import hashlib
 
 from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.keys import DydxKey
-from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
+from latentspeed.connectors.dydx_v4.transactions import FREE, Fee, TransactionSigner
 from latentspeed.connectors.dydx_v4.wire import OrderFlags, OrderId, Side, WireOrder
 from latentspeed.tools.venues.dydx_v4.chain import Chain
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
@@ -14,6 +14,8 @@ from latentspeed.tools.venues.dydx_v4.refusals import TxRefused
 
 SILENT = {"market": "none", "block_interval_ms": 0}
 BTC_STEP, BTC_TICK = 1_000_000, 100_000
+GAS_FEE = Fee((("adv4tnt", str(200_000 * 25_000_000_000)),), 200_000)
+"""What everything that is not an order pays."""
 
 
 class Notes:
@@ -82,10 +84,10 @@ class Trader:
             more.setdefault("good_til_time", self.desk.clock.now_ms // 1000 + 3600)
         return WireOrder(self.order_id(client_id, flags, pair), side, size * BTC_STEP, round(price * BTC_TICK), **more)
 
-    def send(self, *messages, sequence=0):
+    def send(self, *messages, sequence=0, fee=FREE):
         """Broadcasts; returns the code as (codespace, code), ("", 0) for success."""
         try:
-            self.desk.chain.broadcast(self.signer.transaction(messages, sequence=sequence))
+            self.desk.chain.broadcast(self.signer.transaction(messages, sequence=sequence, fee=fee))
         except TxRefused as refused:
             return refused.codespace, refused.code
         return "", 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from latentspeed.tools.venues.dydx_v4 import gas
 from latentspeed.tools.venues.dydx_v4.accounts import TIMESTAMP_NONCE_FROM, Subaccount
 from latentspeed.tools.venues.dydx_v4.markets import PPM, Market
 from latentspeed.tools.venues.dydx_v4.memclob import MAKER_FEE_PPM, TAKER_FEE_PPM, fee_of
@@ -124,11 +125,16 @@ class BlockMaker:
         chain = self.chain
         account = chain.ledger.account(transaction.signer)
         try:
+            gas.pay(account, gas.fee_of(transaction, account, chain.config.native_denom))
+        except TxRefused as refused:
+            chain.note_result(transaction, block.height, refused)
+            return
+        try:
             for message in transaction.messages:
                 self._execute(block, transaction, message)
-            chain.results[transaction.hash] = (block.height, 0, "")
+            chain.note_result(transaction, block.height, None)
         except TxRefused as refused:
-            chain.results[transaction.hash] = (block.height, refused.code, refused.log)
+            chain.note_result(transaction, block.height, refused)
         if transaction.sequence < TIMESTAMP_NONCE_FROM:
             account.sequence += 1
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from latentspeed.tools.venues.dydx_v4 import order_rules
+from latentspeed.tools.venues.dydx_v4 import gas, order_rules
 from latentspeed.tools.venues.dydx_v4.accounts import TIMESTAMP_NONCE_FROM, Account, Ledger, Subaccount
 from latentspeed.tools.venues.dydx_v4.authenticators import Authenticators
 from latentspeed.tools.venues.dydx_v4.blocks import BlockMaker
@@ -29,6 +29,16 @@ from latentspeed.tools.venues.dydx_v4.transactions import Message, Transaction, 
 
 SHORT_TERM_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel"})
 CACHE_SIZE = 10_000
+
+
+class TxResult(NamedTuple):
+    """What became of a transaction in a block."""
+
+    height: int
+    codespace: str
+    code: int
+    log: str
+    raw: bytes
 
 
 class ChainSink(OffChainSink, Protocol):
@@ -58,8 +68,8 @@ class Chain:
         self.pending_orders: dict[OrderKey, Order] = {}
         """Stateful places that were checked and wait for a block."""
         self.pending_cancels: dict[OrderKey, int] = {}
-        self.results: dict[str, tuple[int, int, str]] = {}
-        """Of transactions in blocks, by hash: height, code and log."""
+        self.results: dict[str, TxResult] = {}
+        """Of transactions in blocks, by hash."""
         self.height = config.start_height
         self.time_ms = clock_ms()
         self._seen: dict[str, None] = {}
@@ -98,9 +108,7 @@ class Chain:
         is_short_term = all(_is_short_term(message) for message in transaction.messages)
         for message in transaction.messages:
             self._check_form(message)
-        account = self._check_signature(transaction)
-        if not is_short_term:
-            account.check_sequence(transaction.sequence, self.time_ms)
+        account = self._check_signature(transaction, counts=not is_short_term)
         self._check_rate(transaction)
         self._check_mix(transaction)
         if is_short_term:
@@ -137,26 +145,55 @@ class Chain:
             if not fields["good_til_block"]:
                 raise TxRefused(CLOB, 5, "batch cancel goodTilBlock cannot be 0")
 
-    def _check_signature(self, transaction: Transaction) -> Account:
-        account = self.enrol(transaction.signer) if transaction.signer else None
-        if account is None:
-            raise TxRefused(SDK, 9, f"account {transaction.signer} does not exist")
-        if any(message.signer != account.address for message in transaction.messages):
-            raise TxRefused(SDK, 4, "more than one signer")
-        if transaction.authenticators:
-            self.authenticators.check(transaction)
-        elif address_of(transaction.public_key) != account.address:
+    def _check_signature(self, transaction: Transaction, *, counts: bool) -> Account:
+        """Whose transaction it is; refuses a fee, a sequence (where it counts) or a signature that is not right."""
+        account = self._signer_of(transaction)
+        if not transaction.authenticators and address_of(transaction.public_key) != account.address:
             raise TxRefused(SDK, 8, f"pubKey does not match signer address {account.address}")
-        if not transaction.is_signed_for(self.config.chain_id, account.number):
+        gas.fee_of(transaction, account, self.config.native_denom)
+        if counts:
+            account.check_sequence(transaction.sequence, self.time_ms)
+        is_signed = transaction.is_signed_for(self.config.chain_id, account.number)
+        if transaction.authenticators:
+            self.authenticators.check(transaction, is_signed=is_signed)
+        elif not is_signed:
             raise TxRefused(
                 SDK,
                 4,
                 f"signature verification failed; please verify account number ({account.number}) and chain-id "
                 f"({self.config.chain_id}): (unable to verify single signer signature)",
             )
-        if not transaction.authenticators:
+        else:
             account.public_key = transaction.public_key
         return account
+
+    def _signer_of(self, transaction: Transaction) -> Account:
+        account = self.enrol(transaction.signer) if transaction.signer else None
+        if account is None:
+            raise TxRefused(SDK, 9, f"account {transaction.signer} does not exist")
+        if any(message.signer != account.address for message in transaction.messages):
+            raise TxRefused(SDK, 4, "more than one signer")
+        return account
+
+    def simulate(self, raw: bytes) -> int:
+        """The gas of a transaction, whose signature is not looked at. Raises TxRefused where it would be refused."""
+        transaction = decode_transaction(raw)
+        for message in transaction.messages:
+            self._check_form(message)
+        account = self._signer_of(transaction)
+        self._check_mix(transaction)
+        if not all(_is_short_term(message) for message in transaction.messages):
+            account.check_sequence(transaction.sequence, self.time_ms)
+            for message in transaction.messages:
+                self._check_stateful(message)
+        return gas.gas_used(transaction)
+
+    def note_result(self, transaction: Transaction, height: int, refused: TxRefused | None) -> None:
+        """Keeps what became of a transaction in a block."""
+        result = TxResult(height, "", 0, "", transaction.raw)
+        if refused is not None:
+            result = TxResult(height, refused.codespace, refused.code, refused.log, transaction.raw)
+        self.results[transaction.hash] = result
 
     def _check_rate(self, transaction: Transaction) -> None:
         """Counts an attempt, and refuses one too many."""

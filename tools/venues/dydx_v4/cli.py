@@ -18,20 +18,23 @@ from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 from latentspeed.tools.venues.tape import TapeError
 
 
-async def serve(host: str, config: VenueConfig, node_port: int, indexer_port: int, control_port: int) -> None:
+async def serve(
+    host: str, config: VenueConfig, node_port: int, indexer_port: int, control_port: int, grpc_port: int | None
+) -> None:
     """Serve a venue until SIGTERM or SIGINT; prints one JSON line with its addresses when it is ready."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     venue = DydxVenue(config)
-    await venue.start(host, node_port, indexer_port, control_port)
     try:
+        await venue.start(host, node_port, indexer_port, control_port, grpc_port)
         ready = {
             "rpc_url": venue.rpc_url,
             "rest_url": venue.rest_url,
             "ws_url": venue.ws_url,
             "control_url": venue.control_url,
+            "grpc_url": venue.grpc_url,
             "pid": os.getpid(),
         }
         sys.stdout.buffer.write(orjson.dumps(ready) + b"\n")
@@ -45,6 +48,9 @@ def dydx_v4(
     node_port: Annotated[int, typer.Option(help="Port of the node's JSON-RPC and REST; 0 takes a free one.")] = 26657,
     indexer_port: Annotated[int, typer.Option(help="Port of the indexer; 0 takes a free one.")] = 3002,
     control_port: Annotated[int, typer.Option(help="Port of /control; 0 takes a free one.")] = 0,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Serve gRPC, too, on this port; 0 takes a free one. Needs the extra `grpc`.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     tape: Annotated[list[Path] | None, typer.Option(help="Recorded market to play; may be given again.")] = None,
     speed: Annotated[float, typer.Option(help="How fast tapes play.")] = 1.0,
@@ -69,7 +75,7 @@ def dydx_v4(
             off_chain_lag_ms=off_chain_lag_ms,
             rest_limits=limits,
         )
-        uvloop.run(serve(host, config, node_port, indexer_port, control_port))
+        uvloop.run(serve(host, config, node_port, indexer_port, control_port, grpc_port))
     except (ValueError, TapeError, OSError) as error:
         typer.echo(f"venue dydx_v4: {error}", err=True)
         raise typer.Exit(2) from None

@@ -58,3 +58,8 @@ class VenueConfig:
     rest_lag_ms: int = 0
     rest_limits: bool = False
     batch_ms: int = 250
+
+    @property
+    def native_denom(self) -> str:
+        """What the chain calls the units of its own token."""
+        return "adydx" if self.chain_id == "dydx-mainnet-1" else "adv4tnt"

@@ -22,7 +22,7 @@ STATUSES: Final = ("", "ACTIVE", "PAUSED", "CANCEL_ONLY", "POST_ONLY", "INITIALI
 
 @dataclass(slots=True)
 class MarketTerms:
-    """What governance has set. `initial_ppm` and `maintenance_ppm` are margin fractions in millionths."""
+    """What governance has set. Margin fractions and the least change of the oracle's price are in millionths."""
 
     ticker: str
     clob_pair_id: int
@@ -34,6 +34,7 @@ class MarketTerms:
     maintenance_ppm: int
     status: str = "ACTIVE"
     is_isolated: bool = False
+    min_price_change_ppm: int = 1_000
 
 
 def default_markets() -> list[MarketTerms]:

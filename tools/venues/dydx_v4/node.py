@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from aiohttp import web
 
-from latentspeed.tools.venues.dydx_v4 import schemas
+from latentspeed.tools.venues.dydx_v4 import query_schemas, schemas
 from latentspeed.tools.venues.dydx_v4.accounts import Account
 from latentspeed.tools.venues.dydx_v4.chain import Chain
-from latentspeed.tools.venues.dydx_v4.markets import STATUSES
-from latentspeed.tools.venues.dydx_v4.protobuf import DecodeError, decode, encode
+from latentspeed.tools.venues.dydx_v4.node_queries import QUERIES, NotFound, Query
+from latentspeed.tools.venues.dydx_v4.protobuf import DecodeError, as_json, decode, encode
 from latentspeed.tools.venues.dydx_v4.refusals import SDK, TxRefused
 from latentspeed.tools.venues.dydx_v4.rows import iso
 
-USDC_DENOM: Final = "ibc/8E27BA2D5493AF5636760E354E46004562C46AB7EC0CC4C1CA14E9E20E2545B5"
-NATIVE_DENOM: Final = "adv4tnt"
 Reply = dict[str, Any]
 
 
@@ -28,7 +27,7 @@ class Node:
     """One full node's front."""
 
     def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+        self.chain = chain
         self.delay_s = 0.0
         """A fault: answers to broadcasts come so much later, after the node has acted."""
         self.lost_answers = 0
@@ -39,24 +38,15 @@ class Node:
     def routes(self) -> list[web.RouteDef]:
         """All paths."""
         get = web.get
-        clob = "/dydxprotocol/clob"
         return [
             web.post("/", self._rpc),
             get("/status", self._status),
             web.post("/cosmos/tx/v1beta1/txs", self._broadcast_lcd),
             get("/cosmos/tx/v1beta1/txs/{hash}", self._transaction),
             get("/cosmos/auth/v1beta1/accounts/{address}", self._account),
-            get("/cosmos/bank/v1beta1/balances/{address}", self._balances),
             get("/cosmos/base/tendermint/v1beta1/blocks/latest", self._latest_block),
-            get("/cosmos/base/tendermint/v1beta1/node_info", self._node_info),
-            get("/cosmos/base/tendermint/v1beta1/syncing", self._syncing),
-            get(f"{clob}/clob_pair", self._clob_pairs),
-            get(f"{clob}/block_rate", self._block_rate),
-            get(f"{clob}/equity_tier", self._equity_tiers),
-            get("/dydxprotocol/v4/feetiers/perpetual_fee_params", self._fee_params),
-            get("/dydxprotocol/v4/feetiers/user_fee_tier", self._fee_tier),
-            get("/dydxprotocol/subaccounts/subaccount/{owner}/{number}", self._subaccount),
-            get("/dydxprotocol/accountplus/authenticators/{address}", self._authenticators),
+            web.post("/cosmos/tx/v1beta1/simulate", self._simulate),
+            *(get(query.path, self._answer(query)) for query in QUERIES.values() if query.path),
         ]
 
     # --- JSON-RPC ---
@@ -72,8 +62,7 @@ class Node:
         found: Reply
         if method == "broadcast_tx_sync":
             found = self._broadcast(str(parameters.get("tx", "")))
-            if self.lost_answers:
-                self.lost_answers -= 1
+            if self.takes_lost_answer():
                 if request.transport is not None:
                     request.transport.close()
                 return web.Response()
@@ -89,34 +78,50 @@ class Node:
             found = {"error": {"code": -32601, "message": "Method not found"}}
         return _json({"jsonrpc": "2.0", "id": number, **found})
 
+    def broadcast(self, raw: bytes) -> TxRefused | None:
+        """Gives a transaction to the chain; why it refuses, or None."""
+        try:
+            self.chain.broadcast(raw)
+        except TxRefused as refused:
+            return refused
+        return None
+
+    def takes_lost_answer(self) -> bool:
+        """Whether the answer to this broadcast is lost; that fault is then used up once."""
+        if not self.lost_answers:
+            return False
+        self.lost_answers -= 1
+        return True
+
     def _broadcast(self, text: str) -> Reply:
         try:
             raw = base64.b64decode(text, validate=True)
         except binascii.Error as error:
             return {"error": {"code": -32602, "message": "Invalid params", "data": str(error)}}
         result: Reply = {"code": 0, "data": "", "log": "", "codespace": ""}
-        try:
-            result["hash"] = self._chain.broadcast(raw)
-        except TxRefused as refused:
+        result["hash"] = sha256(raw).hexdigest().upper()
+        refused = self.broadcast(raw)
+        if refused is not None:
             if (refused.codespace, refused.code) == (SDK, 19):
                 return {"error": {"code": -32603, "message": "Internal error", "data": "tx already exists in cache"}}
             if (refused.codespace, refused.code) == (SDK, 20):
                 return {"error": {"code": -32603, "message": "Internal error", "data": "mempool is full"}}
             result |= {"code": refused.code, "codespace": refused.codespace, "log": refused.log}
-            result["hash"] = sha256(raw).hexdigest().upper()
         return {"result": result}
 
     def _abci_query(self, parameters: Reply) -> Reply:
         empty = {"log": "", "info": "", "index": "0", "key": None, "proofOps": None, "codespace": ""}
-        height = str(self._chain.height)
+        height = str(self.chain.height)
         path = parameters.get("path")
         if path != "/cosmos.auth.v1beta1.Query/Account":
             return {**empty, "code": 6, "log": f"unknown query path: {path}", "value": None, "height": height}
         try:
-            asked = decode(bytes.fromhex(str(parameters.get("data", "")).removeprefix("0x")), schemas.ACCOUNT_REQUEST)
+            asked = decode(
+                bytes.fromhex(str(parameters.get("data", "")).removeprefix("0x")), query_schemas.ACCOUNT_REQUEST
+            )
         except (ValueError, DecodeError) as error:
             return {**empty, "code": 1, "log": str(error), "value": None, "height": height}
-        account = self._chain.enrol(asked["address"])
+        account = self.chain.enrol(asked["address"])
         if account is None:
             text = f"account {asked['address']} not found: key not found"
             return {**empty, "code": 22, "codespace": SDK, "log": text, "value": None, "height": height}
@@ -134,11 +139,11 @@ class Node:
         if account.public_key:
             key = encode({"key": account.public_key}, schemas.PUBLIC_KEY)
             fields["pub_key"] = {"type_url": schemas.PUBLIC_KEY_URL, "value": key}
-        packed = {"type_url": schemas.BASE_ACCOUNT_URL, "value": encode(fields, schemas.BASE_ACCOUNT)}
-        return encode({"account": packed}, schemas.ACCOUNT_RESPONSE)
+        packed = {"type_url": query_schemas.BASE_ACCOUNT_URL, "value": encode(fields, query_schemas.BASE_ACCOUNT)}
+        return encode({"account": packed}, query_schemas.ACCOUNT)
 
     def _status_row(self) -> Reply:
-        chain = self._chain
+        chain = self.chain
         return {
             "node_info": {"network": chain.config.chain_id, "moniker": "latentspeed-local"},
             "sync_info": {
@@ -165,15 +170,15 @@ class Node:
 
     async def _transaction(self, request: web.Request) -> web.Response:
         identifier = request.match_info["hash"].upper()
-        found = self._chain.results.get(identifier)
+        found = self.chain.results.get(identifier)
         if found is None:
             return _not_found(f"tx not found: {identifier}")
-        height, code, log = found
-        return _json({"tx_response": {"height": str(height), "txhash": identifier, "code": code, "raw_log": log}})
+        row = {"height": str(found.height), "txhash": identifier, "codespace": found.codespace, "code": found.code}
+        return _json({"tx_response": {**row, "raw_log": found.log}})
 
     async def _account(self, request: web.Request) -> web.Response:
         address = request.match_info["address"]
-        account = self._chain.enrol(address)
+        account = self.chain.enrol(address)
         if account is None:
             return _not_found(f"account {address} not found")
         key = None
@@ -182,7 +187,7 @@ class Node:
         return _json(
             {
                 "account": {
-                    "@type": schemas.BASE_ACCOUNT_URL,
+                    "@type": query_schemas.BASE_ACCOUNT_URL,
                     "address": address,
                     "pub_key": key,
                     "account_number": str(account.number),
@@ -191,112 +196,35 @@ class Node:
             }
         )
 
-    async def _balances(self, request: web.Request) -> web.Response:
-        account = self._chain.enrol(request.match_info["address"])
-        amounts = {} if account is None else {USDC_DENOM: account.usdc, NATIVE_DENOM: account.native}
-        found = [{"denom": denom, "amount": str(amount)} for denom, amount in amounts.items() if amount]
-        return _json({"balances": found, "pagination": {"next_key": None, "total": str(len(found))}})
-
     async def _latest_block(self, request: web.Request) -> web.Response:
-        chain = self._chain
+        chain = self.chain
         header = {"chain_id": chain.config.chain_id, "height": str(chain.height), "time": iso(chain.time_ms)}
         return _json({"block": {"header": header}})
 
-    async def _node_info(self, request: web.Request) -> web.Response:
-        return _json({"default_node_info": {"network": self._chain.config.chain_id}})
+    def _answer(self, query: Query) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            given = {**request.query, **request.match_info}
+            asked: Reply = {}
+            try:
+                for name, kind in query.request.values():
+                    asked[name] = given.get(name, "") if kind.name == "string" else int(given.get(name, 0))
+                return _json(as_json(query.run(self.chain, asked), query.answer))
+            except NotFound as error:
+                return _not_found(str(error))
+            except ValueError as error:
+                return _json({"code": 3, "message": str(error), "details": []}, 400)
 
-    async def _syncing(self, request: web.Request) -> web.Response:
-        return _json({"syncing": False})
+        return answer
 
-    async def _clob_pairs(self, request: web.Request) -> web.Response:
-        found = [
-            {
-                "id": market.terms.clob_pair_id,
-                "perpetual_clob_metadata": {"perpetual_id": market.terms.clob_pair_id},
-                "step_base_quantums": str(market.terms.step_quantums),
-                "subticks_per_tick": market.terms.subticks_per_tick,
-                "quantum_conversion_exponent": market.terms.conversion_exponent,
-                "status": f"STATUS_{market.terms.status}",
-            }
-            for market in self._chain.markets.values()
-            if market.terms.status in STATUSES
-        ]
-        return _json({"clob_pair": found, "pagination": {"next_key": None, "total": str(len(found))}})
-
-    async def _block_rate(self, request: web.Request) -> web.Response:
-        config = self._chain.config
-        short_term = []
-        if config.short_term_limit:
-            short_term = [{"num_blocks": config.short_term_blocks, "limit": config.short_term_limit}]
-        stateful = [{"num_blocks": blocks, "limit": limit} for blocks, limit in config.stateful_limits]
-        return _json(
-            {
-                "block_rate_limit_config": {
-                    "max_short_term_orders_per_n_blocks": [],
-                    "max_stateful_orders_per_n_blocks": stateful,
-                    "max_short_term_order_cancellations_per_n_blocks": [],
-                    "max_short_term_orders_and_cancels_per_n_blocks": short_term,
-                    "max_leverage_updates_per_n_blocks": [],
-                }
-            }
-        )
-
-    async def _equity_tiers(self, request: web.Request) -> web.Response:
-        tiers = [
-            {"usd_tnc_required": str(floor * 10**6), "limit": count} for floor, count in self._chain.config.equity_tiers
-        ]
-        return _json(
-            {"equity_tier_limit_config": {"short_term_order_equity_tiers": [], "stateful_order_equity_tiers": tiers}}
-        )
-
-    async def _fee_params(self, request: web.Request) -> web.Response:
-        return _json({"params": {"tiers": [_FEE_TIER]}})
-
-    async def _fee_tier(self, request: web.Request) -> web.Response:
-        return _json({"index": 0, "tier": _FEE_TIER})
-
-    async def _subaccount(self, request: web.Request) -> web.Response:
-        owner, number = request.match_info["owner"], int(request.match_info["number"])
-        subaccount = self._chain.ledger.subaccounts.get((owner, number))
-        quote = subaccount.quote if subaccount is not None else 0
-        positions = subaccount.positions.items() if subaccount is not None else ()
-        return _json(
-            {
-                "subaccount": {
-                    "id": {"owner": owner, "number": number},
-                    "asset_positions": [{"asset_id": 0, "quantums": str(quote), "index": "0"}] if quote else [],
-                    "perpetual_positions": [
-                        {
-                            "perpetual_id": self._chain.markets[ticker].terms.clob_pair_id,
-                            "quantums": str(position.quantums),
-                        }
-                        for ticker, position in positions
-                    ],
-                    "margin_enabled": True,
-                }
-            }
-        )
-
-    async def _authenticators(self, request: web.Request) -> web.Response:
-        rules = self._chain.authenticators.of(request.match_info["address"])
-        return _json(
-            {
-                "account_authenticators": [
-                    {"id": str(rule.id), "type": rule.type, "config": base64.b64encode(rule.data).decode()}
-                    for rule in rules
-                ]
-            }
-        )
-
-
-_FEE_TIER: Final[Reply] = {
-    "name": "1",
-    "absolute_volume_requirement": "0",
-    "total_volume_share_requirement_ppm": 0,
-    "maker_volume_share_requirement_ppm": 0,
-    "maker_fee_ppm": 100,
-    "taker_fee_ppm": 500,
-}
+    async def _simulate(self, request: web.Request) -> web.Response:
+        try:
+            raw = base64.b64decode(str(orjson.loads(await request.read()).get("tx_bytes", "")), validate=True)
+            gas = self.chain.simulate(raw)
+        except TxRefused as refused:
+            return _json({"code": 2, "message": refused.log, "details": []}, 500)
+        except (binascii.Error, orjson.JSONDecodeError, AttributeError) as error:
+            return _json({"code": 3, "message": str(error), "details": []}, 400)
+        return _json({"gas_info": {"gas_wanted": "0", "gas_used": str(gas)}, "result": None})
 
 
 def _json(found: Any, status: int = 200) -> web.Response:

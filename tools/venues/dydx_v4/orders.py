@@ -103,6 +103,7 @@ class Order(BookOrder):
         "confirmed",
         "created_height",
         "digest",
+        "fields",
         "filled",
         "good_til_block",
         "good_til_time",
@@ -120,6 +121,7 @@ class Order(BookOrder):
         super().__init__(oid, owner, decoded["side"] == 1, decoded["subticks"], decoded["quantums"])
         self.market = market
         self.key = key
+        self.fields = decoded
         self.quantums: int = decoded["quantums"]
         self.good_til_block: int = decoded["good_til_block"]
         self.good_til_time: int = decoded["good_til_block_time"]

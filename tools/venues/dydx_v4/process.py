@@ -17,12 +17,13 @@ _FREE_PORTS = ("--node-port", "0", "--indexer-port", "0", "--control-port", "0")
 
 @dataclass(frozen=True, slots=True)
 class VenueProcess:
-    """Where a running venue listens: node, indexer, its sockets, and what a test may do to it."""
+    """Where a running venue listens: node, indexer, its sockets, what a test may do to it, and gRPC if served."""
 
     rpc_url: str
     rest_url: str
     ws_url: str
     control_url: str
+    grpc_url: str
     pid: int
 
 

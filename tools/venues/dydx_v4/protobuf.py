@@ -6,6 +6,7 @@ schema does not know, a wrong wire type, a value out of range and bytes left ove
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ class Kind(NamedTuple):
     bits: int = 0
     schema: Mapping[int, Any] | None = None
     is_repeated: bool = False
+    names: tuple[str, ...] = ()
 
 
 UINT32 = Kind("uint32", VARINT, 32)
@@ -33,6 +35,8 @@ SINT32 = Kind("sint32", VARINT, 33)
 FIXED32 = Kind("fixed32", FIXED, 32)
 STRING = Kind("string", LENGTH)
 BYTES = Kind("bytes", LENGTH)
+BIG = Kind("big", LENGTH)
+"""A signed integer of any size, as the state keeps it: 2 or 3 for its sign, then the magnitude. Zero is written too."""
 
 Schema = Mapping[int, tuple[str, Kind]]
 
@@ -40,6 +44,11 @@ Schema = Mapping[int, tuple[str, Kind]]
 def message(schema: Schema) -> Kind:
     """A field that holds a message."""
     return Kind("message", LENGTH, schema=schema)
+
+
+def enum(*names: str) -> Kind:
+    """A field that holds one of these names by its number."""
+    return Kind("enum", VARINT, 32, names=names)
 
 
 def repeated(kind: Kind) -> Kind:
@@ -98,7 +107,7 @@ def encode(fields: Mapping[str, Any], schema: Schema) -> bytes:
         if value is None:
             continue
         for one in value if kind.is_repeated else (value,):
-            if kind.is_repeated or one or kind.schema is not None:
+            if kind.is_repeated or one or kind.schema is not None or kind.name == "big":
                 encoded += _field(number, kind, one)
     return encoded
 
@@ -145,7 +154,36 @@ def _field(number: int, kind: Kind, value: Any) -> bytes:
     content = encode(value, kind.schema) if kind.schema is not None else value
     if isinstance(content, str):
         content = content.encode()
+    elif kind.name == "big":
+        content = big_integer(value)
     return tag + encode_varint(len(content)) + content
+
+
+def as_json(fields: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """A message as the REST paths show it: 64 bits and more as text, bytes in base64, defaults written out."""
+
+    def shown(kind: Kind, value: Any) -> Any:
+        if kind.schema is not None:
+            return None if value is None else as_json(value, kind.schema)
+        if kind.names:
+            return kind.names[value]
+        if kind.name in ("uint64", "big"):
+            return str(value)
+        if kind.name == "bytes":
+            return base64.b64encode(value).decode()
+        return bool(value) if kind.name == "bool" else value
+
+    found = {}
+    for name, kind in schema.values():
+        value = fields.get(name, _default(kind))
+        found[name] = [shown(kind, one) for one in value] if kind.is_repeated else shown(kind, value)
+    return found
+
+
+def big_integer(value: int) -> bytes:
+    """An integer of any size as the state keeps it: 2 or 3 for its sign, then the magnitude."""
+    magnitude = abs(value)
+    return bytes([3 if value < 0 else 2]) + magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
 
 
 def encode_varint(value: int) -> bytes:

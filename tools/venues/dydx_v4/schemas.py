@@ -8,7 +8,6 @@ from latentspeed.tools.venues.dydx_v4.protobuf import (
     BOOL,
     BYTES,
     FIXED32,
-    SINT32,
     STRING,
     UINT32,
     UINT64,
@@ -141,42 +140,3 @@ MESSAGES: Final[dict[str, Schema]] = {
     "/dydxprotocol.accountplus.MsgRemoveAuthenticator": REMOVE_AUTHENTICATOR,
     "/cosmos.bank.v1beta1.MsgSend": BANK_SEND,
 }
-
-# --- queries ---
-
-ACCOUNT_REQUEST: Final[Schema] = {1: ("address", STRING)}
-BASE_ACCOUNT: Final[Schema] = {
-    1: ("address", STRING),
-    2: ("pub_key", message(ANY)),
-    3: ("account_number", UINT64),
-    4: ("sequence", UINT64),
-}
-ACCOUNT_RESPONSE: Final[Schema] = {1: ("account", message(ANY))}
-BASE_ACCOUNT_URL: Final = "/cosmos.auth.v1beta1.BaseAccount"
-CLOB_PAIR: Final[Schema] = {
-    1: ("id", UINT32),
-    2: ("perpetual_clob_metadata", message({1: ("perpetual_id", UINT32)})),
-    4: ("step_base_quantums", UINT64),
-    5: ("subticks_per_tick", UINT32),
-    6: ("quantum_conversion_exponent", SINT32),
-    7: ("status", UINT32),
-}
-_ASSET_POSITION: Final[Schema] = {1: ("asset_id", UINT32), 2: ("quantums", BYTES), 3: ("index", UINT64)}
-_PERPETUAL_POSITION: Final[Schema] = {
-    1: ("perpetual_id", UINT32),
-    2: ("quantums", BYTES),
-    3: ("funding_index", BYTES),
-    4: ("quote_balance", BYTES),
-}
-SUBACCOUNT: Final[Schema] = {
-    1: ("id", message(SUBACCOUNT_ID)),
-    2: ("asset_positions", repeated(message(_ASSET_POSITION))),
-    3: ("perpetual_positions", repeated(message(_PERPETUAL_POSITION))),
-    4: ("margin_enabled", BOOL),
-}
-
-
-def big_integer(value: int) -> bytes:
-    """An integer of any size as the state keeps it: 2 or 3 for its sign, then the magnitude."""
-    magnitude = abs(value)
-    return bytes([3 if value < 0 else 2]) + magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")

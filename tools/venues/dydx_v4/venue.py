@@ -1,6 +1,6 @@
 """The whole venue in one event loop: chain, node, indexer, faucet and control, each on its loopback port.
 
-node     JSON-RPC and REST paths of one full node
+node     JSON-RPC and REST paths of one full node, and its gRPC when a port for it is given
 indexer  REST under /v4, sockets at /v4/ws
 control  POST {"do": NAME, ...}: what a test may do to the venue
 """
@@ -17,6 +17,7 @@ from aiohttp import web
 
 from latentspeed.tools.venues.dydx_v4.chain import Chain
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.grpc_front import GrpcFront
 from latentspeed.tools.venues.dydx_v4.history import OrderHistory
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.node import Node
@@ -47,9 +48,10 @@ class DydxVenue:
         self.indexer.publisher = self.sockets
         self.rest = Rest(self.indexer, self.queries, self.now_ms, is_limited=self.config.rest_limits)
         self.node = Node(self.chain)
+        self.grpc = GrpcFront(self.node)
         self.outside = Outside(self.chain)
         self.host = ""
-        self.node_port = self.indexer_port = self.control_port = 0
+        self.node_port = self.indexer_port = self.control_port = self.grpc_port = 0
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         for ticker, price in self.config.prices.items():
@@ -76,6 +78,11 @@ class DydxVenue:
         return f"http://{self.host}:{self.node_port}"
 
     @property
+    def grpc_url(self) -> str:
+        """The node's gRPC, in plain text, as HOST:PORT; empty when it is not served."""
+        return f"{self.host}:{self.grpc_port}" if self.grpc_port else ""
+
+    @property
     def rest_url(self) -> str:
         """The indexer, without /v4."""
         return f"http://{self.host}:{self.indexer_port}"
@@ -93,9 +100,19 @@ class DydxVenue:
     # --- running ---
 
     async def start(
-        self, host: str = "127.0.0.1", node_port: int = 0, indexer_port: int = 0, control_port: int = 0
+        self,
+        host: str = "127.0.0.1",
+        node_port: int = 0,
+        indexer_port: int = 0,
+        control_port: int = 0,
+        grpc_port: int | None = None,
     ) -> None:
-        """Binds its ports, 0 taking a free one, and lets blocks and the outside market run."""
+        """Binds its ports, 0 taking a free one, and lets blocks and the outside market run.
+
+        Raises:
+            ValueError: a port for gRPC was given, and grpcio is not installed.
+            OSError: a port is taken.
+        """
         self.host = host
         indexer = web.Application(middlewares=[self.rest.guard])
         sockets = [web.get("/v4/ws", self.sockets.handle), web.get("/", self.sockets.handle)]
@@ -107,6 +124,8 @@ class DydxVenue:
         self.indexer_port = await self._listen(indexer, indexer_port)
         self.node_port = await self._listen(node, node_port)
         self.control_port = await self._listen(control, control_port)
+        if grpc_port is not None:
+            self.grpc_port = await self.grpc.start(host, grpc_port)
         self.chain.make_block()
         if self._sources:
             for source in self._sources:
@@ -129,6 +148,7 @@ class DydxVenue:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self.grpc.stop()
         await self.sockets.close()
         for runner in self._runners:
             await runner.cleanup()

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.dydx_desk import BTC_STEP, Desk
+from support.dydx_desk import BTC_STEP, GAS_FEE, Desk
 
 from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, Side, WireTimeInForce
@@ -347,9 +347,9 @@ def test_funding_moves_money_between_longs_and_shorts():
 
 
 def test_money_moves_between_subaccounts(desk, maker):
-    assert maker.send(wire.create_transfer(maker.address, 0, maker.address, 128, 30 * 10**6)) == OK
+    assert maker.send(wire.create_transfer(maker.address, 0, maker.address, 128, 30 * 10**6), fee=GAS_FEE) == OK
     (transfer,) = desk.make_block().transfers
     assert transfer.quantums == 30 * 10**6
     assert desk.chain.ledger.subaccount(maker.address, 128).quote == 30 * 10**6
     too_much = wire.withdraw(maker.address, 0, 10**15)
-    assert maker.send(too_much, sequence=1)[0] == "subaccounts"
+    assert maker.send(too_much, sequence=1, fee=GAS_FEE)[0] == "subaccounts"
