@@ -1,8 +1,8 @@
 """The node's gRPC: the same node as its JSON-RPC and REST, for clients that speak nothing else.
 
-Requests and answers are raw bytes that our own schemas read and write, so nothing is generated and no protobuf
-runtime is needed. Needs the extra `grpc`; it is imported only when a front starts. Methods that the venue does not have are
-answered with UNIMPLEMENTED.
+Requests and answers are raw bytes that our own schemas read and write: nothing is generated, and no protobuf runtime is
+needed. Needs the extra `grpc`, which is imported when a front starts. Methods that the venue does not have are answered
+with UNIMPLEMENTED.
 """
 
 from __future__ import annotations
