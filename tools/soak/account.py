@@ -14,7 +14,8 @@ from latentspeed.tools.conformance.agreement import FITTING, UNSENT
 from latentspeed.tools.conformance.harness import VenueOrder, VenueState
 from latentspeed.tools.proving.recorder import OrderEnd
 
-BALANCE_DEADLINE_S = 20.0
+BALANCE_DEADLINE_S = 60.0
+"""A gateway that was cut off just before the end may wait half a minute before it connects again."""
 
 
 def compare_orders(ends: Mapping[int, OrderEnd], venue: tuple[VenueOrder, ...], rule: TradingRule) -> list[str]:

@@ -29,6 +29,9 @@ LASTING = frozenset(
         Fault.POST_ONLY_PHASE,
     )
 )
+CUTS = frozenset((Fault.STREAM_CUT, Fault.STREAM_CLOSED))
+CUT_EVERY_S = 15.0
+"""A client that is cut off again and again waits ever longer before it comes back, and nobody trades meanwhile."""
 UNFIT = frozenset((Fault.CLOCK_AHEAD, Fault.BUDGET_EXHAUSTED))
 """A clock that jumps back makes new fills older than known ones; without a budget nobody trades for minutes."""
 
@@ -39,6 +42,7 @@ def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Troub
     able = sorted((fault for fault in faults if fault.can_be_undone and fault not in UNFIT), key=lambda f: f.name)
     unused = draw.sample(able, len(able))
     ends: list[float] = []
+    cut_at = -CUT_EVERY_S
     troubles: list[Trouble] = []
     at = draw.uniform(0.5, 1.5)
     while at < seconds - QUIET_END_S:
@@ -49,6 +53,9 @@ def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Troub
         if kind == "fault":
             # Every fault comes once before any comes again.
             fault = unused.pop() if unused else draw.choice(able)
+            while fault in CUTS and at - cut_at < CUT_EVERY_S:
+                fault = draw.choice(able)
+            cut_at = at if fault in CUTS else cut_at
             lasts = draw.uniform(0.3, 2.0) if fault in LASTING else 0.0
             troubles.append(Trouble(at, fault.name, for_s=lasts))
         elif kind == "strategy":
