@@ -194,25 +194,25 @@ def test_18_the_snapshot_of_fills_after_a_reconnect_counts_nothing_again():
     run(scenario)
 
 
-def test_19_fills_of_a_gap_are_taken_from_the_snapshot_or_asked_for_and_come_before_live():
+@pytest.mark.parametrize("way", ["snapshot", "question"])
+def test_19_fills_of_a_gap_are_taken_from_the_snapshot_or_asked_for_and_come_before_live(way):
     async def scenario(venue):
-        for way in ("snapshot", "question"):
-            async with connected(venue, socket_timing=SLOW_TO_RETURN) as maker, connected(venue, TAKER_KEY) as taker:
-                if way == "question":
-                    maker._streams.set_handler("userFills", lambda data, mono_ns: None)
-                else:
+        async with connected(venue, socket_timing=SLOW_TO_RETURN) as maker, connected(venue, TAKER_KEY) as taker:
+            if way == "question":
+                maker._streams.set_handler("userFills", lambda data, mono_ns: None)
+            else:
 
-                    async def no_fills(start_ms, until_ms):
-                        return []
+                async def no_fills(start_ms, until_ms):
+                    return []
 
-                    maker._rest.fills = no_fills
-                order = await resting(maker, maker.sell(limit(0.01, 64000)))
-                maker._streams.link.drop("the test says so")
-                await lost(maker)
-                await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
-                await until(lambda maker=maker: maker.connection_state is ConnectorState.LIVE)
-                assert (order.state, order.filled_lots) == (OrderState.FILLED, 1000), way
-                assert len(maker.heard.trades) == 1
+                maker._rest.fills = no_fills
+            order = await resting(maker, maker.sell(limit(0.01, 64000)))
+            maker._streams.link.drop("the test says so")
+            await lost(maker)
+            await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
+            await until(lambda: maker.connection_state is ConnectorState.LIVE)
+            assert (order.state, order.filled_lots) == (OrderState.FILLED, 1000)
+            assert len(maker.heard.trades) == 1
 
     run(scenario)
 
