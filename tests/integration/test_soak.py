@@ -17,7 +17,7 @@ from latentspeed.tools.conformance import Fault, VenueOrder, VenueState
 from latentspeed.tools.proving.recorder import OrderEnd
 from latentspeed.tools.proving.trouble_maker import GATEWAY
 from latentspeed.tools.soak.account import compare_orders
-from latentspeed.tools.soak.plan import GATEWAY_ENDS_A_MINUTE, QUIET_END_S, STRATEGIES, make_plan
+from latentspeed.tools.soak.plan import ENDS_A_MINUTE, QUIET_END_S, STRATEGIES, make_plan
 
 SOAK = [sys.executable, "-P", "-m", "latentspeed.tools.cli", "soak"]
 RULE = TradingRule("BTC-USD", "BTC", 0, Decimal("0.001"), Decimal("0.1"), 5)
@@ -52,10 +52,11 @@ def test_a_seed_gives_the_same_plan_every_time_and_seeds_differ():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_plan_makes_every_fault_and_never_ends_a_gateway_until_it_is_given_up(seed):
+def test_a_plan_makes_every_fault_and_never_ends_a_process_until_it_is_given_up(seed):
     plan = make_plan(seed, 300.0, FAULTS)
-    ends = [t.at_s for t in plan if t.what in ("kill", "terminate") and GATEWAY in t.targets]
-    assert all(sum(at - 60.0 < end <= at for end in ends) <= GATEWAY_ENDS_A_MINUTE for at in ends)
+    for name in (GATEWAY, *STRATEGIES):
+        ends = [t.at_s for t in plan if t.what in ("kill", "terminate") and name in t.targets]
+        assert all(sum(at - 60.0 < end <= at for end in ends) <= ENDS_A_MINUTE for at in ends)
     assert all(0 < trouble.at_s < 300.0 - QUIET_END_S for trouble in plan)
     able = {fault.name for fault in FAULTS if fault.can_be_undone} - {"CLOCK_AHEAD", "BUDGET_EXHAUSTED"}
     assert able | {"kill", "stop"} <= {trouble.what for trouble in plan} <= able | {"kill", "terminate", "stop"}

@@ -11,8 +11,8 @@ from latentspeed.tools.proving.trouble_maker import GATEWAY, Trouble
 STRATEGIES = ("maker", "taker", "maker-2", "taker-2", "rover", "rover-2")
 QUIET_END_S = 3.0
 """No trouble begins this close to the end of trading."""
-GATEWAY_ENDS_A_MINUTE = 3
-"""A supervisor waits longer after each end, and gives a gateway up that ends eight times within a minute."""
+ENDS_A_MINUTE = 3
+"""A supervisor waits longer after each end, and gives a process up that ends eight times within a minute."""
 LASTING = frozenset(
     (
         Fault.LATE_REPLY,
@@ -41,13 +41,18 @@ def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Troub
     draw = random.Random(f"soak {seed}")
     able = sorted((fault for fault in faults if fault.can_be_undone and fault not in UNFIT), key=lambda f: f.name)
     unused = draw.sample(able, len(able))
-    ends: list[float] = []
+    ends: dict[str, list[float]] = {name: [] for name in (*STRATEGIES, GATEWAY)}
+
+    def may_end(at: float, names: Iterable[str] = STRATEGIES) -> list[str]:
+        return [name for name in names if sum(end > at - 60.0 for end in ends[name]) < ENDS_A_MINUTE]
+
     cut_at = -CUT_EVERY_S
     troubles: list[Trouble] = []
     at = draw.uniform(0.5, 1.5)
     while at < seconds - QUIET_END_S:
-        kinds = ["fault"] * 8 + ["strategy", "strategy", "stop"]
-        if sum(end > at - 60.0 for end in ends) < GATEWAY_ENDS_A_MINUTE:
+        mortal = may_end(at)
+        kinds = ["fault"] * 8 + ["stop"] + ["strategy"] * (2 if len(mortal) > 2 else 0)
+        if len(mortal) > 2 and may_end(at, [GATEWAY]):
             kinds += ["gateway", "gateway", "terminate", "all"]
         kind = draw.choice(kinds)
         if kind == "fault":
@@ -59,14 +64,16 @@ def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Troub
             lasts = draw.uniform(0.3, 2.0) if fault in LASTING else 0.0
             troubles.append(Trouble(at, fault.name, for_s=lasts))
         elif kind == "strategy":
-            troubles.append(Trouble(at, "kill", tuple(draw.sample(STRATEGIES, draw.choice((1, 1, 2))))))
+            troubles.append(Trouble(at, "kill", tuple(draw.sample(mortal, draw.choice((1, 1, 2))))))
         elif kind == "stop":
             target = draw.choice((*STRATEGIES, GATEWAY))
             troubles.append(Trouble(at, "stop", (target,), for_s=draw.uniform(0.5, 3.0)))
         else:
-            ends.append(at)
             what = "terminate" if kind == "terminate" else "kill"
-            others = tuple(draw.sample(STRATEGIES, draw.choice((1, 3)))) if kind == "all" else ()
+            others = tuple(draw.sample(mortal, draw.choice((1, 3)))) if kind == "all" else ()
             troubles.append(Trouble(at, what, (GATEWAY, *others)))
+        if troubles[-1].what in ("kill", "terminate"):
+            for name in troubles[-1].targets:
+                ends[name].append(at)
         at += draw.choice((0.1, 0.3, 0.8, 1.5)) * draw.uniform(0.5, 1.5)
     return tuple(troubles)
