@@ -1,0 +1,365 @@
+"""A session with dYdX v4: opening, synchronising, watching, closing.
+
+streams:   Streams (streams.py) -> MarketFeed (market_data.py)  -> quotes, books, trades
+                                -> Account (account.py)         -> tracker, positions, balances
+                                -> Lifetimes (lifetimes.py)     -> which orders are over
+questions: Resynchroniser (resync.py) -> IndexerRest (indexer.py) -> the same account and tracker
+
+DISCONNECTED -> CONNECTING -> SYNCING -> LIVE <-> STALE (no block has come for a while)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.counted_before import ForgottenFills
+from latentspeed.connectors.dydx_v4 import messages
+from latentspeed.connectors.dydx_v4.account import Account
+from latentspeed.connectors.dydx_v4.config import DydxConfig
+from latentspeed.connectors.dydx_v4.indexer import IndexerRest
+from latentspeed.connectors.dydx_v4.keys import DydxKey
+from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.market_data import MarketFeed
+from latentspeed.connectors.dydx_v4.markets import ACTIVE, MarketTerms, market_terms
+from latentspeed.connectors.dydx_v4.messages import OrderRow, TxResult
+from latentspeed.connectors.dydx_v4.nodes import Nodes
+from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
+from latentspeed.connectors.dydx_v4.outbox import Outbox
+from latentspeed.connectors.dydx_v4.resync import Resynchroniser
+from latentspeed.connectors.dydx_v4.streams import Streams
+from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
+from latentspeed.connectors.dydx_v4.upkeep import Upkeep
+from latentspeed.connectors.errors import NotReady, VenueUnreachable
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import market_limit_units
+from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
+from latentspeed.connectors.signature_pool import PoolKeeper
+from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
+from latentspeed.connectors.types import ConnectorState
+
+log = logging.getLogger(__name__)
+
+
+class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
+    """Everything of a dYdX connector but its orders' forms and checks."""
+
+    def __init__(self, config: DydxConfig, key: DydxKey, *, id_generator: ClientOrderIdGenerator | None = None) -> None:
+        """Opens nothing yet.
+
+        Args:
+            config: Where and how to trade.
+            key: Signs: the owner's, or one that the owner's authenticators permit.
+            id_generator: Makes client order ids.
+        """
+        super().__init__(id_generator=id_generator)
+        self.config = config
+        self._key = key
+        self.account_address = config.account_address or key.address
+        """The owner of the subaccount that is traded and read."""
+        self._signatures = key.signature_pool(config.prepared_signatures)
+        self._terms: dict[str, MarketTerms] = {}
+        self._lifetimes = Lifetimes(config.settle_margin_blocks)
+        self._forms = OrderForms(
+            self.account_address, config.subaccount, config.engine_instance, self._terms, self._market_price_units
+        )
+        self._names = OrderNames(self._tracker, self._forms.uuid)
+        self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_status)
+        self._fills_from_ns = 0
+        self._is_open = False
+        self._live = asyncio.Event()
+        self._last_loss = ""
+        self._last_block_mono = 0.0
+
+    # Identity
+
+    @property
+    def name(self) -> str:
+        """`dydx_v4_perpetual`."""
+        return "dydx_v4_perpetual"
+
+    @property
+    def domain(self) -> str:
+        """The configured domain."""
+        return self.config.domain
+
+    @property
+    def signer_address(self) -> str:
+        """The address of the key that signs."""
+        return self._key.address
+
+    @property
+    def foreign_orders(self) -> list[OrderRow]:
+        """Live orders of the subaccount that other programs made; never cancelled from here."""
+        return list(self._account.foreign_orders.values()) if self._is_open else []
+
+    # Opening and closing
+
+    async def _initialize(self) -> None:
+        http = HttpClient(self.config.rest_url, timeout_s=self.config.request_timeout_s)
+        try:
+            await self._load_markets(IndexerRest(http, self.account_address, self.config.subaccount))
+        finally:
+            await http.close()
+
+    async def _load_markets(self, rest: IndexerRest) -> None:
+        rows = await rest.markets()
+        self._terms.clear()
+        self._terms.update(market_terms(rows.values()))
+        self._set_trading_rules({ticker: terms.rule for ticker, terms in self._terms.items()})
+        for ticker in self._market.subscriptions:
+            if ticker in rows:
+                self._feed.take_market(ticker, rows[ticker], time.monotonic_ns())
+
+    async def _connect(self) -> None:
+        if self._is_open:
+            return
+        self._set_connection_state(ConnectorState.CONNECTING)
+        await self._open()
+        try:
+            await self._load_markets(self._rest)
+            self._lifetimes.on_node_height(await self._nodes.height())
+            account = await self._nodes.account(self.account_address)
+            self._outbox = self._make_outbox(account.number)
+            if not self._fills_from_ns:
+                # A fresh start: what was filled before is history, which nobody here counts.
+                self._fills_from_ns = time.time_ns()
+                self._tracker.ignore_fills((), self._fills_from_ns)
+            self._resynchroniser.fills_from_ns = self._fills_from_ns
+            self._streams.subscribe("v4_subaccounts", f"{self.account_address}/{self.config.subaccount}")
+            self._streams.subscribe("v4_block_height")
+            self._streams.subscribe("v4_markets")
+            for pair in self._market.subscriptions:
+                self._rule(pair)
+                self._subscribe_streams(pair)
+            self._start(self._streams.link.run(), "socket")
+            self._start(self._nodes.open(), "node connections")
+            self._start(self._upkeep.watch_height(), "height")
+            self._signature_keeper.start()
+            await self._wait_live()
+        except BaseException:
+            await self._disconnect()
+            raise
+
+    async def _open(self) -> None:
+        config = self.config
+        self._live.clear()
+        self._nodes = Nodes(
+            config.nodes,
+            timeout_s=config.request_timeout_s,
+            on_failover=lambda url: self._events.error("node_changed", f"{url} is used from now on"),
+        )
+        self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
+        self._rest = IndexerRest(self._http, self.account_address, config.subaccount)
+        self._account = Account(
+            self._tracker,
+            self._market,
+            self._names,
+            self._lifetimes,
+            update_position=self.update_position,
+            update_positions=self.update_positions_snapshot,
+            on_money_moved=lambda: self._upkeep.refresh_soon(),
+            on_problem=self._events.error,
+        )
+        self._resynchroniser = Resynchroniser(
+            self._rest, self._tracker, self._account, self._lifetimes, fills_from_ns=self._fills_from_ns
+        )
+        self._upkeep = Upkeep(
+            tracker=self._tracker,
+            nodes=self._nodes,
+            lifetimes=self._lifetimes,
+            resynchroniser=self._resynchroniser,
+            compare_every_s=config.reconcile_every_s,
+            start=self._start,
+            on_problem=self._events.error,
+        )
+        self._streams = Streams(
+            config.socket_url,
+            self._http,
+            {
+                "v4_subaccounts": self._account.on_channel,
+                "v4_block_height": self._on_height,
+                "v4_markets": self._feed.on_markets,
+                "v4_orderbook": self._feed.on_book,
+                "v4_trades": self._feed.on_trades,
+            },
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_error=self._events.error,
+            timing=config.socket_timing,
+        )
+        self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: bool(self._place_outbox))
+        self._is_open = True
+
+    def _make_outbox(self, account_number: int) -> Outbox:
+        config = self.config
+        signer = TransactionSigner(
+            self._key, config.chain_id, account_number, authenticators=config.authenticators, pool=self._signatures
+        )
+        return Outbox(
+            tracker=self._tracker,
+            nodes=self._nodes,
+            forms=self._forms,
+            names=self._names,
+            lifetimes=self._lifetimes,
+            signer=signer,
+            owner=self.account_address,
+            subaccount=config.subaccount,
+            good_til_blocks=config.good_til_blocks,
+            ioc_good_til_blocks=config.ioc_good_til_blocks,
+            start=self._start,
+            on_refusal=self._on_refusal,
+        )
+
+    async def _wait_live(self) -> None:
+        timeout_s = self.config.connect_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._live.wait()
+        except TimeoutError:
+            reason = self._last_loss or "the first comparison with the indexer did not finish"
+            raise VenueUnreachable(f"{self.config.socket_url}: not live in {timeout_s} s: {reason}") from None
+
+    async def _disconnect(self) -> None:
+        self._set_connection_state(ConnectorState.DISCONNECTED)
+        self._set_authenticated(False)
+        if self._is_open:
+            self._is_open = False
+            self._signature_keeper.stop()
+            self._upkeep.close()
+            await self._end_tasks()
+            await self._nodes.close()
+            await self._http.close()
+            self._feed.invalidate()
+            self._fills_from_ns = max(self._fills_from_ns, self._account.newest_fill_ns)
+
+    def recover_orders(
+        self,
+        orders: Iterable[InFlightOrder],
+        *,
+        known_trade_ids: Iterable[str | tuple[str, str]] = (),
+        counted_until_utc_ns: int | None = None,
+        forgotten: Mapping[str, ForgottenFills] | None = None,
+        fills_since_utc_ns: int = 0,
+    ) -> None:
+        """Takes over orders of an earlier process before connecting; their last blocks settle them at the latest."""
+        restored = list(orders)
+        super().recover_orders(
+            restored,
+            known_trade_ids=known_trade_ids,
+            counted_until_utc_ns=counted_until_utc_ns,
+            forgotten=forgotten,
+            fills_since_utc_ns=fills_since_utc_ns,
+        )
+        for order in restored:
+            self._names.add(order)
+        self._fills_from_ns = fills_since_utc_ns or 1
+
+    # Synchronising and watching
+
+    def subscribe(self, trading_pair: str) -> None:
+        """Asks for a market's data, before or after connecting. Raises OrderRefused for a pair known not to exist."""
+        if self._market.rules:
+            self._rule(trading_pair)
+        self._market.subscriptions[trading_pair] = None
+        if self.is_connected:
+            self._network_loop.call(lambda: self._subscribe_streams(trading_pair))
+
+    def _subscribe_streams(self, trading_pair: str) -> None:
+        self._streams.subscribe("v4_orderbook", trading_pair)
+        self._streams.subscribe("v4_trades", trading_pair)
+
+    def _on_up(self) -> None:
+        self._start(self._synchronise(), "synchronise")
+
+    async def _synchronise(self) -> None:
+        """After an opening of the socket: everything is compared, and only then is the session live."""
+        if self._connection_state is ConnectorState.LIVE:
+            return  # A subscription was added to an opening that was compared already.
+        self._set_connection_state(ConnectorState.SYNCING)
+        back_off = BackOff(0.25, 10.0)
+        opened = self._streams.link.opened
+        while self._streams.is_up and self._streams.link.opened == opened:
+            try:
+                await self._resynchroniser.run(after_gap=True)
+            except Exception as error:
+                # Whatever it was: a session that has not been compared must neither trade nor give up.
+                self._events.error("resync_failed", str(error) or repr(error))
+                if not isinstance(error, TransportError):
+                    log.exception("the comparison with the indexer failed")
+                await asyncio.sleep(back_off.next_s())
+                continue
+            if self._streams.is_up and self._streams.link.opened == opened:
+                self._upkeep.compared()
+                self._set_authenticated(True)
+                self._set_connection_state(ConnectorState.LIVE)
+                self._live.set()
+            return
+
+    def _on_down(self, reason: str) -> None:
+        self._last_loss = reason
+        self._feed.invalidate()
+        if self._connection_state is not ConnectorState.DISCONNECTED:
+            self._events.error("socket_lost", reason)
+            self._set_connection_state(ConnectorState.CONNECTING)
+
+    def _on_height(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
+        height = messages.HEIGHT.decode(contents).number
+        if height > self._lifetimes.indexer_height:
+            self._last_block_mono = time.monotonic()
+        self._lifetimes.on_indexer_height(height)
+        if self._connection_state is ConnectorState.STALE:
+            self._set_connection_state(ConnectorState.LIVE)
+        self._upkeep.on_block()
+
+    def _keep_house(self) -> None:
+        super()._keep_house()
+        if self._connection_state not in (ConnectorState.LIVE, ConnectorState.STALE):
+            return
+        now = time.monotonic()
+        live = self._tracker.active_orders
+        self._lifetimes.forget(live)
+        self._account.forget(live)
+        if now - self._last_block_mono > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
+            self._events.error("no_blocks", f"no block for {now - self._last_block_mono:.0f} s")
+            self._set_connection_state(ConnectorState.STALE)
+        self._upkeep.tick()
+
+    def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
+        if self._is_open:
+            self._upkeep.fetch_missing_fills(orders)
+
+    async def _resync(self) -> None:
+        self._check_open()
+        await self._resynchroniser.run()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise NotReady(f"{self.name} is not connected")
+
+    def _on_refusal(self, result: TxResult) -> None:
+        if result.codespace == "sdk" and result.code in (4, 8, 9):
+            self._set_authenticated(False)
+            self._events.error("signer_refused", f"sdk {result.code}: {result.log}")
+
+    def _on_market_status(self, ticker: str, status: str) -> None:
+        known = self._terms.get(ticker)
+        if known is None or known.rule.is_active != (status in ACTIVE):
+            self._start(self._reload_markets(), "markets")
+
+    async def _reload_markets(self) -> None:
+        try:
+            await self._load_markets(self._rest)
+        except (TransportError, ValueError) as error:
+            self._events.error("metadata_failed", str(error))
+
+    def _market_price_units(self, order: InFlightOrder) -> int:
+        if not self._feed.is_fresh(order.trading_pair, self.config.quote_max_age_s):
+            return 0
+        return market_limit_units(order, self._market.quote(order.trading_pair), self.config.slippage)
