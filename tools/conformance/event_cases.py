@@ -76,6 +76,7 @@ class EventCases:
         await maker.resting(maker.buy())
         await case.agree(maker)
 
+    @needs(Ability.LASTING)
     async def test_a_listener_may_trade(self, case: Case) -> None:
         """Placing and cancelling inside an event works as it does outside."""
         maker = await case.join("maker")

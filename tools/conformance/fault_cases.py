@@ -291,7 +291,7 @@ class FaultCases:
         await maker.until(lambda: maker.connector.get_trading_rule(pair) is not None, f"a rule of {pair}")
         maker.connector.subscribe(pair)
 
-    @needs(Fault.MARKET_DELISTED)
+    @needs(Fault.MARKET_DELISTED, Ability.LASTING)
     async def test_orders_of_a_market_that_is_delisted_end(self, case: Case) -> None:
         """As the venue ended them; other markets go on."""
         maker = await case.join("maker")

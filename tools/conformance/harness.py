@@ -66,6 +66,7 @@ class Ability(Enum):
     MODIFY = "orders that can be modified"
     BRACKETS = "an entry with its exits"
     IOC = "immediate-or-cancel"
+    LASTING = "orders that rest until they are cancelled or filled"
     REDUCE_ONLY = "reduce-only orders"
     LEVERAGE = "leverage that can be set"
     POSITIONS = "positions"

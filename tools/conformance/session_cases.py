@@ -211,7 +211,7 @@ class SessionCases:
         await after.ended(adopted)
         await case.agree(after)
 
-    @needs(Ability.SHARED_ACCOUNT)
+    @needs(Ability.SHARED_ACCOUNT, Ability.LASTING)
     async def test_orders_of_other_engines_are_left_alone(self, case: Case) -> None:
         """Two engines on one account neither adopt nor cancel each other's orders."""
         one, other = await case.join("maker"), await case.join("maker", engine=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
@@ -28,6 +29,7 @@ from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest_delay_s=0.1)
 REQUEST_TIMEOUT_S = 0.6
 BLOCK_MS = 100
+CROSSED_S = 0.5
 TEN_MINUTES_MS = 600_000
 IN_PROCESS_SLOT = 255
 _REFUSED = frozenset(
@@ -152,7 +154,10 @@ class DydxPerpetualHarness(ConformanceHarness):
         """A bid far above every ask: one node's optimism."""
         market = self._venue.indexer.markets[self.pair]
         price = market.price_text(market.oracle_subticks * 2)
-        self._venue.sockets.publish("v4_orderbook", self.pair, {"bids": [[price, "0.0001"]]})
+        publish = self._venue.sockets.publish
+        publish("v4_orderbook", self.pair, {"bids": [[price, "0.0001"]]})
+        loop = asyncio.get_running_loop()
+        loop.call_later(CROSSED_S, publish, "v4_orderbook", self.pair, {"bids": [[price, "0"]]})
 
     async def clear_faults(self) -> None:
         """Reset everything that is armed, and put clock and chain right."""
@@ -198,13 +203,15 @@ class DydxPerpetualHarness(ConformanceHarness):
             return VenueState.FILLED
         is_over = order.key.is_short_term and order.good_til_block <= self._venue.chain.height
         reason = self._venue.history.ends.get(order.oid)
-        if not is_over and (reason is None or order.time_in_force is TimeInForce.IOC):
+        is_matched = not is_over and order.filled > order.confirmed
+        if is_matched or (not is_over and reason is None):
             return VenueState.OPEN
         if reason in _REFUSED and not order.confirmed:
             return VenueState.REFUSED
         if (reason is None or reason in _LAPSED) and not order.confirmed:
             return VenueState.LAPSED
-        return VenueState.LAPSED if reason in (None, Removal.EXPIRED) else VenueState.CANCELLED
+        is_lapsed = reason in (None, Removal.EXPIRED) and order.time_in_force is not TimeInForce.IOC
+        return VenueState.LAPSED if is_lapsed else VenueState.CANCELLED
 
     def _client_order_id(self, order: Order) -> str | None:
         """The text form of the id that one of the connectors gave an order; None for any other."""

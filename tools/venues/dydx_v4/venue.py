@@ -21,6 +21,7 @@ from latentspeed.tools.venues.dydx_v4.grpc_front import GrpcFront
 from latentspeed.tools.venues.dydx_v4.history import OrderHistory
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.node import Node
+from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.outside import Outside
 from latentspeed.tools.venues.dydx_v4.rest import Queries, Rest
 from latentspeed.tools.venues.dydx_v4.sockets import Sockets
@@ -274,8 +275,12 @@ class DydxVenue:
         self.sockets.refuses_snapshots += count
 
     def do_set_status(self, ticker: str, status: str) -> None:
-        """Sets a market's status."""
-        self.chain.markets[ticker].terms.status = status
+        """Sets a market's status; its orders end with its final settlement."""
+        market = self.chain.markets[ticker]
+        market.terms.status = status
+        if status == "FINAL_SETTLEMENT":
+            for order in [one for one in self.chain.memclob.resting.values() if one.market is market]:
+                self.chain.memclob.remove(order, Removal.FINAL_SETTLEMENT)
         self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
 
     def do_set_price(self, ticker: str, price: str) -> None:

@@ -1,0 +1,12 @@
+"""The suite that every connector passes, for dYdX v4 perpetuals, on the local venue through real sockets."""
+
+from __future__ import annotations
+
+from latentspeed.tools.conformance.suite import ConnectorConformance
+from latentspeed.tools.harnesses.dydx_v4 import DydxPerpetualHarness
+
+
+class TestDydxPerpetual(ConnectorConformance):
+    """Short-term orders on a chain with quick blocks."""
+
+    harness = DydxPerpetualHarness
