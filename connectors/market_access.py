@@ -48,6 +48,15 @@ class MarketAccess(ABC):
         """The latest balance of an asset; the object is reused."""
         return self._market.balances.get(asset)
 
+    def get_all_balances(self) -> list[Balance]:
+        """The balances that are not zero."""
+        return [balance for balance in self._market.balances.values() if balance.total]
+
+    def get_available_balance(self, asset: str) -> float:
+        """What a new order may use of an asset; 0.0 for one that the account does not hold."""
+        balance = self.get_balance(asset)
+        return 0.0 if balance is None else balance.available
+
     def quantize_order_price(self, trading_pair: str, price: float) -> float:
         """The valid price nearest to `price`, ties down, see `TradingRule.quantize_price`.
 

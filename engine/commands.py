@@ -37,7 +37,7 @@ from latentspeed.engine.records import PLACING, Command, CommandKind
 from latentspeed.ipc import SessionRevoked
 
 if TYPE_CHECKING:
-    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.connectors import ConnectorBase
 
 DRAIN_BUDGET = 64
 LOOK_AHEAD_BUDGET = 1024
@@ -57,7 +57,7 @@ class CommandProcessor:
 
     def __init__(
         self,
-        connector: PerpetualDerivativeBase,
+        connector: ConnectorBase,
         rows: OrderRows,
         publisher: OrderPublisher,
         instruments: Instruments,

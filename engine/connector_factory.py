@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
-from latentspeed.connectors import PerpetualDerivativeBase
+from latentspeed.connectors import ConnectorBase
 
 ENTRY_POINT_GROUP = "latentspeed.connectors"
 
@@ -43,7 +43,7 @@ class HasSigner(Protocol):
         """The public address of the signing key."""
 
 
-def create_connector(connector_type: str, request: ConnectorRequest) -> PerpetualDerivativeBase:
+def create_connector(connector_type: str, request: ConnectorRequest) -> ConnectorBase:
     """Build the connector of a type.
 
     Raises UnknownConnectorType, naming the types there are; what the connector's own checks raise passes through.
@@ -54,7 +54,7 @@ def create_connector(connector_type: str, request: ConnectorRequest) -> Perpetua
         known = ", ".join(sorted(offered)) or "none"
         raise UnknownConnectorType(f"connector type {connector_type!r} is not installed; installed are: {known}")
     factory = entry.load()
-    connector: PerpetualDerivativeBase = factory(
+    connector: ConnectorBase = factory(
         name=request.name,
         domain=request.domain,
         account_address=request.account_address,
@@ -67,13 +67,13 @@ def create_connector(connector_type: str, request: ConnectorRequest) -> Perpetua
     return connector
 
 
-def account_of(connector: PerpetualDerivativeBase) -> str:
+def account_of(connector: ConnectorBase) -> str:
     """The account that a connector trades; empty where it does not name one."""
     account = getattr(connector, "account_address", "")
     return account if isinstance(account, str) else ""
 
 
-def signer_of(connector: PerpetualDerivativeBase) -> str:
+def signer_of(connector: ConnectorBase) -> str:
     """The address of a connector's signer. Raises UnknownConnectorType for a connector that names none."""
     if not isinstance(connector, HasSigner):
         raise UnknownConnectorType(f"{type(connector).__name__} has no signer_address: it cannot run in a gateway")

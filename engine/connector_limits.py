@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from latentspeed.connectors.order_params import OrderLimits
-from latentspeed.connectors.types import OrderType
+from latentspeed.connectors.types import ConnectorType, OrderType, PositionAction
 from latentspeed.engine.records import Connector
 
 
@@ -32,8 +32,11 @@ def read_limits(row: Connector | None) -> OrderLimits:
     """The limits that a row tells; the rest is checked by the gateway."""
     if row is None or not row.order_types:
         return UNTOLD
+    is_spot = row.connector_type == ConnectorType.SPOT
     return OrderLimits(
         order_types=_types(row.order_types),
+        position_actions=frozenset({PositionAction.NIL}) if is_spot else UNTOLD.position_actions,
+        has_leverage=not is_spot,
         extra_param_keys=UNTOLD.extra_param_keys,
         replaceable_types=_types(row.replaceable_types),
         has_brackets=bool(row.has_brackets),

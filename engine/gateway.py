@@ -29,10 +29,10 @@ import orjson
 import uvloop
 
 from latentspeed.connectors import (
+    ConnectorBase,
     ConnectorError,
     OrderRefused,
     Pending,
-    PerpetualDerivativeBase,
     VenueUnreachable,
     new_incarnation,
 )
@@ -81,7 +81,7 @@ class Gateway:
         self,
         config: Config,
         settings: ConnectorSettings,
-        connector: PerpetualDerivativeBase,
+        connector: ConnectorBase,
         writer: SegmentWriter,
         stop: asyncio.Event,
     ) -> None:
@@ -326,7 +326,7 @@ async def retire_segment(writer: SegmentWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-def make_connector(config: Config, settings: ConnectorSettings, writer: SegmentWriter) -> PerpetualDerivativeBase:
+def make_connector(config: Config, settings: ConnectorSettings, writer: SegmentWriter) -> ConnectorBase:
     """The connector that the configuration describes; its key is nowhere else from here on.
 
     Raises SecretError, UnknownConnectorType, and Misconfigured for settings that the connector refuses.

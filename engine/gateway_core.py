@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener
+from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener, PerpetualDerivativeBase
 from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
 from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.connector_limits import write_limits
@@ -35,7 +35,7 @@ from latentspeed.engine.vitals import VitalsPublisher
 from latentspeed.ipc import SegmentState
 
 if TYPE_CHECKING:
-    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.connectors import ConnectorBase
     from latentspeed.engine.config import ConnectorSettings
     from latentspeed.ipc import SegmentWriter
     from latentspeed.ipc._core import Word
@@ -53,7 +53,7 @@ class GatewayCore(ErrorEventListener):
 
     def __init__(
         self,
-        connector: PerpetualDerivativeBase,
+        connector: ConnectorBase,
         writer: SegmentWriter,
         settings: ConnectorSettings,
         on_failure: Callable[[Exception], None],
@@ -149,7 +149,8 @@ class GatewayCore(ErrorEventListener):
                     f"segment has orders or books of it in lots of {before.lot_size:f} and ticks of "
                     f"{before.tick_size:f}"
                 )
-        self.instruments.publish(rules, frozenset(self._settings.trading_pairs))
+        for text in self.instruments.publish(rules, frozenset(self._settings.trading_pairs)):
+            self.note_problem("instrument_left_out", text)
         self.market.use_rules(rules)
 
     def recover(self) -> None:
@@ -164,12 +165,14 @@ class GatewayCore(ErrorEventListener):
 
     def opened(self) -> None:
         """The connector has connected and resynced for the first time under this gateway: places are taken now."""
-        if self._writer.reused:
-            self.market.flatten_absent(self._connector.get_position)
+        connector = self._connector
+        if self._writer.reused and isinstance(connector, PerpetualDerivativeBase):
+            self.market.flatten_absent(connector.get_position)
         if not self._row.started_utc_ns:
             self._row.started_utc_ns = time.time_ns()
-            self._connector.forget_history()
-            self.market.record_opening_positions(self._counted_lots)
+            connector.forget_history()
+            if isinstance(connector, PerpetualDerivativeBase):
+                self.market.record_opening_positions(self._counted_lots)
         self._row.connected_count += 1
         self._cancel_ownerless()
         self.is_opened = True
@@ -273,6 +276,7 @@ class GatewayCore(ErrorEventListener):
         row.domain = self._settings.domain
         row.account_address = account_of(self._connector) or self._settings.account_address or ""
         write_limits(row, self._connector.order_limits)
+        row.connector_type = self._connector.connector_type
         row.state = self.market.connection_state
         row.is_ready = self._connector.is_ready
         row.instrument_count = len(self.instruments)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from latentspeed.connectors.errors import ConnectorError
 from latentspeed.connectors.types import ConnectorState
@@ -20,6 +20,7 @@ from latentspeed.engine.strategy_events import StrategyEvents
 from latentspeed.engine.timers import Timer, Timers
 
 if TYPE_CHECKING:
+    from latentspeed.connectors.connector_base import ConnectorBase
     from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 
 log = logging.getLogger("latentspeed.strategy")
@@ -28,10 +29,9 @@ log = logging.getLogger("latentspeed.strategy")
 class InProcessHost:
     """The host of one strategy inside an asyncio loop."""
 
-    def __init__(
-        self, connectors: Mapping[str, PerpetualDerivativeBase], name: str, arguments: Sequence[str] = ()
-    ) -> None:
-        self._connectors = dict(connectors)
+    def __init__(self, connectors: Mapping[str, ConnectorBase], name: str, arguments: Sequence[str] = ()) -> None:
+        # A strategy names the widest interface; it asks a spot connector for no position, as it does a gateway's.
+        self._connectors = cast("dict[str, PerpetualDerivativeBase]", dict(connectors))
         self._events: dict[int, StrategyEvents] = {}
         self._timers = Timers()
         self._done = asyncio.Event()
@@ -128,7 +128,7 @@ class InProcessHost:
 
 def run_in_process(
     strategy_type: type[Strategy],
-    connectors: Mapping[str, PerpetualDerivativeBase],
+    connectors: Mapping[str, ConnectorBase],
     *,
     name: str | None = None,
     seconds: float | None = None,

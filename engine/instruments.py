@@ -68,21 +68,33 @@ class Instruments:
                 changed.append((before, rule))
         return changed
 
-    def publish(self, rules: Iterable[TradingRule], subscribed: frozenset[str]) -> None:
+    def publish(self, rules: Iterable[TradingRule], subscribed: frozenset[str]) -> list[str]:
         """Write a row for each rule; new pairs get the next numbers, and pairs without a rule are no longer active.
 
-        Raises InstrumentTableFull, naming the setting to raise, when there is no room; nothing is written then.
+        Returns why markets were left out: some venues list names that no row holds. Raises InstrumentTableFull, naming
+        the setting to raise, when there is no room; nothing is written then.
         """
-        wanted = list(rules)
+        wanted, left_out = [], []
+        for rule in rules:
+            try:
+                rule_to_record(rule, self._record)
+                wanted.append(rule)
+            except ValueError as error:
+                left_out.append(f"{rule.trading_pair}: {error}")
         self._subscribed |= subscribed
         self._check_room(wanted)
         for pair in self._numbers.keys() - {rule.trading_pair for rule in wanted}:
             self._deactivate(self._numbers[pair])
         for rule in wanted:
             self._write(rule)
+        return left_out
 
     def publish_one(self, rule: TradingRule) -> None:
-        """Write the row of a rule that is new or has changed. Raises InstrumentTableFull."""
+        """Write the row of a rule that is new or has changed.
+
+        Raises InstrumentTableFull, and ValueError for a name that no row holds.
+        """
+        rule_to_record(rule, self._record)
         self._check_room([rule])
         self._write(rule)
 

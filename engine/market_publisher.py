@@ -26,6 +26,7 @@ from latentspeed.connectors import (
 from latentspeed.engine import records
 from latentspeed.engine.candle_cells import CandleWriter
 from latentspeed.engine.instruments import Instruments, InstrumentTableFull
+from latentspeed.engine.publisher import ASSET_LENGTH
 from latentspeed.engine.records import BOOK_DEPTH, MarketChange
 from latentspeed.ipc import SegmentWriter
 
@@ -91,6 +92,9 @@ class MarketPublisher(MarketDataListener):
             self._instruments.publish_one(rule)
         except InstrumentTableFull as error:
             self._tell_once(rule.trading_pair, "instruments_full", str(error))
+            return
+        except ValueError as error:
+            self._tell_once(rule.trading_pair, "instrument_left_out", f"{rule.trading_pair}: {error}")
             return
         self._rules[rule.trading_pair] = rule
         self._announce(self._instruments.number(rule.trading_pair), MarketChange.INSTRUMENT, 0, monotonic_ns())
@@ -265,6 +269,10 @@ class MarketPublisher(MarketDataListener):
         """The account's amount of an asset changed."""
         row = self._assets.get(balance.asset)
         if row is None:
+            if len(balance.asset) > ASSET_LENGTH:
+                text = f"asset {balance.asset} does not fit the {ASSET_LENGTH} characters of a row"
+                self._tell_once(balance.asset, "balance_left_out", text)
+                return
             row = len(self._assets)
             if row >= self._balance_capacity:
                 text = f"asset {balance.asset} does not fit shared_memory.balances = {self._balance_capacity}"

@@ -184,6 +184,11 @@ class MarketView:
         balance.received_mono_ns = record.received_mono_ns
         return balance
 
+    def balances(self) -> list[Balance]:
+        """Every balance in the table."""
+        self._find_balances()
+        return [balance for row in self._balance_rows.values() if (balance := self.balance_at(row)) is not None]
+
     def _find_balances(self) -> None:
         for row in range(len(self._balances)):
             if not self._balances.read(row, self._balance):

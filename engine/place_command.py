@@ -17,6 +17,7 @@ from latentspeed.connectors import (
     InFlightOrder,
     OrderParams,
     OrderType,
+    PerpetualDerivativeBase,
     PositionAction,
     TimeInForce,
     TradeType,
@@ -27,7 +28,7 @@ from latentspeed.engine.order_rows import OrderContext, OrderRows
 from latentspeed.engine.records import Command, CommandKind
 
 if TYPE_CHECKING:
-    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.connectors import ConnectorBase
 
 _EXIT_TYPES = {
     (True, True): OrderType.TAKE_PROFIT_LIMIT,
@@ -71,7 +72,7 @@ def place_legs(command: Command) -> list[Command]:
 
 
 def make_orders(
-    connector: PerpetualDerivativeBase,
+    connector: ConnectorBase,
     legs: Sequence[Command],
     old: InFlightOrder | None,
     trading_pair: str,
@@ -98,6 +99,8 @@ def make_orders(
     }
     side = TradeType(first.trade_type)
     if OrderType(first.order_type).has_trigger:
+        if not isinstance(connector, PerpetualDerivativeBase):
+            raise CommandRefused(f"{connector.name} has no positions")
         opened_by = TradeType.SELL if side is TradeType.BUY else TradeType.BUY
         return connector.create_position_exits(
             opened_by, trading_pair, first.amount, exits.get(True), exits.get(False), client_order_ids=names, **common

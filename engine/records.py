@@ -359,6 +359,7 @@ CONNECTOR_FIELDS: Fields = [
     ("venue_skew_mono_ns", "i8"),
     ("replaceable_types", "u2"),
     ("has_brackets", "?"),
+    ("connector_type", "u1"),
 ]
 
 

@@ -46,7 +46,7 @@ from latentspeed.engine.publisher import OrderPublisher
 from latentspeed.engine.records import Order, OrderEvent
 
 if TYPE_CHECKING:
-    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.connectors import ConnectorBase
     from latentspeed.ipc import RingWriter, SegmentWriter
 
 # How far before the newest fill the venue is asked for fills: far longer than a fill takes to reach its history. What
@@ -62,7 +62,7 @@ class Recovery:
 
     def __init__(
         self,
-        connector: PerpetualDerivativeBase,
+        connector: ConnectorBase,
         writer: SegmentWriter,
         rows: OrderRows,
         publisher: OrderPublisher,

@@ -18,7 +18,7 @@ from latentspeed.connectors.compound_orders import BracketIds, ExitParams
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.order_params import OrderParams, check_margin_change
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import MarginMode, TradeType
+from latentspeed.connectors.types import ConnectorType, MarginMode, TradeType
 from latentspeed.engine.command_writer import check_extra_params
 from latentspeed.engine.driven_pending import DrivenPending
 from latentspeed.engine.ledger import BookTotals
@@ -105,6 +105,7 @@ class RemoteConnector(RemoteLifecycle):
 
     def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
         """Sets a market's leverage; done when the venue has acknowledged it. Raises OrderRefused, GatewayNotReady."""
+        self._check_margin_trading()
         leverage = self._check_leverage(trading_pair, leverage)
         self._check_can_place()
         pending: Pending[int] = DrivenPending(self._drive)
@@ -114,6 +115,7 @@ class RemoteConnector(RemoteLifecycle):
 
     def set_margin_mode(self, trading_pair: str, margin_mode: MarginMode) -> Pending[MarginMode]:
         """Changes a market's margin mode and keeps its leverage; done when the venue has acknowledged it."""
+        self._check_margin_trading()
         number = self._number(trading_pair)
         self._check_can_place()
         pending: Pending[MarginMode] = DrivenPending(self._drive)
@@ -123,12 +125,17 @@ class RemoteConnector(RemoteLifecycle):
 
     def adjust_margin(self, trading_pair: str, amount: float) -> Pending[None]:
         """Adds margin to an isolated position, or takes some out of it; done when the venue has acknowledged it."""
+        self._check_margin_trading()
         number = self._number(trading_pair)
         check_margin_change(amount)
         self._check_can_place()
         pending: Pending[None] = DrivenPending(self._drive)
         self._open_session.writer.adjust_margin(number, amount, pending)
         return pending
+
+    def _check_margin_trading(self) -> None:
+        if self.connector_type is ConnectorType.SPOT:
+            raise OrderRefused("connector", self.name, "spot is not traded on margin")
 
     def _note_leverage(self, trading_pair: str, done: Pending[int], margin_mode: MarginMode | None) -> None:
         if done.exception() is None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from latentspeed.connectors.client_order_id import MAX_COUNTER
 from latentspeed.connectors.errors import VenueUnreachable
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import ConnectorState
+from latentspeed.connectors.types import ConnectorState, ConnectorType
 from latentspeed.engine.connector_limits import UNTOLD, read_limits
 from latentspeed.engine.driven_pending import DrivenPending
 from latentspeed.engine.gateway_link import GatewayLink, SessionClaim
@@ -232,7 +232,10 @@ class RemoteLifecycle(RemoteMarketData):
         view = self._shared.view
         if view is None or view.reader is not self._link.reader:
             self._shared.view = MarketView(self._link.reader)
-        self.order_limits = read_limits(self._link.connector_row())
+        row = self._link.connector_row()
+        self.order_limits = read_limits(row)
+        if row is not None and row.connector_type:
+            self._connector_type = ConnectorType(row.connector_type)
         self._on_rules_changed()
 
     def _begin_session(self, predecessor: RemoteSession | None) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
-from latentspeed.connectors.types import MarginMode, PositionAction
+from latentspeed.connectors.types import ConnectorType, MarginMode, PositionAction
 from latentspeed.engine.market_view import MarketView
 from latentspeed.engine.refusals import GatewayNotReady
 
@@ -58,6 +58,7 @@ class RemoteMarketData(PerpetualDerivativeBase):
         super().__init__()
         self._shared = SharedMarketState(self._events)
         self._market = self._shared
+        self._connector_type = ConnectorType.DERIVATIVE_PERPETUAL
 
     @property
     def _view(self) -> MarketView:
@@ -91,6 +92,15 @@ class RemoteMarketData(PerpetualDerivativeBase):
         return value if value == value else None
 
     # Account
+
+    @property
+    def connector_type(self) -> ConnectorType:
+        """What the gateway's connector trades: with SPOT there are no positions, and margin commands are refused."""
+        return self._connector_type
+
+    def get_all_balances(self) -> list[Balance]:
+        """The account's balances that are not zero."""
+        return [balance for balance in self._view.balances() if balance.total]
 
     def get_balance(self, asset: str) -> Balance | None:
         """The account's balance of an asset; None for one that it does not hold."""

@@ -20,7 +20,7 @@ from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.secrets import SecretError
 
 if TYPE_CHECKING:
-    from latentspeed.connectors import PerpetualDerivativeBase
+    from latentspeed.connectors import ConnectorBase
 
 DEFAULT_FOLDER: Final = "~/.local/state/latentspeed/signers"
 KEY_RULE: Final = "one gateway per key"
@@ -81,7 +81,7 @@ class SignerLock:
 
 
 def hold_account(
-    engine: str, connector: PerpetualDerivativeBase, owner: str, *, folder: Path | None = None
+    engine: str, connector: ConnectorBase, owner: str, *, folder: Path | None = None
 ) -> AbstractContextManager[object]:
     """Keeps a second gateway of an engine off an account, where each would take the other's orders for its own.
 

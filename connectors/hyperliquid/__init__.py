@@ -3,6 +3,15 @@
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import InvalidKey, SigningKey
 from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
+from latentspeed.connectors.hyperliquid.spot import HyperliquidSpotConnector
 from latentspeed.connectors.hyperliquid.twap import TwapOrder, TwapState
 
-__all__ = ["HyperliquidConfig", "HyperliquidPerpetualConnector", "InvalidKey", "SigningKey", "TwapOrder", "TwapState"]
+__all__ = [
+    "HyperliquidConfig",
+    "HyperliquidPerpetualConnector",
+    "HyperliquidSpotConnector",
+    "InvalidKey",
+    "SigningKey",
+    "TwapOrder",
+    "TwapState",
+]

@@ -19,6 +19,7 @@ from latentspeed.connectors.hyperliquid.messages import (
 )
 from latentspeed.connectors.hyperliquid.metadata import COLLATERAL
 from latentspeed.connectors.hyperliquid.rest import RestClient
+from latentspeed.connectors.hyperliquid.streams import Handler
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.position import Position
 from latentspeed.connectors.trading_rule import TradingRule
@@ -58,6 +59,11 @@ class Account:
         self._fill_ms: dict[str, int] = {}
         self.state_ms = 0
         """The venue's time of the latest state: every fill up to then is in its positions."""
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """No stream is needed: fills and mark prices move the positions."""
+        return {}
 
     async def refresh(self) -> None:
         """Reads positions and balances.

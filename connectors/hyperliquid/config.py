@@ -10,8 +10,14 @@ from latentspeed.connectors.transport import InsecureAddress, SocketTiming, chec
 MAINNET = "hyperliquid_perpetual"
 TESTNET = "hyperliquid_perpetual_testnet"
 LOCAL = "hyperliquid_perpetual_local"
+SPOT_MAINNET = "hyperliquid_spot"
+SPOT_TESTNET = "hyperliquid_spot_testnet"
+SPOT_LOCAL = "hyperliquid_spot_local"
 
-_BASE_URLS = {MAINNET: "https://api.hyperliquid.xyz", TESTNET: "https://api.hyperliquid-testnet.xyz"}
+DOMAINS = (MAINNET, TESTNET, LOCAL)
+SPOT_DOMAINS = (SPOT_MAINNET, SPOT_TESTNET, SPOT_LOCAL)
+_MAIN, _TEST, _HERE = range(3)
+_BASE_URLS = ("https://api.hyperliquid.xyz", "https://api.hyperliquid-testnet.xyz")
 ACCOUNT_KINDS = ("master", "sub_account", "vault")
 MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
 CANDLE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M")
@@ -27,10 +33,11 @@ class InvalidOption(ConnectorError):
 
 @dataclass(frozen=True, slots=True)
 class HyperliquidConfig:
-    """The options of a HyperliquidPerpetualConnector.
+    """The options of a HyperliquidPerpetualConnector or a HyperliquidSpotConnector.
 
     Attributes:
-        domain: `hyperliquid_perpetual`, `hyperliquid_perpetual_testnet` or `hyperliquid_perpetual_local`.
+        domain: `hyperliquid_perpetual`, `hyperliquid_perpetual_testnet` or `hyperliquid_perpetual_local`; for spot
+            `hyperliquid_spot`, `hyperliquid_spot_testnet` or `hyperliquid_spot_local`.
         account_address: The account that is read and traded; the signer's own address when None.
         account_kind: "master" for the signer's own account or that of which it is an agent; "sub_account" or "vault"
             for one that is traded for by its master or leader, or an agent of theirs.
@@ -56,7 +63,7 @@ class HyperliquidConfig:
         check_agent: Whether the venue is asked at start if the signer may trade for the account.
         agent_check_every_s: How often it is asked again, and when an agent's approval ends; 0 for never.
         builder_address: Who is paid a fee on each order; nobody when None.
-        builder_fee_tenths_bp: How much of the order's value, in tenths of a basis point; 1 to 100.
+        builder_fee_tenths_bp: How much of the order's value, in tenths of a basis point; 1 to 100, on spot to 1000.
         dead_man_switch_s: How long after this process was last heard of the venue cancels every order of the account;
             at least 5, or 0 for never.
         market_channels: The subscriptions made for each trading pair.
@@ -98,14 +105,14 @@ class HyperliquidConfig:
     socket_timing: SocketTiming = field(default_factory=SocketTiming)
 
     def __post_init__(self) -> None:
-        if self.domain not in (MAINNET, TESTNET, LOCAL):
-            raise InvalidOption("domain", self.domain, f"one of {MAINNET}, {TESTNET}, {LOCAL}")
-        if self.domain == LOCAL and self.base_url is None:
-            raise InvalidOption("base_url", None, f"required for domain {LOCAL}")
+        if self.domain not in DOMAINS + SPOT_DOMAINS:
+            raise InvalidOption("domain", self.domain, f"one of {', '.join(DOMAINS + SPOT_DOMAINS)}")
+        if self._network == _HERE and self.base_url is None:
+            raise InvalidOption("base_url", None, f"required for domain {self.domain}")
         for name in ("base_url", "ws_url"):
             value = getattr(self, name)
             if value is not None:
-                _check_url(name, value, self.domain)
+                _check_url(name, value, self.domain if self._network == _HERE else "")
         if self.account_address is not None and not is_address(self.account_address):
             raise InvalidOption("account_address", self.account_address, "0x and 40 hexadecimal digits")
         if self.account_kind not in ACCOUNT_KINDS:
@@ -147,15 +154,16 @@ class HyperliquidConfig:
     def _check_builder(self) -> None:
         if self.builder_address is not None and not is_address(self.builder_address):
             raise InvalidOption("builder_address", self.builder_address, "0x and 40 hexadecimal digits")
-        least, most = (0, 0) if self.builder_address is None else (1, 100)
+        highest = 1000 if self.is_spot else 100
+        least, most = (0, 0) if self.builder_address is None else (1, highest)
         if not least <= self.builder_fee_tenths_bp <= most:
-            rule = "1 to 100 tenths of a basis point, with a builder_address, and 0 without"
+            rule = f"1 to {highest} tenths of a basis point, with a builder_address, and 0 without"
             raise InvalidOption("builder_fee_tenths_bp", self.builder_fee_tenths_bp, rule)
 
     @property
     def builder_fee_never(self) -> str:
         """Why the venue takes no builder fee for this account; empty where it does."""
-        if self.domain == TESTNET:
+        if self._network == _TEST:
             return "the test network takes none"
         return "a vault pays none" if self.account_kind == "vault" else ""
 
@@ -167,14 +175,23 @@ class HyperliquidConfig:
         return bytes.fromhex(self.account_address[2:])
 
     @property
+    def _network(self) -> int:
+        return (DOMAINS if self.domain in DOMAINS else SPOT_DOMAINS).index(self.domain)
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether the domain is one of spot."""
+        return self.domain in SPOT_DOMAINS
+
+    @property
     def is_mainnet(self) -> bool:
-        """Whether orders are signed for the main network: only ever for its own domain."""
-        return self.domain == MAINNET
+        """Whether orders are signed for the main network: only ever for its own domains."""
+        return self._network == _MAIN
 
     @property
     def rest_url(self) -> str:
         """Address of the REST interface."""
-        return self.base_url.rstrip("/") if self.base_url is not None else _BASE_URLS[self.domain]
+        return self.base_url.rstrip("/") if self.base_url is not None else _BASE_URLS[self._network]
 
     @property
     def socket_url(self) -> str:
@@ -186,7 +203,7 @@ class HyperliquidConfig:
     @property
     def is_limited(self) -> bool:
         """Whether the request weight is kept below the venue's limit."""
-        return self.domain != LOCAL if self.limit_requests is None else self.limit_requests
+        return self._network != _HERE if self.limit_requests is None else self.limit_requests
 
 
 def is_address(text: str) -> bool:
@@ -194,10 +211,10 @@ def is_address(text: str) -> bool:
     return len(text) == 42 and text.startswith("0x") and all(digit in "0123456789abcdefABCDEF" for digit in text[2:])
 
 
-def _check_url(name: str, value: str, domain: str) -> None:
+def _check_url(name: str, value: str, local_domain: str) -> None:
     try:
         check_address(value)
     except InsecureAddress as error:
         raise InvalidOption(name, value, str(error)) from None
-    if domain == LOCAL and not is_loopback(value):
-        raise InvalidOption(name, value, f"domain {LOCAL} takes addresses of this machine only")
+    if local_domain and not is_loopback(value):
+        raise InvalidOption(name, value, f"domain {local_domain} takes addresses of this machine only")

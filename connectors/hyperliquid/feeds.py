@@ -12,7 +12,7 @@ Each subscription is a channel of the watch, so that it can be seen which of the
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -49,6 +49,7 @@ class Feeds:
         reports: AccountReports,
         *,
         account: str,
+        account_handlers: Mapping[str, Handler],
         publish_quote: Callable[[Quote], None],
         on_mark: Callable[[str, float], None],
         on_balance_moved: Callable[[], None],
@@ -68,6 +69,7 @@ class Feeds:
             tracker: Whose orders these are.
             reports: Takes orders and fills.
             account: The address that is read, lower case.
+            account_handlers: Who takes which channel of what the account holds.
             publish_quote: Called when a quote was changed.
             on_mark: Called with a pair and its new mark price.
             on_balance_moved: Called when the account's balance has changed without a fill.
@@ -107,8 +109,8 @@ class Feeds:
         self._checking: set[str] = set()
         for channel, handler in (self.market.handlers | self.candles.handlers).items():
             streams.set_handler(channel, handler)
-        account_handlers = reports.handlers | self.fundings.handlers | self.events.handlers
-        for channel, handler in account_handlers.items():
+        reported = reports.handlers | self.fundings.handlers | self.events.handlers
+        for channel, handler in (*reported.items(), *account_handlers.items()):
             name = user_events.SUBSCRIPTION if channel == user_events.CHANNEL else channel
             shown = self.watch.add(name)
             streams.set_handler(channel, _watched(shown, handler))

@@ -118,6 +118,7 @@ class MarketFeed:
             "l2Book": self._on_book,
             "trades": self._on_trades,
             "activeAssetCtx": self._on_context,
+            "activeSpotAssetCtx": self._on_spot_context,
         }
 
     def add(self, trading_pair: str, symbol: str) -> None:
@@ -300,6 +301,22 @@ class MarketFeed:
         quote.next_funding_utc_ns = now_ns - now_ns % _HOUR_NS + _HOUR_NS
         self._publish_quote(quote)
         self._on_mark(quote.trading_pair, context.markPx)
+
+    def _on_spot_context(self, data: msgspec.Raw, mono_ns: int) -> None:
+        """The answer to a subscription of `activeAssetCtx` for a spot market, which has a mark and nothing else."""
+        message = messages.ACTIVE_ASSET_CONTEXT.decode(data)
+        feed = self._by_symbol.get(message.coin)
+        if feed is None:
+            return
+        feed.context.heard(mono_ns)
+        quote, context = feed.quote, message.ctx
+        if not 0.0 < context.markPx < math.inf:
+            self._on_problem("malformed_message", f"activeSpotAssetCtx of {message.coin}: {bytes(data)[:200]!r}")
+            return
+        quote.mark = context.markPx
+        if context.midPx is not None and not feed.touch_mono_ns:
+            quote.mid = context.midPx
+        self._publish_quote(quote)
 
 
 def subscriptions_of(symbol: str, channels: tuple[str, ...]) -> list[Subscription]:

@@ -76,7 +76,7 @@ class AssetContext(Message):
 
 
 class ActiveAssetContext(Message):
-    """A push of one market's figures."""
+    """A push of one market's figures, of a perpetual or a spot market; the latter has neither oracle nor funding."""
 
     coin: str
     ctx: AssetContext
@@ -236,6 +236,13 @@ class SpotClearinghouseState(Message):
     balances: list[SpotBalance] = []
 
 
+class SpotStatePush(Message):
+    """The same as a stream pushes it."""
+
+    spotState: SpotClearinghouseState  # noqa: N815
+    user: str = ""
+
+
 class RoleData(Message):
     """Whose agent or sub-account it is."""
 
@@ -283,6 +290,29 @@ class Meta(Message):
 
     universe: list[AssetMeta]
     collateralToken: int = 0  # noqa: N815
+
+
+class SpotToken(Message):
+    """One token; pairs name it by `index`, which is not its place in the list."""
+
+    name: str
+    index: int
+    szDecimals: int  # noqa: N815
+
+
+class SpotPair(Message):
+    """One spot market: base and quote token by their numbers, and the name that every other message calls it."""
+
+    name: str
+    index: int
+    tokens: tuple[int, int]
+
+
+class SpotMeta(Message):
+    """All spot markets and the tokens that they trade."""
+
+    universe: list[SpotPair]
+    tokens: list[SpotToken]
 
 
 class ExchangeStatus(Message):
@@ -383,6 +413,8 @@ USER_ROLE = decoder(UserRole)
 AGENT_ROWS = RowDecoder(AgentRow)
 VAULT_DETAILS: msgspec.json.Decoder[VaultDetails | None] = decoder(VaultDetails | None)  # type: ignore[arg-type]
 META = decoder(Meta)
+SPOT_META = decoder(SpotMeta)
+SPOT_STATE_PUSH = decoder(SpotStatePush)
 EXCHANGE_STATUS = decoder(ExchangeStatus)
 SUBSCRIPTION_RESPONSE = decoder(SubscriptionResponse)
 POST_REPLY = decoder(PostReply)

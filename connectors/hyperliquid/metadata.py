@@ -1,22 +1,25 @@
-"""The venue's list of markets as trading rules.
+"""The venue's lists of markets as trading rules.
 
-A price is a whole number, or has at most 5 significant figures and at most 6 - szDecimals decimals; an amount has at
-most szDecimals decimals; an order is worth at least 10 dollars. A market's number is its place in the whole list, so
-that delisted entries keep theirs. Names keep their case: `kPEPE` is not `KPEPE`.
+A price is a whole number, or has at most 5 significant figures and at most 6 - szDecimals decimals, on spot 8 -
+szDecimals; an amount has at most szDecimals decimals, on spot those of the base token; an order is worth at least 10
+dollars, on spot 10 of the quote token. A perpetual's number is its place in the whole list, so that delisted entries
+keep theirs; a spot pair's number is its `index`, and so is a token's. Names keep their case: `kPEPE` is not `KPEPE`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
-from latentspeed.connectors.hyperliquid.messages import AssetMeta, Meta
-from latentspeed.connectors.hyperliquid.wire import perpetual_asset_id
+from latentspeed.connectors.hyperliquid.messages import AssetMeta, Meta, SpotMeta, SpotPair, SpotToken
+from latentspeed.connectors.hyperliquid.wire import perpetual_asset_id, spot_asset_id
 from latentspeed.connectors.trading_rule import TradingRule
 
 QUOTE = "USD"
 COLLATERAL = "USDC"
 SIGNIFICANT_FIGURES = 5
 PERPETUAL_PRICE_DECIMALS = 6
+SPOT_PRICE_DECIMALS = 8
 MINIMUM_NOTIONAL = Decimal(10)
 
 
@@ -52,3 +55,48 @@ def perpetual_rule(entry: AssetMeta, index: int, dex_index: int = 0) -> TradingR
 def perpetual_rules(meta: Meta) -> list[TradingRule]:
     """The rules of all markets of the venue's own dex, in the venue's order."""
     return [perpetual_rule(entry, index) for index, entry in enumerate(meta.universe)]
+
+
+def spot_rule(pair: SpotPair, base: SpotToken, quote: SpotToken, trading_pair: str) -> TradingRule:
+    """The rule of a spot pair.
+
+    Raises:
+        ValueError: The token's decimals make no grid.
+    """
+    lot_size = Decimal(1).scaleb(-base.szDecimals)
+    return TradingRule(
+        trading_pair=trading_pair,
+        symbol=pair.name,
+        asset_id=spot_asset_id(pair.index),
+        lot_size=lot_size,
+        tick_size=Decimal(1).scaleb(-max(0, SPOT_PRICE_DECIMALS - base.szDecimals)),
+        significant_figures=SIGNIFICANT_FIGURES,
+        min_amount=lot_size,
+        min_notional=MINIMUM_NOTIONAL,
+        quote_asset=quote.name,
+        base_asset=base.name,
+    )
+
+
+def spot_rules(meta: SpotMeta, on_problem: Callable[[str, str], None] = lambda code, text: None) -> list[TradingRule]:
+    """The rules of all spot pairs, by index.
+
+    A pair is called by its tokens, `HYPE-USDC`. Where two pairs of the list would have one name, the first keeps it and
+    the others are told apart by their index, `HYPE-USDC@1107`. A pair whose tokens are not listed, or whose decimals
+    make no grid, is told of and left out; the numbers of the others do not depend on it.
+    """
+    tokens = {token.index: token for token in meta.tokens}
+    rules: dict[str, TradingRule] = {}
+    for pair in sorted(meta.universe, key=lambda pair: pair.index):
+        base, quote = (tokens.get(index) for index in pair.tokens)
+        if base is None or quote is None:
+            on_problem("malformed_message", f"spotMeta: pair {pair.name} names a token that is not listed")
+            continue
+        name = f"{base.name}-{quote.name}"
+        if name in rules:
+            name = f"{name}@{pair.index}"
+        try:
+            rules[name] = spot_rule(pair, base, quote, name)
+        except ValueError as error:
+            on_problem("malformed_message", f"spotMeta: pair {pair.name}: {error}")
+    return list(rules.values())

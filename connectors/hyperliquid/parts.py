@@ -22,12 +22,12 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.errors import NotReady
 from latentspeed.connectors.http_line import HttpLine
-from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.authority import Authority
 from latentspeed.connectors.hyperliquid.builder_fee import BuilderFee
-from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
+from latentspeed.connectors.hyperliquid.config import DOMAINS, SPOT_DOMAINS, HyperliquidConfig, InvalidOption
 from latentspeed.connectors.hyperliquid.dead_man import DeadManSwitch
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills
@@ -64,6 +64,9 @@ WEIGHT_FOR_CANCELS = 200.0
 class SessionParts(NetworkConnector):
     """The parts of one session, and what they ask of whoever joins them."""
 
+    is_spot: bool
+    """Whether its domains are those of spot."""
+
     def __init__(
         self,
         config: HyperliquidConfig,
@@ -79,8 +82,14 @@ class SessionParts(NetworkConnector):
             signer: The key that signs: the account's own, or better that of an agent that the account has approved.
             nonce_store: The last nonce this signer may have used, and what keeps each new one before it is used.
             id_generator: Makes client order ids.
+
+        Raises InvalidOption for a domain of another kind of market.
         """
         super().__init__(id_generator=id_generator)
+        if config.is_spot != self.is_spot:
+            raise InvalidOption(
+                "domain", config.domain, f"one of {', '.join(SPOT_DOMAINS if self.is_spot else DOMAINS)}"
+            )
         self.config = config
         self.account_address = (config.account_address or signer.address).lower()
         """The account that is traded and read, lower case."""
@@ -140,7 +149,7 @@ class SessionParts(NetworkConnector):
         """The rules of all markets."""
 
     @abstractmethod
-    def _make_account(self) -> Account:
+    def _make_account(self) -> AccountState:
         """What takes positions and balances."""
 
     @abstractmethod
@@ -335,6 +344,7 @@ class SessionParts(NetworkConnector):
             self._tracker,
             self._reports,
             account=self.account_address,
+            account_handlers=self._account.handlers,
             publish_quote=self._publish_quote,
             on_mark=self._account.apply_mark,
             on_balance_moved=lambda: self._upkeep.refresh_soon(),

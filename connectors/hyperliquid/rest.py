@@ -35,6 +35,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     OrderStatusReply,
     OrderStatusRow,
     SpotClearinghouseState,
+    SpotMeta,
     UserRole,
 )
 from latentspeed.connectors.throttle import WeightBudget
@@ -116,6 +117,10 @@ class RestClient:
     async def meta(self) -> Meta:
         """All perpetual markets of the venue's own dex."""
         return self._decode(messages.META, await self.info({"type": "meta"}, ORDINARY), "meta")
+
+    async def spot_meta(self) -> SpotMeta:
+        """All spot markets and their tokens."""
+        return self._decode(messages.SPOT_META, await self.info({"type": "spotMeta"}, ORDINARY), "spotMeta")
 
     async def clearinghouse_state(self) -> ClearinghouseState:
         """Margin and positions."""

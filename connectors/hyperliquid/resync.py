@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import SkewEstimate
-from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
+from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.messages import OrderRow, OrderStatusRow
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.hyperliquid.reports import adopted_order
@@ -43,7 +43,7 @@ class Resynchroniser:
         tracker: ClientOrderTracker,
         market: MarketState,
         reports: AccountReports,
-        account: Account,
+        account: AccountState,
         settler: Settler,
         *,
         fills_from_ms: int,

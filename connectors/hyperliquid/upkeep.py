@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from latentspeed.connectors.hyperliquid.account import Account
+from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
@@ -34,7 +34,7 @@ class Upkeep:
         config: HyperliquidConfig,
         *,
         feeds: Feeds,
-        account: Account,
+        account: AccountState,
         resynchroniser: Resynchroniser,
         load_rules: Callable[[], Coroutine[Any, Any, None]],
         read_limits: Callable[[], Coroutine[Any, Any, None]],

@@ -22,7 +22,16 @@ READY_TIMEOUT_S = 30.0
 class RealGateway:
     """A gateway process for one engine named for this test alone; `start`, `kill` and `stop` it as often as needed."""
 
-    def __init__(self, folder: Path, venue, *, pairs=("BTC-USD", "ETH-USD"), event_ring=4096, options="") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        venue,
+        *,
+        pairs=("BTC-USD", "ETH-USD"),
+        event_ring=4096,
+        options="",
+        market="perpetual",
+    ) -> None:
         self.engine = f"real-{uuid.uuid4().hex[:12]}"
         self.connector = "hyperliquid"
         self.venue = venue
@@ -36,8 +45,8 @@ name = "{self.engine}"
 state_dir = "{folder}/state"
 
 [connectors.hyperliquid]
-type = "hyperliquid"
-domain = "hyperliquid_perpetual_local"
+type = "{"hyperliquid_spot" if market == "spot" else "hyperliquid"}"
+domain = "hyperliquid_{market}_local"
 trading_pairs = {json.dumps(list(pairs))}
 secret_env = "TEST_GATEWAY_KEY"
 
