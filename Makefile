@@ -13,7 +13,11 @@ STRESS := $(wildcard tests/smoke/*.c tests/smoke/*.h)
 # The strict editable install links file by file, so it is renewed when a file comes or goes or a C source changes.
 STAMP := $(VENV)/.installed-$(shell { echo '$(SOURCES)'; cat pyproject.toml constraints.txt $(NATIVE); } | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test soak explore torture smoke smoke-arm lint format bench bench-ipc clean
+# The official dYdX client pins coincurve below 21, ccxt pins 21: it lives, with its protobuf and grpcio, beside the rest.
+DYDX_CLIENT := $(VENV)/dydx-client
+DYDX_CLIENT_STAMP := $(DYDX_CLIENT)/.installed-$(shell sha256sum constraints-dydx-client.txt | cut -c1-16)
+
+.PHONY: help setup dydx-client demo test soak explore torture smoke smoke-arm lint format bench bench-ipc clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,10 +32,19 @@ $(STAMP):
 		--config-settings editable_mode=strict
 	@rm -f $(VENV)/.installed-* && touch $@
 
+dydx-client: setup $(DYDX_CLIENT_STAMP) ## the official dYdX client in an environment of its own, for its tests
+
+$(DYDX_CLIENT_STAMP):
+	@test -x $(DYDX_CLIENT)/bin/python || $(PYTHON) -m venv $(DYDX_CLIENT)
+	@echo "installing into $(DYDX_CLIENT)"
+	@$(DYDX_CLIENT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-dydx-client.txt \
+		dydx-v4-client
+	@rm -f $(DYDX_CLIENT)/.installed-* && touch $@
+
 demo: setup ## two strategies trade through one gateway on a local venue; the books are compared
 	$(BIN)/latentspeed demo
 
-test: setup ## all tests
+test: setup dydx-client ## all tests
 	$(BIN)/pytest
 
 soak: setup ## scripted chaos, then everything must agree (VENUE=hyperliquid SEED=7 MINUTES=5)

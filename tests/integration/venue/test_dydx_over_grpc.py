@@ -229,7 +229,7 @@ def test_transfers_are_simulated_and_pay_for_their_gas():
         assert before - venue.chain.enrol(KEY.address).native == gas * 25_000_000_000
         assert venue.chain.ledger.subaccount(KEY.address, 1).quote == 5 * 10**6
 
-    run(scenario)
+    run(scenario, initial_wallet=0)
 
 
 def test_faults_of_the_node_reach_its_grpc_too():

@@ -79,7 +79,7 @@ def _holds(kind: str, data: bytes, asked: tuple[Transaction, Message] | None) ->
         parts = json.loads(data)
         if not isinstance(parts, list) or not parts:
             raise ValueError(kind)
-        answers = [_holds(part["type"], base64.b64decode(part["config"], validate=True), asked) for part in parts]
+        answers = [_holds(part["type"], _config(part["config"]), asked) for part in parts]
         return all(answers) if kind == "AllOf" else any(answers)
     if kind == "SignatureVerification":
         if len(data) != 33:
@@ -97,6 +97,11 @@ def _holds(kind: str, data: bytes, asked: tuple[Transaction, Message] | None) ->
         return message.type_url in allowed
     numbers = _subaccounts(message.fields) if kind == "SubaccountFilter" else _pairs(message.fields)
     return bool(numbers) and {str(number) for number in numbers} <= set(allowed)
+
+
+def _config(written: str | list[int]) -> bytes:
+    """The data of a part: base64, or the numbers of its bytes, as the official client writes it."""
+    return bytes(written) if isinstance(written, list) else base64.b64decode(written, validate=True)
 
 
 def _order_id(fields: dict[str, Any]) -> OrderKey | None:

@@ -193,7 +193,7 @@ class BlockMaker:
             self._next_funding_ms = (block.time_ms // interval_ms + 1) * interval_ms
         while block.time_ms >= self._next_funding_ms:
             self._next_funding_ms += interval_ms
-            block.funding = True
+            block.fundings = {ticker: market.funding_rate_ppm for ticker, market in self.chain.markets.items()}
             for market in self.chain.markets.values():
                 price = Fraction(market.oracle_subticks) * Fraction(10) ** market.terms.conversion_exponent
                 market.funding_index += price * market.funding_rate_ppm / PPM
@@ -241,6 +241,16 @@ class BlockMaker:
             free = subaccount.equity(chain.markets) - subaccount.requirement(chain.markets, initial=True)
             if free < quantums:
                 raise TxRefused("subaccounts", 101, f"subaccount {sender} is undercollateralized")
+        elif message.name == "MsgSend":
+            account = chain.ledger.account(fields["from_address"])
+            held = {gas.USDC_DENOM: account.usdc, chain.config.native_denom: account.native}
+            for coin in fields["amount"]:
+                denom, amount = coin["denom"], coin["amount"]
+                if not amount.isdecimal() or not int(amount):
+                    raise TxRefused(SDK, 10, f"{amount}{denom}")
+                if held.get(denom, 0) < int(amount):
+                    detail = f"spendable balance {held.get(denom, 0)}{denom} is smaller than {amount}{denom}"
+                    raise TxRefused(SDK, 5, detail)
 
     @staticmethod
     def _payer(fields: dict[str, Any]) -> tuple[tuple[str, int], int]:
@@ -282,6 +292,11 @@ class BlockMaker:
             chain.authenticators.add(fields["sender"], fields["authenticator_type"], fields["data"])
         elif message.name == "MsgRemoveAuthenticator":
             chain.authenticators.remove(fields["sender"], fields["id"])
+        elif message.name == "MsgSend":
+            for coin in fields["amount"]:
+                amount = int(coin["amount"])
+                gas.pay(chain.ledger.account(fields["from_address"]), {coin["denom"]: amount})
+                gas.pay(chain.ledger.account(fields["to_address"]), {coin["denom"]: -amount})
         elif message.name == "MsgUpdateLeverage":
             holder = fields["subaccount_id"]
             subaccount = chain.ledger.subaccount(holder["owner"], holder["number"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
+from uuid import uuid5
 
 from latentspeed.tools.venues.dydx_v4.markets import decimal_text
-from latentspeed.tools.venues.dydx_v4.rows import Row, iso
+from latentspeed.tools.venues.dydx_v4.rows import NAMESPACE, Row, iso
 
 RESOLUTIONS: Final[dict[str, int]] = {
     "1MIN": 60_000,
@@ -41,6 +42,7 @@ class Candles:
                 price = trades[0]["price"]
                 candles.append(
                     {
+                        "id": str(uuid5(NAMESPACE, f"{started}-{ticker}-{resolution}")),
                         "startedAt": started,
                         "ticker": ticker,
                         "resolution": resolution,

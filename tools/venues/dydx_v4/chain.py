@@ -85,6 +85,7 @@ class Chain:
             if not self.config.initial_balance:
                 return None
             self.fund(address, 0, self.config.initial_balance * 10**6)
+            self.ledger.account(address).usdc = self.config.initial_wallet * 10**6
         return self.ledger.account(address)
 
     def fund(self, address: str, number: int, quote_quantums: int) -> Subaccount:

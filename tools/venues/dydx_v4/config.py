@@ -20,6 +20,7 @@ class VenueConfig:
         short_block_window: How many blocks ahead a short-term order may live.
         initial_balance: Whole USDC in subaccount 0 of an address that is asked about for the first time; 0 leaves new
             addresses unknown until the faucet has served them.
+        initial_wallet: Whole USDC in the wallet of such an address, to deposit and to pay for gas.
         markets: The markets.
         prices: Oracle prices at the start, by ticker.
         market: "synthetic" for an outside market that trades, "none" for silence.
@@ -42,6 +43,7 @@ class VenueConfig:
     start_height: int = 24_000_000
     short_block_window: int = 40
     initial_balance: int = 100_000
+    initial_wallet: int = 1_000
     markets: tuple[MarketTerms, ...] = field(default_factory=lambda: tuple(default_markets()))
     prices: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_PRICES))
     market: str = "synthetic"

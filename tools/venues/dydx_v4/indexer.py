@@ -54,6 +54,10 @@ class Indexer:
         self.fills: dict[tuple[str, int], list[Row]] = {}
         self.transfers: dict[tuple[str, int], list[Row]] = {}
         self.closed: dict[tuple[str, int], list[Row]] = {}
+        self.fundings: dict[str, list[Row]] = {}
+        """Rates that were due, by ticker."""
+        self.payments: dict[tuple[str, int], list[Row]] = {}
+        """What subaccounts paid or were paid as funding."""
         self.views: dict[tuple[str, int], SubaccountView] = {}
         self.trades: dict[str, deque[Row]] = {}
         self.books: dict[str, dict[bool, dict[int, int]]] = {}
@@ -187,7 +191,27 @@ class Indexer:
             }
             for ticker in sorted(block.oracle)
         }
-        self._on_chain(lambda: self._committed(block.height, block.time_ms, told, trades, views, oracle))
+        fundings, payments = self._fundings(block)
+        self._on_chain(
+            lambda: self._committed(block.height, block.time_ms, told, trades, views, oracle, fundings, payments)
+        )
+
+    def _fundings(self, block: Block) -> tuple[dict[str, Row], dict[tuple[str, int], list[Row]]]:
+        """The rates that a block made due, and what each subaccount owes or is owed by them."""
+        payments: dict[tuple[str, int], list[Row]] = {}
+        if not block.fundings or self._ledger is None:
+            return {}, payments
+        fundings = {
+            ticker: rows.funding_row(self.markets[ticker], rate, block.height, block.time_ms)
+            for ticker, rate in block.fundings.items()
+        }
+        for key, subaccount in self._ledger.subaccounts.items():
+            if not subaccount.is_unlimited:
+                payments[key] = [
+                    rows.payment_row(self.markets[ticker], position, block.fundings[ticker], block, subaccount.number)
+                    for ticker, position in sorted(subaccount.positions.items())
+                ]
+        return fundings, payments
 
     def _view(
         self, key: tuple[str, int], block: Block, of: Callable[[tuple[str, int], str], list[Row]]
@@ -227,8 +251,14 @@ class Indexer:
         trades: dict[str, list[Row]],
         views: list[SubaccountView],
         oracle: dict[str, Row],
+        fundings: dict[str, Row],
+        payments: dict[tuple[str, int], list[Row]],
     ) -> None:
         self.height, self.time_ms = height, time_ms
+        for ticker, row in fundings.items():
+            self.fundings.setdefault(ticker, []).append(row)
+        for key, paid in payments.items():
+            self.payments.setdefault(key, []).extend(paid)
         for view in views:
             self.views[view.owner, view.number] = view
         for (owner, number), contents in told.items():

@@ -189,7 +189,7 @@ class Block:
         transfers: Money that moved.
         subaccounts: Everybody whose positions or money changed, as (owner, number).
         oracle: Markets whose oracle price changed.
-        funding: Whether an hour ended.
+        fundings: What was due when an interval ended in this block: its rate in millionths, by ticker.
     """
 
     height: int
@@ -202,7 +202,7 @@ class Block:
     transfers: list[Transfer] = field(default_factory=list)
     subaccounts: set[tuple[str, int]] = field(default_factory=set)
     oracle: set[str] = field(default_factory=set)
-    funding: bool = False
+    fundings: dict[str, int] = field(default_factory=dict)
     events: int = 0
 
     def next_event_id(self) -> str:

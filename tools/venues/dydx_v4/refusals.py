@@ -15,6 +15,7 @@ _DESCRIPTIONS: Final[dict[tuple[str, int], str]] = {
     (SDK, 5): "insufficient funds",
     (SDK, 8): "invalid pubkey",
     (SDK, 9): "unknown address",
+    (SDK, 10): "invalid coins",
     (SDK, 11): "out of gas",
     (SDK, 13): "insufficient fee",
     (SDK, 18): "invalid request",

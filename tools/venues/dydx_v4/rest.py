@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -14,15 +13,14 @@ from aiohttp import web
 from latentspeed.tools.venues.dydx_v4 import rows
 from latentspeed.tools.venues.dydx_v4.candles import RESOLUTIONS
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
-from latentspeed.tools.venues.dydx_v4.markets import decimal_text
-from latentspeed.tools.venues.dydx_v4.rows import Row, SubaccountView
-from latentspeed.tools.venues.dydx_v4.sockets import PARENTS, is_subaccount_name
+from latentspeed.tools.venues.dydx_v4.indexer_queries import MOST, Queries
+from latentspeed.tools.venues.dydx_v4.markets import quote_text
+from latentspeed.tools.venues.dydx_v4.rows import Row
 
-MOST: Final = 1000
 LIMIT: Final = 100
 LIMIT_WINDOW_S: Final = 10.0
-BOOK_LEVELS: Final = 100
-OPEN_STATUSES: Final = ("OPEN", "UNTRIGGERED", "BEST_EFFORT_OPENED")
+SPARKLINES: Final = {"ONE_DAY": ("1HOUR", 24), "SEVEN_DAYS": ("4HOURS", 42)}
+"""Which candles a sparkline is made of, and how many."""
 
 
 def reply(found: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -33,144 +31,6 @@ def reply(found: Any, status: int = 200, headers: dict[str, str] | None = None) 
 def problem(status: int, text: str, **fields: Any) -> web.Response:
     """An error as the indexer shapes it."""
     return reply({"errors": [{"msg": text, **fields}]}, status)
-
-
-class Queries:
-    """What REST answers and sockets take their snapshots from."""
-
-    def __init__(self, indexer: Indexer, enrol: Callable[[str], object]) -> None:
-        self._indexer = indexer
-        self._enrol = enrol
-
-    # --- markets ---
-
-    def markets(self, ticker: str | None = None) -> dict[str, Row] | None:
-        """Markets by ticker; None for one that does not exist."""
-        indexer = self._indexer
-        if ticker is not None and ticker not in indexer.markets:
-            return None
-        longs: dict[str, int] = {}
-        for view in indexer.views.values():
-            for name, position in view.positions.items():
-                longs[name] = longs.get(name, 0) + max(0, position.quantums)
-        chosen = indexer.markets if ticker is None else {ticker: indexer.markets[ticker]}
-        return {name: rows.market_row(market, longs.get(name, 0)) for name, market in chosen.items()}
-
-    def book(self, ticker: str, *, uncrossed: bool = True) -> Row | None:
-        """A book as REST shows it: sorted, and without what crosses."""
-        market = self._indexer.markets.get(ticker)
-        if market is None:
-            return None
-        book = self._indexer.books[ticker]
-        bids, asks = sorted(book[True].items(), reverse=True), sorted(book[False].items())
-        while uncrossed and bids and asks and bids[0][0] >= asks[0][0]:
-            # The larger one is taken for the one that is real.
-            del (asks if bids[0][1] >= asks[0][1] else bids)[0]
-
-        def levels(side: list[tuple[int, int]]) -> list[Row]:
-            return [
-                {"price": market.price_text(subticks), "size": market.size_text(quantums)}
-                for subticks, quantums in side[:BOOK_LEVELS]
-            ]
-
-        return {"bids": levels(bids), "asks": levels(asks)}
-
-    # --- subaccounts ---
-
-    def view(self, owner: str, number: int) -> SubaccountView | None:
-        """A subaccount that has ever held money."""
-        self._enrol(owner)
-        indexer = self._indexer
-        found = indexer.views.get((owner, number))
-        if found is None and indexer._ledger is not None:
-            subaccount = indexer._ledger.subaccounts.get((owner, number))
-            if subaccount is not None and (subaccount.quote or subaccount.positions):
-                found = indexer.views[owner, number] = SubaccountView.of(subaccount, indexer.height)
-        return found
-
-    def views_of(self, owner: str, parent: int | None = None) -> list[SubaccountView]:
-        """All subaccounts of an owner, or a parent with its children."""
-        self.view(owner, 0 if parent is None else parent)
-        return [
-            view
-            for (address, number), view in sorted(self._indexer.views.items())
-            if address == owner and (parent is None or number % PARENTS == parent)
-        ]
-
-    def subaccount(self, view: SubaccountView) -> Row:
-        """A subaccount's row."""
-        return rows.subaccount_row(view, self._indexer.markets, self._indexer.height)
-
-    def parent(self, owner: str, number: int) -> Row:
-        """A parent's row with those of its children."""
-        children = {str(view.number): self.subaccount(view) for view in self.views_of(owner, number)}
-
-        def total(name: str) -> str:
-            return decimal_text(sum((Decimal(row[name]) for row in children.values()), Decimal(0)))
-
-        return {
-            "address": owner,
-            "parentSubaccountNumber": number,
-            "equity": total("equity"),
-            "freeCollateral": total("freeCollateral"),
-            "childSubaccounts": children,
-        }
-
-    def orders(self, owner: str, numbers: set[int], statuses: set[str] | None = None) -> list[Row]:
-        """Orders of subaccounts, memory and state merged, the longest-lived first."""
-        indexer = self._indexer
-        names = {rows.subaccount_uuid(owner, number) for number in numbers}
-        merged = {**indexer.live, **indexer.orders}
-        for identifier, row in indexer.live.items():
-            if identifier in indexer.orders and indexer.orders[identifier]["status"] in ("FILLED", "CANCELED"):
-                merged[identifier] = row
-        found = [row for row in merged.values() if row["subaccountId"] in names]
-        if statuses is not None:
-            found = [row for row in found if row["status"] in statuses]
-        return sorted(found, key=_lifetime, reverse=True)
-
-    # --- snapshots of channels ---
-
-    def snapshot(self, channel: str, name: str) -> Row | None:
-        """What a new subscriber gets first."""
-        indexer = self._indexer
-        if channel == "v4_markets":
-            return {"markets": self.markets()}
-        if channel == "v4_block_height":
-            return {"height": str(indexer.height), "time": rows.iso(indexer.time_ms)}
-        if channel == "v4_orderbook":
-            return self.book(name)
-        if channel == "v4_trades":
-            return {"trades": list(indexer.trades[name])[:MOST]} if name in indexer.trades else None
-        if channel == "v4_candles":
-            ticker, _, resolution = name.partition("/")
-            if ticker not in indexer.markets or resolution not in RESOLUTIONS:
-                return None
-            return {"candles": indexer.candles.of(ticker, resolution)}
-        return self._subaccount_snapshot(channel, name)
-
-    def _subaccount_snapshot(self, channel: str, name: str) -> Row | None:
-        if not is_subaccount_name(name):
-            return None
-        owner, _, digits = name.partition("/")
-        number, height = int(digits), str(self._indexer.height)
-        if channel == "v4_parent_subaccounts":
-            views = self.views_of(owner, number)
-            numbers = {view.number for view in views}
-            contents: Row = {"subaccount": self.parent(owner, number)} if views else {}
-        else:
-            view = self.view(owner, number)
-            numbers = {number}
-            contents = {"subaccount": self.subaccount(view)} if view is not None else {}
-        if not contents:
-            return {}
-        return {**contents, "orders": self.orders(owner, numbers, set(OPEN_STATUSES)), "blockHeight": height}
-
-
-def _lifetime(row: Row) -> tuple[int, str]:
-    """Stateful orders, which have no block, come first."""
-    block = row.get("goodTilBlock")
-    return (int(block), "") if block is not None else (1 << 40, row.get("goodTilBlockTime", ""))
 
 
 class Rest:
@@ -199,16 +59,27 @@ class Rest:
             get("/v4/addresses/{address}", self._address),
             get("/v4/addresses/{address}/subaccountNumber/{number}", self._subaccount),
             get("/v4/addresses/{address}/parentSubaccountNumber/{number}", self._parent),
+            get("/v4/sparklines", self._sparklines),
+            get("/v4/screen", self._screen),
+            get("/v4/compliance/screen/{address}", self._compliance),
             get("/v4/perpetualPositions", self._positions),
+            get("/v4/perpetualPositions/parentSubaccountNumber", self._positions),
             get("/v4/assetPositions", self._assets),
+            get("/v4/assetPositions/parentSubaccountNumber", self._assets),
             get("/v4/orders", self._orders),
             get("/v4/orders/parentSubaccountNumber", self._orders),
             get("/v4/orders/{id}", self._order),
             get("/v4/fills", self._fills),
             get("/v4/fills/parentSubaccountNumber", self._fills),
+            get("/v4/fills/parentSubaccount", self._fills),
             get("/v4/transfers", self._transfers),
+            get("/v4/transfers/parentSubaccountNumber", self._transfers),
+            get("/v4/transfers/between", self._transfers_between),
             get("/v4/fundingPayments", self._funding_payments),
+            get("/v4/fundingPayments/parentSubaccount", self._funding_payments),
+            get("/v4/fundingPayments/parentSubaccountNumber", self._funding_payments),
             get("/v4/historical-pnl", self._pnl),
+            get("/v4/historical-pnl/parentSubaccountNumber", self._pnl),
         ]
 
     @web.middleware
@@ -278,7 +149,32 @@ class Rest:
         return reply({"candles": chosen[: _limit(request)]})
 
     async def _historical_funding(self, request: web.Request) -> web.Response:
-        return reply({"historicalFunding": []})
+        ticker = request.match_info["ticker"]
+        found = self._indexer.fundings.get(ticker, [])
+        if ticker not in self._indexer.markets:
+            return problem(400, "ticker must be a valid ticker (BTC-USD, etc)")
+        before, height = request.query.get("effectiveBeforeOrAt"), request.query.get("effectiveBeforeOrAtHeight")
+        if before is not None:
+            found = [row for row in found if row["effectiveAt"] <= before]
+        if height is not None:
+            found = [row for row in found if int(row["effectiveAtHeight"]) <= int(height)]
+        return reply({"historicalFunding": found[::-1][: _limit(request)]})
+
+    async def _sparklines(self, request: web.Request) -> web.Response:
+        resolution, count = SPARKLINES[request.query["timePeriod"]]
+        candles = self._indexer.candles
+        closes = {ticker: candles.of(ticker, resolution)[:count] for ticker in self._indexer.markets}
+        return reply({ticker: [candle["close"] for candle in found] for ticker, found in closes.items()})
+
+    # --- who may trade ---
+
+    async def _screen(self, request: web.Request) -> web.Response:
+        if not request.query["address"]:
+            raise ValueError("address")
+        return reply({"restricted": False})
+
+    async def _compliance(self, request: web.Request) -> web.Response:
+        return reply({"status": "COMPLIANT"})
 
     # --- subaccounts ---
 
@@ -351,23 +247,40 @@ class Rest:
         before = request.query.get("createdBeforeOrAt")
         if before is not None:
             found = [row for row in found if row["createdAt"] <= before]
-        limit = _limit(request)
-        page = request.query.get("page")
-        if page is None:
-            found.sort(key=lambda row: int(row["createdAtHeight"]))
-            return reply({"fills": found[::-1][:limit]})
-        start = (int(page) - 1) * limit
-        paging = {"pageSize": limit, "totalResults": len(found), "offset": start}
-        return reply({**paging, "fills": found[start : start + limit]})
+        found.sort(key=lambda row: int(row["createdAtHeight"]))
+        # With pages the oldest come first, without the newest.
+        return reply(_paged("fills", found if "page" in request.query else found[::-1], request))
 
     async def _transfers(self, request: web.Request) -> web.Response:
         owner, numbers = self._who(request)
         found = [row for number in numbers for row in self._indexer.transfers.get((owner, number), [])]
         return reply({"transfers": found[::-1][: _limit(request)]})
 
+    async def _transfers_between(self, request: web.Request) -> web.Response:
+        query = request.query
+        source = (query["sourceAddress"], int(query["sourceSubaccountNumber"]))
+        recipient = {"address": query["recipientAddress"], "subaccountNumber": int(query["recipientSubaccountNumber"])}
+        rows_of = self._indexer.transfers.get(source, [])
+        sent = [row for row in rows_of if row["type"] == "TRANSFER_OUT" and row["recipient"] == recipient]
+        came = [row for row in rows_of if row["type"] == "TRANSFER_IN" and row["sender"] == recipient]
+        net = sum(round(float(row["size"]) * 10**6) for row in sent) - sum(
+            round(float(row["size"]) * 10**6) for row in came
+        )
+        found = sorted([*sent, *came], key=lambda row: int(row["createdAtHeight"]), reverse=True)
+        return reply({"transfersSubset": found[: _limit(request)], "totalNetTransfers": quote_text(net)})
+
     async def _funding_payments(self, request: web.Request) -> web.Response:
-        self._who(request)
-        return reply({"fundingPayments": []})
+        owner, numbers = self._who(request)
+        found = [row for number in numbers for row in self._indexer.payments.get((owner, number), [])]
+        ticker, after = request.query.get("ticker"), request.query.get("createdOnOrAfter")
+        if ticker is not None:
+            found = [row for row in found if row["ticker"] == ticker]
+        if after is not None:
+            found = [row for row in found if row["createdAt"] >= after]
+        if not {"true", "True"} & {request.query.get("showZeroPayments"), request.query.get("zeroPayments")}:
+            found = [row for row in found if row["payment"] != "0"]
+        found.sort(key=lambda row: int(row["createdAtHeight"]), reverse=True)
+        return reply(_paged("fundingPayments", found, request))
 
     async def _pnl(self, request: web.Request) -> web.Response:
         self._who(request)
@@ -382,6 +295,16 @@ class Rest:
         number = int(request.query["subaccountNumber"])
         self._queries.view(owner, number)
         return owner, {number}
+
+
+def _paged(name: str, found: list[Row], request: web.Request) -> Row:
+    """Rows as far as asked for; with pages, how many there are."""
+    limit = _limit(request)
+    if "page" not in request.query:
+        return {name: found[:limit]}
+    start = (int(request.query["page"]) - 1) * limit
+    paging = {"pageSize": limit, "totalResults": len(found), "offset": start}
+    return {**paging, name: found[start : start + limit]}
 
 
 def _limit(request: web.Request) -> int:

@@ -9,8 +9,17 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from latentspeed.tools.venues.dydx_v4.accounts import Position, Subaccount
-from latentspeed.tools.venues.dydx_v4.markets import Market, decimal_text, ppm_text, quote_text
-from latentspeed.tools.venues.dydx_v4.orders import Condition, Fill, Flags, Order, OrderKey, TimeInForce, Transfer
+from latentspeed.tools.venues.dydx_v4.markets import PPM, Market, decimal_text, ppm_text, quote_text
+from latentspeed.tools.venues.dydx_v4.orders import (
+    Block,
+    Condition,
+    Fill,
+    Flags,
+    Order,
+    OrderKey,
+    TimeInForce,
+    Transfer,
+)
 
 NAMESPACE: Final = UUID("0f9da948-a6fb-4c45-9edc-4685c3f3317d")
 _TYPES: Final = {Condition.STOP_LOSS: "STOP_LIMIT", Condition.TAKE_PROFIT: "TAKE_PROFIT"}
@@ -244,6 +253,36 @@ def subaccount_row(view: SubaccountView, markets: dict[str, Market], height: int
         "marginEnabled": True,
         "updatedAtHeight": str(view.height),
         "latestProcessedBlockHeight": str(height),
+    }
+
+
+def funding_row(market: Market, rate_ppm: int, height: int, time_ms: int) -> Row:
+    """A rate of one hour that was due."""
+    return {
+        "ticker": market.ticker,
+        "rate": ppm_text(rate_ppm),
+        "price": market.price_text(market.oracle_subticks),
+        "effectiveAt": iso(time_ms),
+        "effectiveAtHeight": str(height),
+    }
+
+
+def payment_row(market: Market, position: Position, rate_ppm: int, block: Block, number: int) -> Row:
+    """What a position paid, below zero, or was paid at a funding: minus size times price times rate."""
+    index = market.funding_index
+    paid = Decimal(-market.value_at_oracle(position.quantums) * rate_ppm) / PPM
+    return {
+        "createdAt": iso(block.time_ms),
+        "createdAtHeight": str(block.height),
+        "perpetualId": str(market.terms.clob_pair_id),
+        "ticker": market.ticker,
+        "oraclePrice": market.price_text(market.oracle_subticks),
+        "size": market.size_text(position.quantums),
+        "side": "SHORT" if position.quantums < 0 else "LONG",
+        "rate": ppm_text(rate_ppm),
+        "payment": decimal_text(paid.scaleb(-6)),
+        "subaccountNumber": str(number),
+        "fundingIndex": decimal_text(Decimal(index.numerator) / Decimal(index.denominator)),
     }
 
 

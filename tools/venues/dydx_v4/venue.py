@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -20,15 +21,18 @@ from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.grpc_front import GrpcFront
 from latentspeed.tools.venues.dydx_v4.history import OrderHistory
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
+from latentspeed.tools.venues.dydx_v4.indexer_queries import Queries
 from latentspeed.tools.venues.dydx_v4.node import Node
 from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.outside import Outside
-from latentspeed.tools.venues.dydx_v4.rest import Queries, Rest
+from latentspeed.tools.venues.dydx_v4.rest import Rest
 from latentspeed.tools.venues.dydx_v4.sockets import Sockets
 from latentspeed.tools.venues.market import SCALE, Source, SyntheticMarket
 from latentspeed.tools.venues.tape import TapePlayer
 
 SHUTDOWN_S = 0.5
+FAUCET_NATIVE = 10**18
+"""What the faucet of native tokens gives: one whole token."""
 
 
 class DydxVenue:
@@ -120,6 +124,7 @@ class DydxVenue:
         indexer.add_routes([*self.rest.routes(), *sockets])
         node = web.Application()
         node.add_routes([*self.node.routes(), web.post("/faucet/tokens", self._faucet)])
+        node.add_routes([web.post("/faucet/native-token", self._native_faucet)])
         control = web.Application()
         control.router.add_post("/control", self._control)
         self.indexer_port = await self._listen(indexer, indexer_port)
@@ -188,7 +193,13 @@ class DydxVenue:
 
     async def _faucet(self, request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
-        self.chain.fund(asked["address"], int(asked.get("subaccountNumber", 0)), int(asked.get("amount", 0)) * 10**6)
+        amount = int(Decimal(str(asked.get("amount", 0))) * 10**6)
+        self.chain.fund(asked["address"], int(asked.get("subaccountNumber", 0)), amount)
+        return web.Response(status=202, body=b"{}", content_type="application/json")
+
+    async def _native_faucet(self, request: web.Request) -> web.Response:
+        account = self.chain.ledger.account(orjson.loads(await request.read())["address"])
+        account.native += FAUCET_NATIVE
         return web.Response(status=202, body=b"{}", content_type="application/json")
 
     async def _control(self, request: web.Request) -> web.Response:

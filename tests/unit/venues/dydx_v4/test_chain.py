@@ -340,7 +340,7 @@ def test_funding_moves_money_between_longs_and_shorts():
     desk.make_block()
     before = [trader.subaccount.equity(desk.chain.markets) for trader in (maker, taker)]
     desk.chain.markets["BTC-USD"].funding_rate_ppm = 100
-    assert desk.make_block(after_ms=3_600_000).funding
+    assert desk.make_block(after_ms=3_600_000).fundings["BTC-USD"] == 100
     after = [trader.subaccount.equity(desk.chain.markets) for trader in (maker, taker)]
     # 0.1 BTC at 64,000 dollars is worth 6,400, and an hour costs a ten-thousandth of it.
     assert [b - a for b, a in zip(after, before, strict=True)] == [640_000, -640_000]
