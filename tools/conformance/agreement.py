@@ -62,22 +62,19 @@ def differences(traders: Iterable[Trader], book: VenueBook) -> list[str]:
 
 
 def _fill_differences(lives: list[Trader], book: VenueBook) -> list[str]:
+    """Every fill of an order that some engine made was told once, and nothing else was."""
     told: Counter[VenueFill] = Counter()
     for trader in lives:
         for owner, trade in trader.heard.trades:
             rule = trader.connector.get_trading_rule(trade.trading_pair)
             if rule is None:
                 return [f"a fill of {trade.trading_pair}, which has no trading rule"]
-            told[as_venue_fill(trade, rule)] += 1
-            if owner is None:
-                told[as_venue_fill(trade, rule)] -= 1  # another engine's, which is told and belongs to no order here
-    engines_fills = {fill for fill in told if told[fill] > 0}
-    known = {order.client_order_id for trader in lives for order in trader.connector.order_tracker.fillable_orders}
-    expected = Counter(fill for fill in book.fills if fill.client_order_id in known or fill in engines_fills)
-    lines = [
-        f"the venue's fill {fill} was told {told[fill]} times" for fill in expected if told[fill] != expected[fill]
-    ]
-    return lines + [f"told a fill that the venue does not have: {fill}" for fill in engines_fills - set(expected)]
+            if owner is not None:
+                told[as_venue_fill(trade, rule)] += 1
+    expected = Counter(fill for fill in book.fills if fill.client_order_id is not None)
+    wrong = [fill for fill in expected if told[fill] != expected[fill]]
+    lines = [f"the venue's fill {fill} was told {told[fill]} times" for fill in wrong]
+    return lines + [f"told a fill that the venue does not have: {fill}" for fill in set(told) - set(expected)]
 
 
 def _order_differences(trader: Trader, book: VenueBook) -> list[str]:
@@ -99,7 +96,9 @@ def _order_differences(trader: Trader, book: VenueBook) -> list[str]:
                 lines.append(f"{order} is not known to the venue")
         elif order.state not in FITTING.get(theirs.state, ()) and not _outlived(order, theirs.state):
             lines.append(f"{order}, at the venue it is {theirs.state.value}")
-    return lines
+    tracked = {order.client_order_id for order in trader.connector.order_tracker.fillable_orders}
+    open_there = {name for name, order in at_venue.items() if order.state is VenueState.OPEN}
+    return lines + [f"{name} is open at the venue and not known here" for name in open_there - tracked]
 
 
 def _outlived(order: InFlightOrder, state: VenueState) -> bool:

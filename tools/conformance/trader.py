@@ -38,6 +38,7 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
         errors: every error event.
         states: connection states in order.
         on_event: called with each order event's name and order; may raise.
+        on_state: called with each connection state; may raise.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
         self.errors: list[ConnectorErrorEvent] = []
         self.states: list[ConnectorState] = []
         self.on_event: Callable[[str, InFlightOrder], None] | None = None
+        self.on_state: Callable[[ConnectorState], None] | None = None
 
     def _note(self, name: str, order: InFlightOrder) -> None:
         self.events.append((name, order.client_order_id, order.state, order.revision))
@@ -95,6 +97,8 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
     def on_connection_state(self, state: ConnectorState) -> None:
         """Keep it."""
         self.states.append(state)
+        if self.on_state is not None:
+            self.on_state(state)
 
 
 def try_to(place: Callable[[], InFlightOrder]) -> InFlightOrder | None:
