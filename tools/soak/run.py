@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def _compare(harness: SoakHarness, run: Trading, folder: Path, books: Report, re
     report.differences += compare_orders(ends, harness.orders(), rule)
     report.differences += balance_differences
     report.final_states = final_states(ends)
-    report.fills, report.position = books.fills, books.positions
+    report.fills, report.position = _by_strategy(books.fills), books.positions
     report.balances = {asset: str(total) for asset, total in harness.balances().items()}
     report.gateway_epochs = books.gateway_epochs
+
+
+def _by_strategy(fills: dict[str, int]) -> dict[str, int]:
+    """The fills that each book has, the lives of one strategy added up."""
+    sums: Counter[str] = Counter()
+    for name, count in fills.items():
+        sums[name.partition("#")[0]] += count
+    return dict(sums)
