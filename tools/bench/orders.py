@@ -30,7 +30,7 @@ from latentspeed.engine.supervisor import Supervisor
 from latentspeed.ipc import IpcError
 from latentspeed.tools.bench.observer import BenchFailed, CostMeter, EventLog, GatewayAccount, ProcessCost
 from latentspeed.tools.bench.order_load import LoadSettings
-from latentspeed.tools.bench.venue_account import ask_every_order, count_fills, lost_orders
+from latentspeed.tools.bench.venue_account import ask_every_order, count_fills, lift_limits, lost_orders
 from latentspeed.tools.harnesses.hyperliquid_engine import new_account
 from latentspeed.tools.latency import LatencySummary, summarise
 from latentspeed.tools.venues.hyperliquid.process import VenueProcess, venue_process
@@ -148,6 +148,8 @@ def run_order_bench(
             log, summary = read_load(load.out)
             ids = log["id64"][log["id64"] > 0]
             cloids = {int(identifier): encode_cloid(instance, TAG, int(identifier)) for identifier in ids}
+            if limits:
+                lift_limits(venue.control_url)
             say(f"asking the venue about {len(cloids)} orders")
             statuses = ask_every_order(venue.url, account, cloids.values())
             fills_at_venue = count_fills(venue.url, account)

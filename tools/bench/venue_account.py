@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,15 @@ def ask_every_order(
     `progress` is called with the number of answers so far. Raises aiohttp.ClientError where the venue does not answer.
     """
     return asyncio.run(_ask_all(url, account, list(cloids), progress))
+
+
+def lift_limits(control_url: str) -> None:
+    """Let the venue answer as many questions as there are from now on. Raises OSError where it does not answer."""
+    for setting in ("ip_limits", "address_limits"):
+        body = orjson.dumps({"do": "set", "setting": setting, "value": False})
+        request = urllib.request.Request(control_url, data=body, headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
 
 
 async def _ask_all(url: str, account: str, cloids: list[str], progress: Callable[[int], None]) -> dict[str, str]:

@@ -137,8 +137,8 @@ def test_a_malformed_row_is_reported_and_left_out():
 
 
 def test_the_venues_time_is_asked_between_two_looks_at_our_clock_that_no_budget_stretches():
-    budget = WeightBudget(100, 0.2 * 100 / 2)  # two units of weight come back in 0.2 s
-    budget.take(100)
+    budget = WeightBudget(100, 0.2)
+    budget.take(100)  # It comes back in 0.2 s.
 
     async def answer(path, body):
         assert body == {"type": "exchangeStatus"}
@@ -203,18 +203,3 @@ def test_waits_grow_to_a_cap_and_begin_anew():
         assert step / 2 <= wait <= step
     back_off.reset()
     assert back_off.next_s() <= 0.1
-
-
-def test_a_budget_keeps_its_reserve_for_what_is_urgent():
-    now = [0.0]
-    budget = WeightBudget(100, 60.0, reserve=20, clock=lambda: now[0])
-    budget.take(75)
-    assert budget.wait_s(5) == 0
-    assert budget.wait_s(20) == pytest.approx(15 * 0.6)
-    assert budget.wait_s(20, urgent=True) == 0
-    now[0] = 9.0
-    assert budget.wait_s(20) == pytest.approx(0)
-    budget.take(1000)
-    now[0] = 10_000.0
-    assert budget.level == 100
-    assert budget.wait_s(500, urgent=True) == 0
