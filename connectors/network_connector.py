@@ -183,6 +183,8 @@ class NetworkConnector(ConnectorBase):
 
     def _run_flush(self) -> None:
         self._is_flush_scheduled = False
+        if not self._can_send():
+            return  # still connecting: what waits is sent at the end of it
         cancels = self._take_cancels()
         places = self._take_places()
         if not cancels and not places:
@@ -234,6 +236,10 @@ class NetworkConnector(ConnectorBase):
             return
         self._prepared.add(order.client_order_id)
         self._schedule_place(order)
+
+    def _can_send(self) -> bool:
+        """Hook: False while a session is being made that `_flush_outbox` needs."""
+        return True
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
         """Sends what waits, cancels first. Here one task each; a subclass may sign several as one batch."""

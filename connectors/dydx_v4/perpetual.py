@@ -64,6 +64,10 @@ class DydxV4PerpetualConnector(DydxV4Session):
     def _check_extra_params(self, params: OrderParams) -> None:
         check_slippage(params)
 
+    def _can_send(self) -> bool:
+        # Commands for an earlier gateway's orders come before the account's number, which every signature needs.
+        return self._can_sign
+
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
         self._check_open()
         if cancels:

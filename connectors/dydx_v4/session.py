@@ -73,6 +73,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_status)
         self._fills_from_ns = 0
         self._is_open = False
+        self._can_sign = False
         self._live = asyncio.Event()
         self._last_loss = ""
         self._last_block_mono = 0.0
@@ -127,6 +128,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             self._lifetimes.on_node_height(await self._nodes.height())
             account = await self._nodes.account(self.account_address)
             self._outbox = self._make_outbox(account.number)
+            self._can_sign = True
             if not self._fills_from_ns:
                 # A fresh start: what was filled before is history, which nobody here counts.
                 self._fills_from_ns = time.time_ns()
@@ -230,7 +232,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         self._set_connection_state(ConnectorState.DISCONNECTED)
         self._set_authenticated(False)
         if self._is_open:
-            self._is_open = False
+            self._is_open = self._can_sign = False
             self._signature_keeper.stop()
             self._upkeep.close()
             await self._end_tasks()

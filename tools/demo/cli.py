@@ -1,12 +1,9 @@
-"""`latentspeed demo`: a venue, a gateway, a maker and a taker, and at the end three books that must agree."""
+"""`latentspeed demo`: local venues, an engine, strategies that trade, and at the end books that must agree."""
 
 from __future__ import annotations
 
-import functools
-import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -14,35 +11,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latentspeed.ipc import segment_names
-from latentspeed.tools.demo.chaos import STRATEGIES, TAKER_PERIOD_S, ChaosPlan, make_plan
-from latentspeed.tools.harnesses.hyperliquid_engine import (
-    CONNECTOR,
-    SECRET_VARIABLE,
-    connector_section,
-    new_account,
-    start_venue,
-)
-from latentspeed.tools.harnesses.hyperliquid_reads import venue_fills, venue_position_lots
-from latentspeed.tools.proving.engine_under_test import (
-    EngineShape,
-    Kill,
-    child_pids,
-    start_engine,
-    venue_address,
-    write_config,
-)
+from latentspeed.tools.demo.chaos import make_plan
+from latentspeed.tools.demo.run import run_demo, strategies_on
+from latentspeed.tools.demo.venue import DemoVenue, Market, load_venue
+from latentspeed.tools.harnesses import DEFAULT_VENUE
+from latentspeed.tools.proving.engine_under_test import Kill, gateway_names
 from latentspeed.tools.proving.report import Report
-from latentspeed.tools.proving.settlement import await_position, compare_books_of, instruments, tracebacks
-from latentspeed.tools.proving.trading import Trading
-from latentspeed.tools.proving.trouble_maker import ControlPort, TroubleMaker
-
-MODULES = "latentspeed.tools.demo"
-PAIR = "BTC-USD"
-CLIP = 0.001
 
 
 def demo(
+    venues: Annotated[
+        str, typer.Option(help="One venue, or two with a comma: quotes on the first, each fill hedged on the other.")
+    ] = DEFAULT_VENUE,
     seconds: Annotated[float, typer.Option(help="How long the strategies trade.")] = 20.0,
     tape: Annotated[Path | None, typer.Option(help="A recorded market to trade in; synthetic without.")] = None,
     speed: Annotated[float, typer.Option(help="How fast the tape is played.")] = 1.0,
@@ -52,17 +32,17 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Work in this folder and leave it, with every log.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file, too.")] = None,
 ) -> None:
-    """Two strategies trade through one gateway on a local venue; the report proves that nothing was lost."""
-    try:
-        kills = [Kill.parse(text) for text in kill or []]
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--kill") from None
+    """Strategies trade through gateways on local venues; the report proves that nothing was lost."""
+    chosen = _venues(venues)
+    kills = _kills(kill or [], [venue.connector for venue in chosen])
+    if chaos is not None and venues != DEFAULT_VENUE:
+        raise typer.BadParameter(f"chaos is for {DEFAULT_VENUE} alone; see `latentspeed soak`", param_hint="--chaos")
     console = Console()
     plan = None if chaos is None else make_plan(chaos, seconds)
     with tempfile.TemporaryDirectory(prefix="latentspeed-demo-") as name:
         folder = Path(name) if keep is None else keep
         folder.mkdir(parents=True, exist_ok=True)
-        report = run_demo(folder, seconds, tape, speed, seed, kills, console, plan)
+        report = run_demo(chosen, folder, seconds, Market(seed, tape, speed), kills, console, plan)
     if json is not None:
         json.write_bytes(report.to_json())
     show(report, console)
@@ -70,60 +50,22 @@ def demo(
         raise typer.Exit(1)
 
 
-def run_demo(
-    folder: Path,
-    seconds: float,
-    tape: Path | None,
-    speed: float,
-    seed: int,
-    kills: list[Kill],
-    console: Console,
-    plan: ChaosPlan | None = None,
-) -> Report:
-    """Run venue, engine and strategies in `folder` and compare the books. Raises RunFailed when a part fails."""
-    engine_name = f"demo-{os.getpid()}"
-    shape = EngineShape(MODULES)
-    if plan is not None:
-        shape = EngineShape(MODULES, STRATEGIES, "on-failure", "park", plan.shared_memory)
-        console.print(f"chaos {plan.seed}: orders by {plan.order_transport}, blocks of {plan.block_ms} ms")
-    key, account = new_account()
-    started_utc_ms = time.time_ns() // 1_000_000 - 1000
-    with start_venue(folder, tape, speed, seed, plan.block_ms if plan is not None else 0) as venue:
-        address = venue_address(venue)
-        base_url = address["url"]
-        # The strategies share this clock, so that both stop at the same moment whenever they were started.
-        stop_at = time.monotonic() + seconds + 4.0
-        environment = {
-            "LATENTSPEED_PROVING_CONNECTOR": CONNECTOR,
-            "LATENTSPEED_PROVING_PAIR": PAIR,
-            "LATENTSPEED_PROVING_CLIP": str(CLIP),
-            "LATENTSPEED_PROVING_FOLDER": str(folder),
-            "LATENTSPEED_PROVING_STOP_AT": str(stop_at),
-        }
-        if plan is not None:
-            environment["LATENTSPEED_PROVING_TAKER_PERIOD"] = str(TAKER_PERIOD_S)
-        transport = "http" if plan is None else plan.order_transport
-        connector = connector_section(base_url, account, PAIR, transport)
-        config = write_config(folder, engine_name, connector, environment, shape)
-        with start_engine(folder, config, {SECRET_VARIABLE: key}) as engine:
-            run = Trading(folder, engine_name, CONNECTOR, engine, shape.strategies, console, stop_at)
-            trouble = None
-            if plan is not None:
-                pids = functools.partial(child_pids, folder, engine_name)
-                trouble = TroubleMaker(plan.troubles, pids, ControlPort(address["control_url"]), console.print)
-            report = run.trade(seconds, kills, trouble)
-            number, rules = instruments(run.segment)
-            rule = next(rule for rule in rules.values() if rule.trading_pair == PAIR)
-            lots = venue_position_lots(base_url, account, rule)
-            await_position(run, number[PAIR], lots)
-            fills = venue_fills(base_url, account, started_utc_ms, rules)
-            compare_books_of(run, folder, fills, lots, number[PAIR], rule, report)
-            code = engine.stop()
-            if code != 0:
-                report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
-    report.differences += tracebacks(folder)
-    report.differences += [f"left in /dev/shm: {name}" for name in segment_names() if name.startswith(engine_name)]
-    return report
+def _venues(text: str) -> list[DemoVenue]:
+    names = text.split(",")
+    if len(names) > 2 or len(set(names)) != len(names):
+        raise typer.BadParameter(f"{text!r} is not one venue or two different ones", param_hint="--venues")
+    try:
+        return [load_venue(name) for name in names]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--venues") from None
+
+
+def _kills(texts: list[str], connectors: list[str]) -> list[Kill]:
+    names = [*gateway_names(connectors).values(), *strategies_on(connectors)]
+    try:
+        return [Kill.parse(text, names) for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kill") from None
 
 
 def show(report: Report, console: Console) -> None:
@@ -137,14 +79,15 @@ def show(report: Report, console: Console) -> None:
         figures = (latency.p50_us, latency.p99_us, latency.p999_us, latency.max_us)
         stages.add_row(stage, *(f"{value:,.1f}" for value in figures))
     console.print(stages)
-    books = Table("book", "fills", title="three books")
+    books = Table("book", "fills", title="books")
     for name, count in report.fills.items():
         books.add_row(name, str(count))
     console.print(books)
     if report.failures:
         console.print("failed orders by reason:", report.failures)
     if report.agree:
-        console.print(f"[bold green]the books agree[/]: {report.fills['venue']} fills, position {report.positions}")
+        fills = sum(count for book, count in report.fills.items() if book.endswith("venue"))
+        console.print(f"[bold green]the books agree[/]: {fills} fills, position {report.positions}")
         return
     for difference in report.differences:
         print(difference, file=sys.stderr)

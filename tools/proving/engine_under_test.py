@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ import orjson
 
 from latentspeed.engine import exec_child as exec_child_module
 from latentspeed.engine.runtime_file import ChildRuntime, read_runtime
+from latentspeed.tools.proving.trouble_maker import GATEWAY
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
@@ -34,11 +35,11 @@ class Kill:
     at_s: float
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """From `gateway@10`. Raises ValueError, saying what the form is."""
+    def parse(cls, text: str, names: Collection[str]) -> Self:
+        """From `gateway@10`, one of the names. Raises ValueError, saying what the form is."""
         name, separator, seconds = text.partition("@")
-        if not separator or name not in ("gateway", "maker", "taker"):
-            raise ValueError(f"{text!r} is not of the form gateway@10, maker@10 or taker@10")
+        if not separator or name not in names:
+            raise ValueError(f"{text!r} is not of the form {' or '.join(f'{known}@10' for known in names)}")
         try:
             return cls(name, float(seconds))
         except ValueError:
@@ -117,7 +118,7 @@ def venue_address(venue: ChildProcess) -> dict[str, Any]:
     def ready() -> dict[str, Any] | None:
         venue.check()
         for line in venue.log.read_text(errors="replace").splitlines():
-            if line.startswith("{") and '"url"' in line:
+            if line.startswith("{"):
                 address: dict[str, Any] = orjson.loads(line)
                 return address
         return None
@@ -151,9 +152,14 @@ class ConnectorSection:
 
 
 def write_config(
-    folder: Path, engine: str, connector: ConnectorSection, environment: Mapping[str, str], shape: EngineShape
+    folder: Path,
+    engine: str,
+    connectors: ConnectorSection | Collection[ConnectorSection],
+    environment: Mapping[str, str],
+    shape: EngineShape,
 ) -> Path:
-    """Write the engine's configuration: one connector and the strategies."""
+    """Write the engine's configuration: its connectors, one or several, and the strategies."""
+    sections = [connectors] if isinstance(connectors, ConnectorSection) else connectors
     strategies = "\n".join(
         f"""
 [[strategies]]
@@ -165,21 +171,25 @@ env = {{ {", ".join(f'{key} = "{value}"' for key, value in environment.items())}
 """
         for name in shape.strategies
     )
+    gateways = "\n".join(_gateway(connector, shape) for connector in sections)
     path = folder / "engine.toml"
     path.write_text(
         f"""[engine]
 name = "{engine}"
 state_dir = "{folder / "state"}"
+{gateways}{strategies}"""
+    )
+    return path
 
+
+def _gateway(connector: ConnectorSection, shape: EngineShape) -> str:
+    return f"""
 [connectors.{connector.name}]
 {_toml(connector.settings)}
 [connectors.{connector.name}.options]
 {_toml(connector.options)}
 [connectors.{connector.name}.shared_memory]
-{_toml(shape.shared_memory)}
-{strategies}"""
-    )
-    return path
+{_toml(shape.shared_memory)}"""
 
 
 def _toml(values: Mapping[str, object]) -> str:
@@ -193,12 +203,18 @@ def start_engine(folder: Path, config: Path, secrets: Mapping[str, str]) -> Chil
     return ChildProcess("engine", command_line("run", str(config)), folder / "engine.log", environment)
 
 
+def gateway_names(connectors: Collection[str]) -> dict[str, str]:
+    """What the gateway of each connector is called: `gateway` where it is the only one, else `gateway-CONNECTOR`."""
+    return {name: GATEWAY if len(connectors) == 1 else f"{GATEWAY}-{name}" for name in connectors}
+
+
 def children_of(folder: Path, engine: str) -> dict[str, ChildRuntime]:
-    """The engine's children as its supervisor describes them: the gateway by that word, strategies by name."""
+    """The engine's children as its supervisor describes them: gateways by `gateway_names`, strategies by name."""
     runtime = read_runtime(folder / "state" / engine)
     if runtime is None:
         return {}
-    return {"gateway" if child.kind == "gateway" else child.name: child for child in runtime.children}
+    gateways = gateway_names([child.name for child in runtime.children if child.kind == "gateway"])
+    return {gateways[child.name] if child.kind == "gateway" else child.name: child for child in runtime.children}
 
 
 def child_pids(folder: Path, engine: str) -> dict[str, int]:

@@ -46,6 +46,8 @@ class OrderCounts:
     failed: set[int] = field(default_factory=set)
     self_trades: set[int] = field(default_factory=set)
     reasons: dict[str, int] = field(default_factory=dict)
+    senders: set[int] = field(default_factory=set)
+    """Generations of the sessions that have sent an order."""
     open: dict[int, int] = field(default_factory=dict)
     last: dict[int, OrderEnd] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ class Recorder:
         if event.sent_mono_ns or event.signed_mono_ns:
             counts.sent.add(order)
             counts.open[order] = event.generation
+            counts.senders.add(event.generation)
         if state.is_final:
             counts.open.pop(order, None)
         if kind == OrderEventKind.CREATED:
@@ -112,7 +115,7 @@ class Recorder:
             counts.filled.add(order)
         elif kind == OrderEventKind.CANCELLED:
             counts.cancelled.add(order)
-            if event.reason.startswith("selfTrade"):
+            if event.reason.replace("_", "").lower().startswith("selftrade"):
                 counts.self_trades.add(order)
         elif kind == OrderEventKind.EXPIRED:
             counts.expired.add(order)

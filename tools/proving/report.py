@@ -39,6 +39,7 @@ class Report:
     kills: list[dict[str, object]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     gateway_epochs: int = 0
+    """How many lives gateways had, together."""
     differences: list[str] = field(default_factory=list)
 
     @property

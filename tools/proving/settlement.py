@@ -11,9 +11,9 @@ from latentspeed.engine.records import Instrument, Position
 from latentspeed.engine.segment_layout import sizes_of
 from latentspeed.ipc import SegmentReader
 from latentspeed.tools.proving.books import BookFill
+from latentspeed.tools.proving.leg import Leg
 from latentspeed.tools.proving.report import Report, compare_all
 from latentspeed.tools.proving.strategy_books import read_strategy_books
-from latentspeed.tools.proving.trading import Trading
 
 POSITION_DEADLINE_S = 5.0
 
@@ -28,15 +28,25 @@ def tracebacks(folder: Path) -> list[str]:
 
 
 def compare_books_of(
-    run: Trading, folder: Path, fills: list[BookFill], venue_lots: int, number: int, rule: TradingRule, report: Report
+    leg: Leg,
+    folder: Path,
+    fills: list[BookFill],
+    venue_lots: int,
+    number: int,
+    rule: TradingRule,
+    report: Report,
+    prefix: str = "",
 ) -> None:
-    """Compare the venue's fills and position with the gateway's and the strategies', and fill the report."""
-    books = read_strategy_books(folder)
+    """Compare the venue's fills and position with the gateway's and the strategies', and fill the report.
+
+    `prefix` stands before every name in the report, where it is about several venues.
+    """
+    books = read_strategy_books(folder, leg.connector)
     comparison, positions = compare_all(
-        run.recorder, run.departures, books, fills, venue_lots, run.segment, sizes_of(run.segment), number, rule
+        leg.recorder, leg.departures, books, fills, venue_lots, leg.segment, sizes_of(leg.segment), number, rule
     )
-    orders = run.recorder.orders
-    report.orders = {
+    orders = leg.recorder.orders
+    counts = {
         "sent": len(orders.sent),
         "acknowledged": len(orders.acknowledged),
         "filled": len(orders.filled),
@@ -45,25 +55,27 @@ def compare_books_of(
         "failed": len(orders.failed),
         "self_trades": len(orders.self_trades),
     }
-    report.failures = orders.reasons
-    report.stages = run.recorder.stages()
-    report.fills = {
+    found = {
         "venue": len(fills),
-        "gateway": len(run.recorder.fills),
+        "gateway": len(leg.recorder.fills),
         **{f"{book.name}#{book.generation}": len(book.fills) for book in books},
         "orphaned": comparison.orphaned,
     }
-    report.positions = positions
-    report.gateway_epochs = run.segment.epoch
-    report.differences += comparison.differences
+    report.orders |= {prefix + name: count for name, count in counts.items()}
+    report.failures |= {prefix + reason: count for reason, count in orders.reasons.items()}
+    report.stages |= {prefix + stage: summary for stage, summary in leg.recorder.stages().items()}
+    report.fills |= {prefix + book: count for book, count in found.items()}
+    report.positions |= {prefix + name: lots for name, lots in positions.items()}
+    report.gateway_epochs += leg.segment.epoch
+    report.differences += [prefix + difference for difference in comparison.differences]
 
 
-def await_position(run: Trading, number: int, venue_lots: int) -> None:
+def await_position(leg: Leg, number: int, venue_lots: int) -> None:
     """Give the gateway's last position message time to arrive; what is still different then is a difference."""
-    table, row = run.segment.table("positions"), Position()
+    table, row = leg.segment.table("positions"), Position()
     end = time.monotonic() + POSITION_DEADLINE_S
     while time.monotonic() < end:
-        run.recorder.poll()
+        leg.recorder.poll()
         if table.read(number, row) and row.amount_lots == venue_lots:
             return
         time.sleep(0.02)

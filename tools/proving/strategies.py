@@ -7,6 +7,7 @@ strategy that is killed leaves the file, and how far it had committed is read fr
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
 from time import monotonic
 
@@ -35,15 +36,21 @@ class ProvenStrategy(Strategy):
         self.venue = connector
         self.refused = 0
         self.is_finishing = False
-        path = self.folder / f"{self.name}-{os.getpid()}.fills.jsonl"
-        self.fills_file = path.open("wb", buffering=0)
-        self._write_line(slot=self.venue.session_slot, generation=self.venue.session_generation, pid=os.getpid())
-        self.subscribe(self.venue, self.pair)
+        self.books: dict[PerpetualDerivativeBase, FileIO] = {}
+        self.open_book(self.venue, os.environ["LATENTSPEED_PROVING_CONNECTOR"], self.pair)
         self.every(0.05, self.check_time)
+
+    def open_book(self, venue: RemoteConnector, name: str, pair: str) -> None:
+        """Begin the book of fills of one connector, by its name in the engine, and listen to its pair."""
+        path = self.folder / f"{self.name}-{os.getpid()}.{name}.fills.jsonl"
+        self.books[venue] = FileIO(path, "wb")
+        self._write_line(venue, slot=venue.session_slot, generation=venue.session_generation, pid=os.getpid())
+        self.subscribe(venue, pair)
 
     def on_fill(self, connector: PerpetualDerivativeBase, fill: TradeUpdate) -> None:
         """Write the fill into this strategy's own book."""
         self._write_line(
+            connector,
             trading_pair=fill.trading_pair,
             trade_id=fill.trade_id,
             order_id=fill.exchange_order_id or "",
@@ -58,31 +65,37 @@ class ProvenStrategy(Strategy):
         """Leave a summary beside the book."""
         summary = {"name": self.name, "refused": self.refused, "position": self.venue.session_position(self.pair)}
         (self.folder / f"{self.name}-{os.getpid()}.summary.json").write_bytes(orjson.dumps(summary))
-        self.fills_file.close()
+        for book in self.books.values():
+            book.close()
 
     def check_time(self) -> None:
         """After the deadline: cancel, wait until nothing is open, end."""
         if monotonic() < self.stop_at:
             return
+        if self.cancel_open_orders():
+            self.stop()
+
+    def cancel_open_orders(self) -> bool:
+        """From now on nothing new: take every order off the book; returns whether none is left."""
         open_orders = self.venue.get_open_orders()
         if not self.is_finishing or any(not order.cancel_requested for order in open_orders):
             self.is_finishing = True
             for order in open_orders:
                 self.venue.cancel(order.client_order_id)
-        if not open_orders:
-            self.stop()
+        return not open_orders
 
-    def place(self, side: TradeType, params: OrderParams) -> str | None:
-        """Place an order; a refusal is counted and answered with None."""
+    def place(self, side: TradeType, params: OrderParams, venue: RemoteConnector | None = None) -> str | None:
+        """Place an order, on another connector than the first if one is given; a refusal is counted, and is None."""
+        venue = venue or self.venue
         try:
-            return self.venue.buy(params) if side is TradeType.BUY else self.venue.sell(params)
+            return venue.buy(params) if side is TradeType.BUY else venue.sell(params)
         except REFUSALS as error:
             self.refused += 1
             self.log.warning("%s", error)
             return None
 
-    def _write_line(self, **values: object) -> None:
-        self.fills_file.write(orjson.dumps(values) + b"\n")
+    def _write_line(self, connector: PerpetualDerivativeBase, **values: object) -> None:
+        self.books[connector].write(orjson.dumps(values) + b"\n")
 
 
 class Maker(ProvenStrategy):

@@ -38,16 +38,18 @@ class StrategyBook:
     fills: tuple[BookFill | CaughtUp, ...]
 
 
-def read_strategy_books(folder: Path) -> list[StrategyBook]:
-    """The books that strategy processes wrote; a last line cut off by a kill is left out."""
-    books = []
-    for path in sorted(folder.glob("*.fills.jsonl")):
+def read_strategy_books(folder: Path, connector: str) -> list[StrategyBook]:
+    """The books that strategy processes wrote of one connector; a last line cut off by a kill is left out."""
+    books, ending = [], f".{connector}.fills.jsonl"
+    for path in sorted(folder.glob(f"*{ending}")):
         lines = path.read_bytes().split(b"\n")
         if not lines[0]:
             continue
         head = orjson.loads(lines[0])
         fills = tuple(_book_line(orjson.loads(line)) for line in lines[1:-1])
-        books.append(StrategyBook(path.name.rsplit("-", 1)[0], head["slot"], head["generation"], fills))
+        books.append(
+            StrategyBook(path.name.removesuffix(ending).rpartition("-")[0], head["slot"], head["generation"], fills)
+        )
     return books
 
 

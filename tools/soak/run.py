@@ -13,6 +13,7 @@ from rich.console import Console
 
 from latentspeed.ipc import segment_names
 from latentspeed.tools.proving.engine_under_test import EngineShape, child_pids, start_engine, write_config
+from latentspeed.tools.proving.leg import Leg
 from latentspeed.tools.proving.report import Report
 from latentspeed.tools.proving.settlement import await_position, compare_books_of, instruments, tracebacks
 from latentspeed.tools.proving.trading import Trading
@@ -62,13 +63,13 @@ def run_soak(harness: SoakHarness, folder: Path, seed: int, seconds: float, cons
         }
         config = write_config(folder, engine_name, harness.section(seed), environment, shape)
         with start_engine(folder, config, harness.secrets()) as engine:
-            run = Trading(folder, engine_name, harness.connector, engine, STRATEGIES, console, stop_at)
+            run = Trading(folder, engine_name, (harness.connector,), engine, STRATEGIES, console, stop_at)
             pids = functools.partial(child_pids, folder, engine_name)
             plan = make_plan(seed, seconds, harness.faults)
             trouble = TroubleMaker(plan, pids, harness, console.print)
             books = run.trade(seconds, [], trouble)
             report.injected = dict(sorted(trouble.counts.items()))
-            _compare(harness, run, folder, books, report)
+            _compare(harness, run.legs[0], folder, books, report)
             code = engine.stop()
             if code != 0:
                 report.differences.append(f"the engine ended with code {code}:\n{engine.tail()}")
@@ -79,18 +80,18 @@ def run_soak(harness: SoakHarness, folder: Path, seed: int, seconds: float, cons
     return report
 
 
-def _compare(harness: SoakHarness, run: Trading, folder: Path, books: Report, report: SoakReport) -> None:
+def _compare(harness: SoakHarness, leg: Leg, folder: Path, books: Report, report: SoakReport) -> None:
     """Fills book by book, the position, every order, and the balances once the market stands still."""
     harness.freeze()
-    numbers, rules = instruments(run.segment)
+    numbers, rules = instruments(leg.segment)
     rule = next(rule for rule in rules.values() if rule.trading_pair == harness.pair)
     number = numbers[harness.pair]
     lots = harness.position_lots(rule)
-    await_position(run, number, lots)
-    compare_books_of(run, folder, harness.fills(rules), lots, number, rule, books)
-    balance_differences = compare_balances(run.segment, harness.balances)
-    run.recorder.poll()
-    ends = run.recorder.orders.last
+    await_position(leg, number, lots)
+    compare_books_of(leg, folder, harness.fills(rules), lots, number, rule, books)
+    balance_differences = compare_balances(leg.segment, harness.balances)
+    leg.recorder.poll()
+    ends = leg.recorder.orders.last
     report.differences += books.differences
     report.differences += compare_orders(ends, harness.orders(), rule)
     report.differences += balance_differences

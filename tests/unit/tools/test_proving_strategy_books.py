@@ -54,10 +54,10 @@ def test_what_strategies_write_is_read_back_without_the_line_that_a_kill_cut_off
     fill = {name: getattr(FILLS[0], name) for name in BookFill.__dataclass_fields__}
     told = f"catch-up:{format_client_order_id(ORDER)}:3"
     lines = [{"slot": 2, "generation": 7, "pid": 1}, fill, {**fill, "trade_id": told, "fill_count": 2}]
-    path = tmp_path / "maker-2-4711.fills.jsonl"
+    path = tmp_path / "maker-2-4711.one.fills.jsonl"
     path.write_bytes(b"\n".join(map(orjson.dumps, lines)) + b'\n{"trading_pa')
-    (tmp_path / "taker-4712.fills.jsonl").write_bytes(b"")
-    [found] = read_strategy_books(tmp_path)
+    (tmp_path / "taker-4712.one.fills.jsonl").write_bytes(b"")
+    [found] = read_strategy_books(tmp_path, "one")
     assert (found.name, found.slot, found.generation) == ("maker-2", 2, 7)
     assert found.fills == (FILLS[0], CaughtUp(ORDER, 3, 2, 10, 100))
 
