@@ -17,7 +17,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     PositionRow,
     SpotClearinghouseState,
 )
-from latentspeed.connectors.hyperliquid.metadata import COLLATERAL
+from latentspeed.connectors.hyperliquid.metadata import OWN_DEX, dex_of, margin_asset
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.streams import Handler
 from latentspeed.connectors.market_state import MarketState
@@ -39,6 +39,7 @@ class Account:
         positions: Mapping[str, Position],
         update_position: Callable[[Position], None],
         on_problem: Callable[[str, str], None],
+        collaterals: Mapping[str, str] = OWN_DEX,
     ) -> None:
         """Knows nothing yet.
 
@@ -48,6 +49,7 @@ class Account:
             positions: The positions in use, by trading pair.
             update_position: Takes a position.
             on_problem: Called with a code and a text for what could not be understood.
+            collaterals: The collateral token of each dex that is traded, by its name; "" is the venue's own.
         """
         self.is_unified = False
         """Whether the spendable balance is that of the spot account."""
@@ -55,10 +57,12 @@ class Account:
         self._market = market
         self._positions = positions
         self._update_position = update_position
+        self._collaterals = collaterals
         self._on_problem = on_problem
         self._fill_ms: dict[str, int] = {}
         self.state_ms = 0
-        """The venue's time of the latest state: every fill up to then is in its positions."""
+        """The venue's time of the latest state, of several dexs the earliest: fills up to then are in the positions."""
+        self._state_ms_of: dict[str, int] = {}
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -66,19 +70,21 @@ class Account:
         return {}
 
     async def refresh(self) -> None:
-        """Reads positions and balances.
+        """Reads positions and balances, those of each dex for itself.
 
         Raises:
             TransportError: The venue did not answer.
         """
-        self.apply_state(await self._rest.clearinghouse_state())
+        for dex in tuple(self._collaterals):
+            self.apply_state(await self._rest.clearinghouse_state(dex), dex)
         if self.is_unified:
             self.apply_spot_state(await self._rest.spot_clearinghouse_state())
 
-    def apply_state(self, state: ClearinghouseState) -> None:
-        """Takes margin and positions; a market that is absent is flat."""
+    def apply_state(self, state: ClearinghouseState, dex: str = "") -> None:
+        """Takes margin and positions of a dex; a market of it that is absent is flat."""
         mono_ns = time.monotonic_ns()
-        self.state_ms = max(self.state_ms, state.time)
+        self._state_ms_of[dex] = max(self._state_ms_of.get(dex, 0), state.time)
+        self.state_ms = min(self._state_ms_of.get(name, 0) for name in self._collaterals)
         present = set()
         for entry in state.assetPositions:
             row = entry.position
@@ -93,6 +99,8 @@ class Account:
             except ValueError as error:
                 self._on_problem("malformed_message", f"position of {row.coin}: {error}")
         for pair, position in list(self._positions.items()):
+            if self._dex_of_pair(pair) != dex:
+                continue
             if position.amount and pair not in present and not self._is_overtaken(pair, state.time):
                 self._update_position(
                     Position(
@@ -104,9 +112,13 @@ class Account:
                     )
                 )
         if not self.is_unified:
-            self._apply_margin(state, mono_ns)
+            self._apply_margin(state, dex, mono_ns)
 
-    def _apply_margin(self, state: ClearinghouseState, mono_ns: int) -> None:
+    def _dex_of_pair(self, trading_pair: str) -> str:
+        rule = self._market.rules.get(trading_pair)
+        return dex_of(trading_pair if rule is None else rule.symbol)
+
+    def _apply_margin(self, state: ClearinghouseState, dex: str, mono_ns: int) -> None:
         """Free margin is what the cross account is worth less what its positions use."""
         try:
             total = float(state.marginSummary.accountValue)
@@ -115,9 +127,8 @@ class Account:
         except ValueError as error:
             self._on_problem("malformed_message", f"margin summary: {error}")
             return
-        self._market.update_balance(
-            COLLATERAL, total, available, venue_utc_ns=state.time * _MS, received_mono_ns=mono_ns
-        )
+        asset = margin_asset(dex, self._collaterals[dex])
+        self._market.update_balance(asset, total, available, venue_utc_ns=state.time * _MS, received_mono_ns=mono_ns)
 
     def apply_spot_state(self, state: SpotClearinghouseState) -> None:
         """Takes the token balances of a unified account."""

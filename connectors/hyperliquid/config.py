@@ -66,6 +66,7 @@ class HyperliquidConfig:
         builder_fee_tenths_bp: How much of the order's value, in tenths of a basis point; 1 to 100, on spot to 1000.
         dead_man_switch_s: How long after this process was last heard of the venue cancels every order of the account;
             at least 5, or 0 for never.
+        dexs: The builder dexs to trade besides the venue's own, by their exact names; perpetual futures only.
         market_channels: The subscriptions made for each trading pair.
         candle_intervals: The candles subscribed for each trading pair, at most four of the venue's intervals.
         fast_books: True for five levels twice a second, False for twenty every five seconds; None lets the venue
@@ -99,6 +100,7 @@ class HyperliquidConfig:
     builder_address: str | None = None
     builder_fee_tenths_bp: int = 0
     dead_man_switch_s: float = 0.0
+    dexs: tuple[str, ...] = ()
     market_channels: tuple[str, ...] = MARKET_CHANNELS
     candle_intervals: tuple[str, ...] = ()
     fast_books: bool | None = None
@@ -142,6 +144,7 @@ class HyperliquidConfig:
         if self.dead_man_switch_s and not 5.0 <= self.dead_man_switch_s <= 86_400.0:
             rule = "0 for never, or 5 to 86400 seconds: the venue takes nothing sooner"
             raise InvalidOption("dead_man_switch_s", self.dead_man_switch_s, rule)
+        self._check_dexs()
         unknown = set(self.market_channels) - set(MARKET_CHANNELS)
         if unknown or "bbo" not in self.market_channels:
             raise InvalidOption("market_channels", self.market_channels, f"bbo and any of {', '.join(MARKET_CHANNELS)}")
@@ -150,6 +153,14 @@ class HyperliquidConfig:
         if unknown or len(self.candle_intervals) > MOST_CANDLES:
             rule = f"at most {MOST_CANDLES} of {', '.join(CANDLE_INTERVALS)}"
             raise InvalidOption("candle_intervals", self.candle_intervals, rule)
+
+    def _check_dexs(self) -> None:
+        if self.dexs and self.is_spot:
+            raise InvalidOption("dexs", self.dexs, "spot has none")
+        if not all(isinstance(dex, str) and dex and ":" not in dex for dex in self.dexs):
+            raise InvalidOption("dexs", self.dexs, "names of builder dexs; the venue's own is always traded")
+        if len(set(self.dexs)) < len(self.dexs):
+            raise InvalidOption("dexs", self.dexs, "each once")
 
     def _check_builder(self) -> None:
         if self.builder_address is not None and not is_address(self.builder_address):

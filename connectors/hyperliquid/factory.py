@@ -38,6 +38,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "limit_requests": (bool,),
     "check_agent": (bool,),
     "agent_check_every_s": (float, int),
+    "dexs": (list, tuple),
     "market_channels": (list, tuple),
     "candle_intervals": (list, tuple),
     "fast_books": (bool,),

@@ -14,7 +14,7 @@ import msgspec
 from latentspeed.connectors.decimal_text import decimal_units
 from latentspeed.connectors.funding import FundingPayment, PredictedFunding
 from latentspeed.connectors.hyperliquid.messages import Message, Milliseconds, RowDecoder, decoder
-from latentspeed.connectors.hyperliquid.metadata import COLLATERAL
+from latentspeed.connectors.hyperliquid.metadata import collateral_of
 from latentspeed.connectors.hyperliquid.streams import Handler
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE
@@ -139,7 +139,7 @@ class FundingReports:
             amount_units = decimal_units(row.usdc, FEE_DECIMALS, exact=False)
             payment = FundingPayment(
                 rule.trading_pair,
-                COLLATERAL,
+                collateral_of(rule),
                 amount_units / FEE_SCALE,
                 amount_units,
                 float(row.fundingRate),

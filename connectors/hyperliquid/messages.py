@@ -292,6 +292,12 @@ class Meta(Message):
     collateralToken: int = 0  # noqa: N815
 
 
+class PerpDex(Message):
+    """One builder dex; its place in the list, where null is the venue's own, makes the numbers of its markets."""
+
+    name: str
+
+
 class SpotToken(Message):
     """One token; pairs name it by `index`, which is not its place in the list."""
 
@@ -413,6 +419,7 @@ USER_ROLE = decoder(UserRole)
 AGENT_ROWS = RowDecoder(AgentRow)
 VAULT_DETAILS: msgspec.json.Decoder[VaultDetails | None] = decoder(VaultDetails | None)  # type: ignore[arg-type]
 META = decoder(Meta)
+PERP_DEXS: msgspec.json.Decoder[list[PerpDex | None]] = decoder(list[PerpDex | None])
 SPOT_META = decoder(SpotMeta)
 SPOT_STATE_PUSH = decoder(SpotStatePush)
 EXCHANGE_STATUS = decoder(ExchangeStatus)

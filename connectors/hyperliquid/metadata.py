@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from types import MappingProxyType
 
 from latentspeed.connectors.hyperliquid.messages import AssetMeta, Meta, SpotMeta, SpotPair, SpotToken
 from latentspeed.connectors.hyperliquid.wire import perpetual_asset_id, spot_asset_id
@@ -17,26 +18,54 @@ from latentspeed.connectors.trading_rule import TradingRule
 
 QUOTE = "USD"
 COLLATERAL = "USDC"
+OWN_DEX = MappingProxyType({"": COLLATERAL})
+"""The collateral of the venue's own dex, which has no name."""
 SIGNIFICANT_FIGURES = 5
 PERPETUAL_PRICE_DECIMALS = 6
 SPOT_PRICE_DECIMALS = 8
 MINIMUM_NOTIONAL = Decimal(10)
 
 
-def perpetual_pair(coin: str) -> str:
-    """The trading pair of a coin, `BTC-USD`."""
-    return f"{coin}-{QUOTE}"
+def perpetual_pair(coin: str, collateral: str = COLLATERAL) -> str:
+    """The trading pair of a coin, `BTC-USD` or `xyz:SILVER-USD`; `hed:OIL-USDH` where the collateral is not USDC."""
+    return f"{coin}-{_quote(collateral)}"
 
 
-def perpetual_rule(entry: AssetMeta, index: int, dex_index: int = 0) -> TradingRule:
+def dex_of(symbol: str) -> str:
+    """The dex in a perpetual's name, which is its part before the colon; empty for the venue's own."""
+    dex, colon, _ = symbol.partition(":")
+    return dex if colon else ""
+
+
+def collateral_of(rule: TradingRule) -> str:
+    """The token in which a perpetual's margin, profit, fees and funding are counted."""
+    return COLLATERAL if rule.quote_asset == QUOTE else rule.quote_asset
+
+
+def margin_asset(dex: str, collateral: str) -> str:
+    """What the collateral in a dex is called among the balances, as each dex has its own: `USDC`, `xyz:USDC`."""
+    return f"{dex}:{collateral}" if dex else collateral
+
+
+def _quote(collateral: str) -> str:
+    return QUOTE if collateral == COLLATERAL else collateral
+
+
+def perpetual_rule(entry: AssetMeta, index: int, dex_index: int = 0, collateral: str = COLLATERAL) -> TradingRule:
     """The rule of the entry at place `index` of a dex's universe.
+
+    Args:
+        entry: The market.
+        index: Place in the whole universe, delisted entries counted.
+        dex_index: Place in the whole list of dexs; 0 is the venue's own.
+        collateral: The dex's collateral token.
 
     Raises:
         ValueError: The entry's decimals make no grid.
     """
     lot_size = Decimal(1).scaleb(-entry.szDecimals)
     return TradingRule(
-        trading_pair=perpetual_pair(entry.name),
+        trading_pair=perpetual_pair(entry.name, collateral),
         symbol=entry.name,
         asset_id=perpetual_asset_id(index, dex_index),
         lot_size=lot_size,
@@ -46,15 +75,15 @@ def perpetual_rule(entry: AssetMeta, index: int, dex_index: int = 0) -> TradingR
         min_notional=MINIMUM_NOTIONAL,
         max_leverage=entry.maxLeverage,
         is_active=not entry.isDelisted,
-        quote_asset=QUOTE,
-        base_asset=entry.name,
+        quote_asset=_quote(collateral),
+        base_asset=entry.name.removeprefix(f"{dex_of(entry.name)}:"),
         only_isolated=bool(entry.onlyIsolated) or entry.marginMode in ("strictIsolated", "noCross"),
     )
 
 
-def perpetual_rules(meta: Meta) -> list[TradingRule]:
-    """The rules of all markets of the venue's own dex, in the venue's order."""
-    return [perpetual_rule(entry, index) for index, entry in enumerate(meta.universe)]
+def perpetual_rules(meta: Meta, dex_index: int = 0, collateral: str = COLLATERAL) -> list[TradingRule]:
+    """The rules of all markets of a dex, in the venue's order."""
+    return [perpetual_rule(entry, index, dex_index, collateral) for index, entry in enumerate(meta.universe)]
 
 
 def spot_rule(pair: SpotPair, base: SpotToken, quote: SpotToken, trading_pair: str) -> TradingRule:

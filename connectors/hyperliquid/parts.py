@@ -228,6 +228,7 @@ class SessionParts(NetworkConnector):
             self._http,
             self.account_address,
             budget=self._budget,
+            dexs=config.dexs,
             on_malformed=lambda text: self._events.error("malformed_message", text),
         )
         self._authority = Authority(

@@ -34,6 +34,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     OrderRow,
     OrderStatusReply,
     OrderStatusRow,
+    PerpDex,
     SpotClearinghouseState,
     SpotMeta,
     UserRole,
@@ -70,6 +71,7 @@ class RestClient:
         account: str,
         *,
         budget: WeightBudget | None = None,
+        dexs: tuple[str, ...] = (),
         on_malformed: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Uses the session of `http`.
@@ -78,11 +80,13 @@ class RestClient:
             http: Where to.
             account: Whose orders, fills and positions are read; lower case.
             budget: The weight that this address may use; None when the venue has no limits.
+            dexs: The builder dexs whose open orders are read besides those of the venue's own dex and spot.
             on_malformed: Told of each row of an answer that could not be read.
         """
         self.http = http
         self.account = account
         self.budget = budget
+        self.dexs = dexs
         self._on_malformed = on_malformed
 
     async def info(self, request: dict[str, Any], weight: int, *, urgent: bool = False) -> bytes:
@@ -114,17 +118,21 @@ class RestClient:
         except (HttpStatusError, *MalformedMessage):
             return None
 
-    async def meta(self) -> Meta:
-        """All perpetual markets of the venue's own dex."""
-        return self._decode(messages.META, await self.info({"type": "meta"}, ORDINARY), "meta")
+    async def meta(self, dex: str = "") -> Meta:
+        """All perpetual markets of a dex; of the venue's own for an empty name."""
+        return self._decode(messages.META, await self.info(_of_dex({"type": "meta"}, dex), ORDINARY), "meta")
+
+    async def perp_dexs(self) -> list[PerpDex | None]:
+        """All dexs in the venue's order, None at the place of its own."""
+        return self._decode(messages.PERP_DEXS, await self.info({"type": "perpDexs"}, ORDINARY), "perpDexs")
 
     async def spot_meta(self) -> SpotMeta:
         """All spot markets and their tokens."""
         return self._decode(messages.SPOT_META, await self.info({"type": "spotMeta"}, ORDINARY), "spotMeta")
 
-    async def clearinghouse_state(self) -> ClearinghouseState:
-        """Margin and positions."""
-        body = await self.info({"type": "clearinghouseState", "user": self.account}, LIGHT)
+    async def clearinghouse_state(self, dex: str = "") -> ClearinghouseState:
+        """Margin and positions in one dex, each of which has its own."""
+        body = await self.info(_of_dex({"type": "clearinghouseState", "user": self.account}, dex), LIGHT)
         return self._decode(messages.CLEARINGHOUSE_STATE, body, "clearinghouseState")
 
     async def spot_clearinghouse_state(self) -> SpotClearinghouseState:
@@ -138,9 +146,12 @@ class RestClient:
         return self._decode(messages.TEXT, body, "userAbstraction")
 
     async def open_orders(self) -> list[OrderRow]:
-        """All open orders, triggers included."""
-        body = await self.info({"type": "frontendOpenOrders", "user": self.account}, ORDINARY)
-        return self._decode_rows(messages.ORDER_ROWS, body, "frontendOpenOrders")
+        """All open orders, triggers included, of every dex that is traded and of spot."""
+        rows: list[OrderRow] = []
+        for dex in ("", *self.dexs):
+            body = await self.info(_of_dex({"type": "frontendOpenOrders", "user": self.account}, dex), ORDINARY)
+            rows += self._decode_rows(messages.ORDER_ROWS, body, "frontendOpenOrders")
+        return rows
 
     async def order_status(self, order: int | str) -> OrderStatusReply:
         """One order by the venue's number or by cloid. "unknownOid" means no longer or not yet known, never refused."""
@@ -286,3 +297,7 @@ class RestClient:
             return decoder.decode(body, lambda text: self._on_malformed(f"{what}: {text}"))
         except MalformedMessage as error:
             raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None
+
+
+def _of_dex(request: dict[str, Any], dex: str) -> dict[str, Any]:
+    return request | {"dex": dex} if dex else request

@@ -15,9 +15,10 @@ from latentspeed.connectors import (
     OrderState,
     OrderType,
 )
-from latentspeed.connectors.hyperliquid.config import LOCAL, HyperliquidConfig
+from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_LOCAL, HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
+from latentspeed.connectors.hyperliquid.spot import HyperliquidSpotConnector
 from latentspeed.connectors.transport import SocketTiming
 from latentspeed.tools.venues.hyperliquid import HyperliquidVenue, VenueConfig
 
@@ -34,8 +35,10 @@ def new_connector(
     """A connector for the venue, with a listener in its attribute `heard`."""
     others = {name: options.pop(name) for name in ("nonce_store", "id_generator") if name in options}
     settings = {"engine_instance": 77, "socket_timing": QUICK, "place_expiry_ms": 2000, "expiry_margin_ms": 200}
-    config = HyperliquidConfig(domain=LOCAL, base_url=venue.base_url, **(settings | options))
-    connector = HyperliquidPerpetualConnector(config, key, **others)
+    is_spot = options.pop("spot", False)
+    settings["domain"] = SPOT_LOCAL if is_spot else LOCAL
+    config = HyperliquidConfig(base_url=venue.base_url, **(settings | options))
+    connector = (HyperliquidSpotConnector if is_spot else HyperliquidPerpetualConnector)(config, key, **others)
     heard = Heard()
     connector.heard = heard
     connector.set_order_event_listener(heard)
