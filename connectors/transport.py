@@ -45,12 +45,14 @@ class HttpStatusError(TransportError):
     Attributes:
         status: The HTTP status.
         text: The beginning of the body.
+        retry_after: What the header of that name says, empty without one.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, retry_after: str = "") -> None:
         super().__init__(f"HTTP {status}: {text}")
         self.status = status
         self.text = text
+        self.retry_after = retry_after
 
 
 def is_loopback(url: str) -> bool:
@@ -145,7 +147,8 @@ class HttpClient:
             async with self.session.request(method, url, allow_redirects=False, **options) as response:
                 content = await response.read()
                 if response.status != 200:
-                    raise HttpStatusError(response.status, content[:300].decode("utf-8", "replace"))
+                    text = content[:300].decode("utf-8", "replace")
+                    raise HttpStatusError(response.status, text, response.headers.get("Retry-After", ""))
                 return content
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"{url}: no connection: {_describe(error)}") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
-from latentspeed.connectors.dydx_v4 import messages
+from latentspeed.connectors.dydx_v4.decoding import account_changes, block_number, finite
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.markets import QUOTE_ASSET
 from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, PositionRow, SubaccountRow
@@ -64,7 +64,7 @@ class Account:
 
     def on_channel(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
         """A message of the subaccount's channel; fills before orders, so that an end comes after what led to it."""
-        changes = messages.ACCOUNT_CHANGES.decode(contents)
+        changes = account_changes(contents, self._on_problem)
         for fill in changes.fills:
             self.take_fill(fill, ReportSource.STREAM)
         for order in changes.orders:
@@ -76,7 +76,7 @@ class Account:
         if changes.perpetual_positions or changes.fills:
             self._on_money_moved()
         if changes.block_height and not is_snapshot:
-            self._lifetimes.on_node_height(int(changes.block_height))
+            self._lifetimes.on_node_height(block_number(changes.block_height))
 
     def take_order(self, row: OrderRow, source: ReportSource) -> None:
         """Reduces an order."""
@@ -84,8 +84,13 @@ class Account:
         if order is None:
             self._take_foreign(row)
             return
-        if row.good_til_block:
-            self._lifetimes.learn(order, int(row.good_til_block))
+        try:
+            last_block = block_number(row.good_til_block) if row.good_til_block else 0
+        except ValueError as error:
+            self._on_problem("malformed_message", f"order {row.id}: {error}")
+            return
+        if last_block:
+            self._lifetimes.learn(order, last_block)
         if row.status == BEST_EFFORT_CANCELED and row.removal_reason:
             self.removals[order.client_order_id] = row.removal_reason
         elif row.status in LIVE:
@@ -124,12 +129,17 @@ class Account:
     def take_subaccount(self, row: SubaccountRow, mono_ns: int = 0) -> None:
         """Takes all positions, and what the subaccount is worth."""
         mono_ns = mono_ns or time.monotonic_ns()
+        try:
+            equity, free_collateral = finite(row.equity), finite(row.free_collateral)
+        except ValueError as error:
+            self._on_problem("malformed_message", f"subaccount: {error}")
+            return
         positions = [found for one in row.open_perpetual_positions.values() if (found := self._position(one, mono_ns))]
         self._update_positions(positions)
         self._market.update_balance(
             QUOTE_ASSET,
-            float(row.equity),
-            float(row.free_collateral),
+            equity,
+            free_collateral,
             venue_utc_ns=time.time_ns(),
             received_mono_ns=mono_ns,
         )
@@ -145,12 +155,15 @@ class Account:
             return None
         try:
             is_open = row.status == "OPEN"
-            amount = rule.amount_from_lots(rule.lots_from_text(row.size)) if is_open else 0.0
+            # The sign is in the size and in the side; a size that has none takes the side's, and none takes it twice.
+            lots = rule.lots_from_text(row.size) if is_open else 0
+            lots = -abs(lots) if row.side == "SHORT" else lots
+            amount = rule.amount_from_lots(lots)
             return Position(
                 row.market,
                 amount,
-                entry_price=float(row.entry_price) if is_open and row.entry_price else float("nan"),
-                unrealized_pnl=float(row.unrealized_pnl or 0.0) if is_open else 0.0,
+                entry_price=finite(row.entry_price) if is_open and row.entry_price else float("nan"),
+                unrealized_pnl=finite(row.unrealized_pnl) if is_open and row.unrealized_pnl else 0.0,
                 venue_utc_ns=time.time_ns(),
                 received_mono_ns=mono_ns,
             )

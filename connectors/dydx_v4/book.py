@@ -8,8 +8,10 @@ told of earlier.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from latentspeed.connectors.dydx_v4.decoding import finite
 from latentspeed.connectors.order_book import DEPTH
 
 _Level = tuple[float, int]
@@ -40,18 +42,53 @@ class RawBook:
     def __init__(self) -> None:
         self._bids, self._asks = _Side(1), _Side(-1)
         self._told = 0
+        self._touched: set[tuple[bool, float]] | None = None
 
     def reset(self, bids: Iterable[tuple[str, str]], asks: Iterable[tuple[str, str]]) -> None:
-        """Takes a snapshot."""
-        self._bids, self._asks = _Side(1), _Side(-1)
-        self.update(bids, asks)
+        """Takes a snapshot. Raises ValueError for text that is no number; the book is as it was then."""
+        fresh = RawBook()
+        fresh._told = self._told
+        fresh.update(bids, asks)
+        self._bids, self._asks, self._told = fresh._bids, fresh._asks, fresh._told
 
     def update(self, bids: Iterable[tuple[str, str]], asks: Iterable[tuple[str, str]]) -> None:
-        """Takes changed levels in order; size 0 removes one. Raises ValueError for text that is no number."""
-        for side, levels in ((self._bids, bids), (self._asks, asks)):
-            for price, size in levels:
+        """Takes changed levels in order; size 0 removes one. Raises ValueError for a level that cannot be, and takes
+        the others."""
+        wrong = ""
+        for is_bid, side, levels in ((True, self._bids, bids), (False, self._asks, asks)):
+            for price_text, size_text in levels:
+                try:
+                    price, size = finite(price_text), finite(size_text)
+                    if price <= 0.0 or size < 0.0:
+                        raise ValueError(f"{size_text!r:.60} at {price_text!r:.60} is no level")
+                except ValueError as error:
+                    wrong = str(error)
+                    continue
                 self._told += 1
-                side.set(float(price), float(size), self._told)
+                side.set(price, size, self._told)
+                if self._touched is not None:
+                    self._touched.add((is_bid, price))
+        if wrong:
+            raise ValueError(wrong)
+
+    def levels(self, is_bid: bool) -> dict[float, float]:
+        """Sizes by price of a side as it was told, with what crosses."""
+        side = self._bids if is_bid else self._asks
+        return {price * side.sign: size for price, (size, _) in side.levels.items()}
+
+    def correct(self, is_bid: bool, price: float, size: float) -> None:
+        """Sets a level right that was told wrongly, or not at all."""
+        self._told += 1
+        (self._bids if is_bid else self._asks).set(price, size, self._told)
+
+    @contextmanager
+    def watched(self) -> Iterator[set[tuple[bool, float]]]:
+        """Which levels the stream touches from now on: side, True for bids, and price."""
+        self._touched = touched = set[tuple[bool, float]]()
+        try:
+            yield touched
+        finally:
+            self._touched = None
 
     def shown(self, depth: int = DEPTH) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         """The best levels of both sides as (price, size), without what crosses."""

@@ -56,6 +56,8 @@ class DydxConfig:
         connect_timeout_s: How long connecting and the first synchronisation may take.
         stale_after_s: After how long without a block the connector is STALE.
         reconcile_every_s: How often everything is compared with the venue; 0 for never.
+        book_check_every_s: How often each book is compared with the one that REST answers; 0 for after each
+            subscription only.
         settle_margin_blocks: How many blocks the indexer must be past an order's last block before silence counts.
         socket_timing: How the socket is watched.
     """
@@ -77,6 +79,7 @@ class DydxConfig:
     connect_timeout_s: float = 30.0
     stale_after_s: float = 30.0
     reconcile_every_s: float = 60.0
+    book_check_every_s: float = 60.0
     settle_margin_blocks: int = 2
     socket_timing: SocketTiming = field(default_factory=SocketTiming)
 
@@ -114,8 +117,9 @@ class DydxConfig:
         for name in ("quote_max_age_s", "request_timeout_s", "connect_timeout_s", "stale_after_s"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
-        if not 0.0 <= self.reconcile_every_s < float("inf"):
-            raise InvalidOption("reconcile_every_s", self.reconcile_every_s, "a number of seconds, 0 for never")
+        for name in ("reconcile_every_s", "book_check_every_s"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
 
     @property
     def chain_id(self) -> str:

@@ -28,6 +28,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "connect_timeout_s": (float, int),
     "stale_after_s": (float, int),
     "reconcile_every_s": (float, int),
+    "book_check_every_s": (float, int),
     "settle_margin_blocks": (int,),
 }
 

@@ -41,6 +41,15 @@ class Lifetimes:
         self.indexer_height = max(self.indexer_height, height)
         self.chain_height = max(self.chain_height, height)
 
+    def correct(self, height: int) -> None:
+        """A node says where the chain is, after it has refused what the height known here led to."""
+        self.chain_height = height
+
+    @property
+    def indexer_lag(self) -> int:
+        """How many blocks the indexer is behind the chain, as far as is known."""
+        return self.chain_height - self.indexer_height if self.indexer_height else 0
+
     def last_block(self, blocks: int) -> int:
         """The last block of an order that is sent now and is to live for so many."""
         return self.chain_height + min(blocks, WINDOW)

@@ -9,6 +9,7 @@ import msgspec
 
 from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.book import RawBook
+from latentspeed.connectors.dydx_v4.decoding import finite, market_changes
 from latentspeed.connectors.dydx_v4.messages import MarketRow, time_ns
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.quote import MarketTrade, Quote
@@ -19,25 +20,57 @@ class MarketFeed:
     """Decodes the public channels into the connector's market state."""
 
     def __init__(
-        self, market: MarketState, publish_quote: Callable[[Quote], None], on_status: Callable[[str, str], None]
+        self,
+        market: MarketState,
+        publish_quote: Callable[[Quote], None],
+        on_terms: Callable[[str, MarketRow], None],
+        on_problem: Callable[[str, str], None],
     ) -> None:
-        """Has heard nothing yet; `on_status` is told the ticker and the new status of a market."""
+        """Has heard nothing yet.
+
+        Args:
+            market: Where everything is kept.
+            publish_quote: Called when a quote was changed.
+            on_terms: Called with the ticker and what a market's row says, whether or not it is new.
+            on_problem: Called with a code and a text for what could not be understood.
+        """
+        self.on_snapshot: Callable[[str, RawBook], None] = lambda ticker, book: None
+        """Called when a book begins anew."""
         self._market = market
         self._publish_quote = publish_quote
-        self._on_status = on_status
+        self._on_terms = on_terms
+        self._on_problem = on_problem
         self._books: dict[str, RawBook] = {}
 
     def on_book(self, ticker: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
         """A book, or levels of it that changed."""
-        raw = self._books.setdefault(ticker, RawBook())
+        raw = self._books.get(ticker)
+        wrong: ValueError | None = None
         if is_snapshot:
             whole = messages.BOOK_SNAPSHOT.decode(contents)
+            raw = RawBook()
             raw.reset(
                 [(level.price, level.size) for level in whole.bids], [(level.price, level.size) for level in whole.asks]
             )
+            self._books[ticker] = raw
+            self.on_snapshot(ticker, raw)
+        elif raw is None:
+            return  # Changes of a book that has not come yet: a few levels are no book.
         else:
             changes = messages.BOOK_CHANGES.decode(contents)
-            raw.update(changes.bids, changes.asks)
+            try:
+                raw.update(changes.bids, changes.asks)
+            except ValueError as error:
+                wrong = error
+        self.show_book(ticker, mono_ns)
+        if wrong is not None:
+            raise wrong
+
+    def show_book(self, ticker: str, mono_ns: int) -> None:
+        """Publishes a book and its top as they are now."""
+        raw = self._books.get(ticker)
+        if raw is None:
+            return
         bids, asks = raw.shown()
         book = self._market.book(ticker)
         book.set_levels(bids, asks)
@@ -63,33 +96,43 @@ class MarketFeed:
         trades = messages.TRADES.decode(contents).trades
         if is_snapshot:
             if trades:
-                self._market.quote(ticker).last = float(trades[0].price)
+                self._market.quote(ticker).last = finite(trades[0].price)
             return
         for row in trades:
-            self._market.publish_market_trade(
-                MarketTrade(
+            try:
+                trade = MarketTrade(
                     ticker,
-                    float(row.price),
-                    float(row.size),
+                    finite(row.price),
+                    finite(row.size),
                     TradeType.BUY if row.side == "BUY" else TradeType.SELL,
                     row.id,
                     time_ns(row.created_at),
                     mono_ns,
                 )
-            )
+            except ValueError as error:
+                self._on_problem("malformed_message", f"trade {row.id}: {error}")
+            else:
+                self._market.publish_market_trade(trade)
 
     def on_markets(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
         """Oracle prices, funding and terms, of all markets; only what changed is there."""
-        changes = messages.MARKET_CHANGES.decode(contents)
+        changes = market_changes(contents, self._on_problem)
         for ticker, row in (*changes.markets.items(), *changes.trading.items()):
-            if not is_snapshot and row.status:
-                self._on_status(ticker, row.status)
-            if ticker in self._market.subscriptions:
-                self.take_market(ticker, row, mono_ns)
+            try:
+                self._on_terms(ticker, row)
+                if ticker in self._market.subscriptions:
+                    self.take_market(ticker, row, mono_ns)
+            except (ValueError, ArithmeticError) as error:
+                self._on_problem("malformed_message", f"market {ticker}: {error!r}")
         for ticker, price in changes.oracle_prices.items():
             if ticker in self._market.subscriptions:
                 quote = self._market.quote(ticker)
-                quote.oracle = quote.index = quote.mark = float(price.oracle_price)
+                try:
+                    oracle = finite(price.oracle_price)
+                except ValueError as error:
+                    self._on_problem("malformed_message", f"oracle price of {ticker}: {error}")
+                    continue
+                quote.oracle = quote.index = quote.mark = oracle
                 quote.venue_utc_ns = time_ns(price.effective_at) if price.effective_at else quote.venue_utc_ns
                 self._publish_quote(quote)
 
@@ -97,13 +140,13 @@ class MarketFeed:
         """Takes what a market's row says. The venue marks positions at the oracle price."""
         quote = self._market.quote(ticker)
         if row.oracle_price:
-            quote.oracle = quote.index = quote.mark = float(row.oracle_price)
+            quote.oracle = quote.index = quote.mark = finite(row.oracle_price)
         if row.next_funding_rate:
-            quote.funding_rate = float(row.next_funding_rate)
+            quote.funding_rate = finite(row.next_funding_rate)
             hour_ns = 3600 * 10**9
             quote.next_funding_utc_ns = (time.time_ns() // hour_ns + 1) * hour_ns
         if row.open_interest:
-            quote.open_interest = float(row.open_interest)
+            quote.open_interest = finite(row.open_interest)
         self._publish_quote(quote)
 
     def invalidate(self) -> None:

@@ -96,8 +96,9 @@ class PositionRow(msgspec.Struct, rename="camel"):
     market: str
     size: str
     status: str = "OPEN"
-    entry_price: str = ""
-    unrealized_pnl: str = "0"
+    side: str = ""
+    entry_price: str | None = None
+    unrealized_pnl: str | None = None
 
 
 class SubaccountRow(msgspec.Struct, rename="camel"):
@@ -179,6 +180,13 @@ class HeightRow(msgspec.Struct, rename="camel"):
     def number(self) -> int:
         """The height."""
         return int(self.block_height or self.height)
+
+
+class TimeRow(msgspec.Struct):
+    """The indexer's clock: seconds since the epoch."""
+
+    epoch: float
+    iso: str = ""
 
 
 class Envelope(msgspec.Struct):
@@ -267,6 +275,7 @@ BOOK_SNAPSHOT = msgspec.json.Decoder(BookSnapshot)
 BOOK_CHANGES = msgspec.json.Decoder(BookChanges)
 TRADES = msgspec.json.Decoder(Trades)
 HEIGHT = msgspec.json.Decoder(HeightRow)
+TIME = msgspec.json.Decoder(TimeRow)
 BROADCAST_REPLY = msgspec.json.Decoder(BroadcastReply)
 STATUS_REPLY = msgspec.json.Decoder(StatusReply)
 QUERY_REPLY = msgspec.json.Decoder(QueryReply)

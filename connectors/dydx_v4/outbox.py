@@ -21,6 +21,7 @@ from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
+from latentspeed.connectors.errors import ConnectorError
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import NotSent, TransportError
@@ -28,8 +29,10 @@ from latentspeed.connectors.types import OrderState, ReportSource
 
 NEVER_SENT: Final = "never_sent"
 CLOB: Final = "clob"
-STALE_HEIGHT: Final = (CLOB, 10)
-"""The last block had passed when the transaction came: worth one more try with a fresh height."""
+STALE_HEIGHT: Final = frozenset({(CLOB, 10), (CLOB, 11)})
+"""The last block had passed, or was too far ahead, when the transaction came: worth a try with a fresh height."""
+WRONG_SIGNER: Final = ("sdk", 4)
+"""The signature does not fit: on a chain that was begun anew accounts have other numbers."""
 HARMLESS_CANCELS: Final = frozenset({(CLOB, 9), (CLOB, 32)})
 """A cancel that is as good as the new one was there already."""
 POSSIBLY_LIVE: Final = frozenset({("sdk", 19), ("sdk", 20), (CLOB, 20), (CLOB, 24), (CLOB, 30)})
@@ -117,9 +120,10 @@ class Outbox:
 
     async def _deliver(self, order: InFlightOrder, transaction: bytes) -> None:
         result = await self._broadcast(order, transaction)
-        if result is not None and (result.codespace, result.code) == STALE_HEIGHT:
-            retry = await self._with_fresh_height(order)
-            result = result if retry is None else await self._broadcast(order, retry)
+        if result is not None:
+            # It was refused, so it stands nowhere and may be sent once more.
+            again = await self._better(order, (result.codespace, result.code))
+            result = result if again is None else await self._broadcast(order, again)
         if result is None:
             return
         if result.code == 0:
@@ -157,11 +161,23 @@ class Outbox:
             raise
         return None
 
-    async def _with_fresh_height(self, order: InFlightOrder) -> bytes | None:
-        """The same order with a later last block: it was refused, so it stands nowhere."""
+    async def _better(self, order: InFlightOrder, refusal: tuple[str, int]) -> bytes | None:
+        """The same order after what it was refused for has been asked again; None when that would not help."""
         try:
-            self._lifetimes.on_node_height(await self._nodes.height())
-        except TransportError:
+            if refusal in STALE_HEIGHT:
+                self._lifetimes.correct(await self._nodes.height())
+            elif refusal == WRONG_SIGNER:
+                account = await self._nodes.account(self._owner)
+                if account.number == self._signer.account_number:
+                    return None
+                self._tracker.events.error(
+                    "account_changed", f"{self._owner} has account number {account.number} now; was the chain reset?"
+                )
+                self._signer = self._signer.with_account_number(account.number)
+                self._lifetimes.correct(await self._nodes.height())
+            else:
+                return None
+        except ConnectorError:
             return None
         blocks = self._ioc_good_til_blocks if is_immediate(order) else self._good_til_blocks
         last_block = self._lifetimes.last_block(blocks)

@@ -6,6 +6,7 @@ everything else of a session: session.py
 
 from __future__ import annotations
 
+from latentspeed.connectors.dydx_v4.markets import POST_ONLY
 from latentspeed.connectors.dydx_v4.session import DydxV4Session
 from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
 from latentspeed.connectors.in_flight_order import InFlightOrder
@@ -56,6 +57,9 @@ class DydxV4PerpetualConnector(DydxV4Session):
         is_resting = params.order_type is not OrderType.MARKET and params.time_in_force is not TimeInForce.IOC
         if params.position_action is PositionAction.CLOSE and is_resting:
             raise OrderRefused("position_action", "CLOSE", "reduce-only orders are MARKET or IOC on this venue")
+        is_crossing = params.order_type is not OrderType.LIMIT_MAKER
+        if is_crossing and self._terms[order.trading_pair].status == POST_ONLY:
+            raise OrderRefused("order_type", params.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
         if order.order_type is OrderType.MARKET and not self._market_price_units(order):
             age_s = self.config.quote_max_age_s
             raise OrderRefused("order_type", "MARKET", f"no quote of {order.trading_pair} within {age_s} s bounds it")

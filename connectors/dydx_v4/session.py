@@ -17,29 +17,33 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from latentspeed.connectors.channels import Channel, ChannelState, ChannelWatch
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.account import Account
+from latentspeed.connectors.dydx_v4.book_check import BookCheck
 from latentspeed.connectors.dydx_v4.config import DydxConfig
+from latentspeed.connectors.dydx_v4.decoding import block_number
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.keys import DydxKey
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.market_data import MarketFeed
-from latentspeed.connectors.dydx_v4.markets import ACTIVE, MarketTerms, market_terms
-from latentspeed.connectors.dydx_v4.messages import OrderRow, TxResult
+from latentspeed.connectors.dydx_v4.markets import MarketTerms, market_terms
+from latentspeed.connectors.dydx_v4.messages import MarketRow, OrderRow, TxResult
 from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.outbox import Outbox
 from latentspeed.connectors.dydx_v4.resync import Resynchroniser
-from latentspeed.connectors.dydx_v4.streams import Streams
+from latentspeed.connectors.dydx_v4.streams import MOST_MARKETS, Streams
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.dydx_v4.upkeep import Upkeep
-from latentspeed.connectors.errors import NotReady, VenueUnreachable
+from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import market_limit_units
 from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
+from latentspeed.connectors.rate_limit import RateLimit
 from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
 from latentspeed.connectors.types import ConnectorState
@@ -70,7 +74,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             self.account_address, config.subaccount, config.engine_instance, self._terms, self._market_price_units
         )
         self._names = OrderNames(self._tracker, self._forms.uuid)
-        self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_status)
+        self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_row, self._events.error)
         self._fills_from_ns = 0
         self._is_open = False
         self._can_sign = False
@@ -105,15 +109,16 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
     async def _initialize(self) -> None:
         http = HttpClient(self.config.rest_url, timeout_s=self.config.request_timeout_s)
         try:
-            await self._load_markets(IndexerRest(http, self.account_address, self.config.subaccount))
+            await self._load_markets(self._make_rest(http))
         finally:
             await http.close()
 
+    def _make_rest(self, http: HttpClient) -> IndexerRest:
+        return IndexerRest(http, self.account_address, self.config.subaccount, on_problem=self._events.error)
+
     async def _load_markets(self, rest: IndexerRest) -> None:
         rows = await rest.markets()
-        self._terms.clear()
-        self._terms.update(market_terms(rows.values()))
-        self._set_trading_rules({ticker: terms.rule for ticker, terms in self._terms.items()})
+        self._take_terms(market_terms(rows.values(), self._events.error))
         for ticker in self._market.subscriptions:
             if ticker in rows:
                 self._feed.take_market(ticker, rows[ticker], time.monotonic_ns())
@@ -143,6 +148,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             self._start(self._streams.link.run(), "socket")
             self._start(self._nodes.open(), "node connections")
             self._start(self._upkeep.watch_height(), "height")
+            self._start(self._book_check.run(), "book check")
             self._signature_keeper.start()
             await self._wait_live()
         except BaseException:
@@ -158,7 +164,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             on_failover=lambda url: self._events.error("node_changed", f"{url} is used from now on"),
         )
         self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
-        self._rest = IndexerRest(self._http, self.account_address, config.subaccount)
+        self._rest = self._make_rest(self._http)
         self._account = Account(
             self._tracker,
             self._market,
@@ -195,7 +201,15 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             on_down=self._on_down,
             on_error=self._events.error,
             timing=config.socket_timing,
+            watch=ChannelWatch(config.stale_after_s),
         )
+        self._book_check = BookCheck(
+            self._rest,
+            every_s=config.book_check_every_s,
+            on_checked=self._on_book_checked,
+            on_problem=self._events.error,
+        )
+        self._feed.on_snapshot = self._book_check.snapshot_taken
         self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: bool(self._place_outbox))
         self._is_open = True
 
@@ -269,6 +283,8 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         """Asks for a market's data, before or after connecting. Raises OrderRefused for a pair known not to exist."""
         if self._market.rules:
             self._rule(trading_pair)
+        if trading_pair not in self._market.subscriptions and len(self._market.subscriptions) >= MOST_MARKETS:
+            raise OrderRefused("trading_pair", trading_pair, f"the venue takes {MOST_MARKETS} markets a connection")
         self._market.subscriptions[trading_pair] = None
         if self.is_connected:
             self._network_loop.call(lambda: self._subscribe_streams(trading_pair))
@@ -300,38 +316,45 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._upkeep.compared()
                 self._set_authenticated(True)
-                self._set_connection_state(ConnectorState.LIVE)
+                # An indexer answers also while its chain is halted.
+                is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
+                self._set_connection_state(ConnectorState.LIVE if is_moving else ConnectorState.STALE)
                 self._live.set()
             return
 
     def _on_down(self, reason: str) -> None:
         self._last_loss = reason
         self._feed.invalidate()
+        self._book_check.forget()
         if self._connection_state is not ConnectorState.DISCONNECTED:
             self._events.error("socket_lost", reason)
             self._set_connection_state(ConnectorState.CONNECTING)
 
     def _on_height(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
-        height = messages.HEIGHT.decode(contents).number
-        if height > self._lifetimes.indexer_height:
-            self._last_block_mono = time.monotonic()
+        row = messages.HEIGHT.decode(contents)
+        height = block_number(row.block_height or row.height)
+        is_new = height > self._lifetimes.indexer_height
         self._lifetimes.on_indexer_height(height)
-        if self._connection_state is ConnectorState.STALE:
-            self._set_connection_state(ConnectorState.LIVE)
+        if is_new:
+            self._last_block_mono = time.monotonic()
+            if self._connection_state is ConnectorState.STALE:
+                self._set_connection_state(ConnectorState.LIVE)
         self._upkeep.on_block()
 
     def _keep_house(self) -> None:
         super()._keep_house()
         if self._connection_state not in (ConnectorState.LIVE, ConnectorState.STALE):
             return
-        now = time.monotonic()
         live = self._tracker.active_orders
         self._lifetimes.forget(live)
         self._account.forget(live)
-        if now - self._last_block_mono > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
-            self._events.error("no_blocks", f"no block for {now - self._last_block_mono:.0f} s")
+        if self._block_age_s() > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
+            self._events.error("no_blocks", f"no block for {self._block_age_s():.0f} s")
             self._set_connection_state(ConnectorState.STALE)
         self._upkeep.tick()
+
+    def _block_age_s(self) -> float:
+        return time.monotonic() - self._last_block_mono
 
     def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
         if self._is_open:
@@ -350,16 +373,40 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             self._set_authenticated(False)
             self._events.error("signer_refused", f"sdk {result.code}: {result.log}")
 
-    def _on_market_status(self, ticker: str, status: str) -> None:
+    def _on_market_row(self, ticker: str, row: MarketRow) -> None:
         known = self._terms.get(ticker)
-        if known is None or known.rule.is_active != (status in ACTIVE):
-            self._start(self._reload_markets(), "markets")
+        if known is not None:
+            if known.is_changed(row):
+                self._take_terms({ticker: known.changed(row)})
+        elif row.oracle_price and row.step_size and row.ticker == ticker:
+            self._take_terms(market_terms([row], self._events.error))
 
-    async def _reload_markets(self) -> None:
-        try:
-            await self._load_markets(self._rest)
-        except (TransportError, ValueError) as error:
-            self._events.error("metadata_failed", str(error))
+    def _take_terms(self, found: Mapping[str, MarketTerms]) -> None:
+        """Takes new terms of markets. Orders that live are integers on the grid that they were made on: a market whose
+        grid is another now keeps the old one, and takes no orders until a new start."""
+        old = dict(self._terms)
+        self._set_trading_rules({ticker: terms.rule for ticker, terms in {**old, **found}.items()})
+        for ticker, terms in found.items():
+            is_same = ticker not in old or old[ticker].rule.has_grid_of(terms.rule)
+            self._terms[ticker] = terms if is_same else old[ticker].outdated()
+
+    def _on_book_checked(self, ticker: str, corrected: int) -> None:
+        self._streams.watch.add("v4_orderbook", ticker).checked_mono_ns = time.monotonic_ns()
+        if corrected:
+            self._feed.show_book(ticker, time.monotonic_ns())
+
+    # Health
+
+    def channels(self) -> list[tuple[Channel, ChannelState]]:
+        """Every subscription, and how it is doing; see `channels`."""
+        if not self._is_open:
+            return []
+        watch = self._streams.watch
+        return [(channel, watch.state_of(channel)) for channel in watch]
+
+    def rate_limits(self) -> list[RateLimit]:
+        """The indexer's limits by kind of question; see `rate_limit`."""
+        return self._rest.rate_limits() if self._is_open else []
 
     def _market_price_units(self, order: InFlightOrder) -> int:
         if not self._feed.is_fresh(order.trading_pair, self.config.quote_max_age_s):

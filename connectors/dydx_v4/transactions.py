@@ -10,6 +10,7 @@ A short-term order needs no sequence: any that is signed is taken, so its auth i
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -42,7 +43,16 @@ FREE: Final = Fee()
 class TransactionSigner:
     """Makes the signed transactions of one key on one chain."""
 
-    __slots__ = ("_auth_infos", "_document_tail", "_extension", "_public_key", "_sign", "address")
+    __slots__ = (
+        "_auth_infos",
+        "_chain_id",
+        "_document_tail",
+        "_extension",
+        "_public_key",
+        "_sign",
+        "account_number",
+        "address",
+    )
 
     def __init__(
         self,
@@ -66,11 +76,21 @@ class TransactionSigner:
         """The address of the key that signs."""
         self._sign: Callable[[bytes], bytes] = key.sign_digest if pool is None else pool.sign_digest
         self._public_key = data(1, text(1, _PUBLIC_KEY_URL) + data(2, data(1, key.public_key)))
+        self.account_number = account_number
+        """The owner's number, which is signed."""
+        self._chain_id = chain_id
         self._document_tail = text(3, chain_id) + uint(4, account_number)
         self._extension = b""
         if authenticators:
             self._extension = data(2047, text(1, _EXTENSION_URL) + data(2, packed(1, tuple(authenticators))))
         self._auth_infos: dict[tuple[int, Fee], bytes] = {}
+
+    def with_account_number(self, account_number: int) -> TransactionSigner:
+        """The same signer for another number of the account, as it has on a chain that was begun anew."""
+        twin = copy.copy(self)
+        twin.account_number = account_number
+        twin._document_tail = text(3, self._chain_id) + uint(4, account_number)
+        return twin
 
     def transaction(self, messages: Sequence[Message], *, sequence: int = 0, memo: str = "", fee: Fee = FREE) -> bytes:
         """The signed bytes.

@@ -19,6 +19,8 @@ HEIGHT_EVERY_S = 2.0
 REFRESH_AFTER_S = 0.5
 """How soon after a fill the money is read again."""
 SETTLE_AGAIN_S = 1.0
+MOST_LAG_BLOCKS = 10
+"""How far an indexer is behind its chain at times without anything being wrong."""
 
 
 class Upkeep:
@@ -47,6 +49,7 @@ class Upkeep:
         self._settling: asyncio.Task[Any] | None = None
         self._refresh: asyncio.TimerHandle | None = None
         self._is_open = True
+        self._is_lagging = False
 
     def close(self) -> None:
         """Asks nothing any more."""
@@ -73,8 +76,16 @@ class Upkeep:
             await asyncio.sleep(HEIGHT_EVERY_S)
             try:
                 self._lifetimes.on_node_height(await self._nodes.height())
+                self._watch_lag()
             except TransportError as error:
                 self._on_problem("height_failed", str(error))
+
+    def _watch_lag(self) -> None:
+        """Tells once of an indexer that falls behind: until it has caught up, ends are learned as late."""
+        lag = self._lifetimes.indexer_lag
+        if lag > MOST_LAG_BLOCKS and not self._is_lagging:
+            self._on_problem("indexer_lags", f"the indexer is {lag} blocks behind the chain")
+        self._is_lagging = lag > MOST_LAG_BLOCKS
 
     def on_block(self) -> None:
         """The indexer has come to another block: settles what that ends."""
