@@ -70,6 +70,8 @@ class Chain:
         self.pending_cancels: dict[OrderKey, int] = {}
         self.results: dict[str, TxResult] = {}
         """Of transactions in blocks, by hash."""
+        self.orders_sent = 0
+        """Orders in all transactions that could be read, refused ones included."""
         self.height = config.start_height
         self.time_ms = clock_ms()
         self._seen: dict[str, None] = {}
@@ -98,9 +100,18 @@ class Chain:
 
     # --- transactions ---
 
-    def broadcast(self, raw: bytes) -> str:
-        """Checks a transaction and, where it is good, acts on it; returns its hash. Raises TxRefused."""
+    def broadcast(self, raw: bytes, *, behind: int = 0) -> str:
+        """Checks a transaction and, where it is good, acts on it; returns its hash.
+
+        Args:
+            raw: Its bytes.
+            behind: How many blocks the node that checks it lags.
+
+        Raises:
+            TxRefused: It is not taken.
+        """
         transaction = decode_transaction(raw)
+        self.orders_sent += sum(message.name == "MsgPlaceOrder" for message in transaction.messages)
         if transaction.hash in self._seen:
             raise TxRefused(SDK, 19)
         injected = self.faults.next_refusal()
@@ -113,7 +124,7 @@ class Chain:
         self._check_rate(transaction)
         self._check_mix(transaction)
         if is_short_term:
-            self._run_short_term(transaction.messages[0])
+            self._run_short_term(transaction.messages[0], self.height - behind)
         else:
             for message in transaction.messages:
                 self._check_stateful(message)
@@ -240,21 +251,23 @@ class Chain:
 
     # --- short-term ---
 
-    def _run_short_term(self, message: Message) -> None:
+    def _run_short_term(self, message: Message, height: int) -> None:
         fields = message.fields
         if message.name == "MsgPlaceOrder":
             order = self._order_of(message)
-            self._check_window(order.good_til_block)
+            self._check_window(order.good_til_block, height)
             self.memclob.check_short_term(order)
-            self.memclob.place(order)
+            if not self.faults.takes("lose_order"):
+                self.memclob.place(order, is_told=not self.faults.takes("hide_order"))
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
             self._check_pair(key.clob_pair_id)
-            self._check_window(fields["good_til_block"])
+            self._check_window(fields["good_til_block"], height)
             if not self.faults.takes("miss_cancel"):
-                self.memclob.cancel_short_term(key, fields["good_til_block"])
+                is_late = self.faults.takes("late_cancel")
+                self.memclob.cancel_short_term(key, fields["good_til_block"], is_late=is_late)
         else:
-            self._check_window(fields["good_til_block"])
+            self._check_window(fields["good_til_block"], height)
             subaccount = fields["subaccount_id"] or {"owner": "", "number": 0}
             for batch in fields["short_term_cancels"]:
                 self._check_pair(batch["clob_pair_id"])
@@ -278,8 +291,8 @@ class Chain:
         if clob_pair_id not in self.by_pair:
             raise TxRefused(CLOB, 8, f"CLOB pair ID {clob_pair_id}")
 
-    def _check_window(self, good_til_block: int) -> None:
-        order_rules.check_good_til_block(good_til_block, self.height + 1, self.config.short_block_window)
+    def _check_window(self, good_til_block: int, height: int) -> None:
+        order_rules.check_good_til_block(good_til_block, height + 1, self.config.short_block_window)
 
     # --- stateful ---
 

@@ -31,6 +31,7 @@ async def serve(
         await venue.start(host, node_port, indexer_port, control_port, grpc_port)
         ready = {
             "rpc_url": venue.rpc_url,
+            "rpc_urls": venue.rpc_urls,
             "rest_url": venue.rest_url,
             "ws_url": venue.ws_url,
             "control_url": venue.control_url,
@@ -60,6 +61,9 @@ def dydx_v4(
     balance: Annotated[int, typer.Option(help="Dollars of a new account.")] = 100_000,
     on_chain_lag_ms: Annotated[int, typer.Option(help="How late the indexer tells of blocks.")] = 0,
     off_chain_lag_ms: Annotated[int, typer.Option(help="How late it tells of optimistic changes.")] = 0,
+    rest_lag_ms: Annotated[int, typer.Option(help="How late its REST interface knows of either.")] = 0,
+    nodes: Annotated[int, typer.Option(min=1, help="How many nodes serve the chain.")] = 1,
+    scenario: Annotated[Path | None, typer.Option(help="File that says what goes wrong when.")] = None,
     limits: Annotated[bool, typer.Option(help="Limit requests to the indexer.")] = False,
 ) -> None:
     """A local dYdX v4: node and indexer over one simulated chain."""
@@ -73,6 +77,9 @@ def dydx_v4(
             initial_balance=balance,
             on_chain_lag_ms=on_chain_lag_ms,
             off_chain_lag_ms=off_chain_lag_ms,
+            rest_lag_ms=rest_lag_ms,
+            nodes=nodes,
+            scenario=scenario,
             rest_limits=limits,
         )
         uvloop.run(serve(host, config, node_port, indexer_port, control_port, grpc_port))

@@ -34,7 +34,9 @@ class VenueConfig:
         on_chain_lag_ms: How late it tells of a block.
         rest_lag_ms: How late its REST interface knows of either.
         rest_limits: Whether the REST interface limits requests.
+        nodes: How many nodes serve the chain, each with its own troubles.
         batch_ms: How often batched subscriptions are flushed.
+        scenario: A file that says what goes wrong when.
     """
 
     seed: int = 7
@@ -59,7 +61,9 @@ class VenueConfig:
     on_chain_lag_ms: int = 0
     rest_lag_ms: int = 0
     rest_limits: bool = False
+    nodes: int = 1
     batch_ms: int = 250
+    scenario: Path | None = None
 
     @property
     def native_denom(self) -> str:

@@ -10,7 +10,10 @@ COUNTED = frozenset(
     {
         "drop_stateful",  # accepted by the check, never in a block
         "drop_match",  # matched here, but not in the proposer's block
-        "miss_cancel",  # accepted by the check, the order stays
+        "miss_cancel",  # accepted by the check, the order stays and nobody tells of a cancel
+        "late_cancel",  # accepted and told by the indexer, but the proposer still has the order
+        "lose_order",  # accepted by the check, never heard of again
+        "hide_order",  # in the books, but the indexer's node has not seen it come
     }
 )
 

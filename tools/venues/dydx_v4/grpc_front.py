@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S: Final = 0.2
 _ASYNC, _SYNC = 3, 2
+_LATEST_BLOCK: Final = "/cosmos.base.tendermint.v1beta1.Service/GetLatestBlock"
 Method = Callable[[bytes, Any], Awaitable[bytes]]
 
 
@@ -37,6 +38,7 @@ class GrpcFront:
             "/cosmos.tx.v1beta1.Service/Simulate": self._simulate,
             "/cosmos.tx.v1beta1.Service/GetTx": self._transaction,
             **{name: self._query(query) for name, query in QUERIES.items()},
+            _LATEST_BLOCK: self._latest_block,
         }
 
     async def start(self, host: str, port: int) -> int:
@@ -96,6 +98,11 @@ class GrpcFront:
             return encode(query.run(self._node.chain, decode(request, query.request)), query.answer)
 
         return answer
+
+    async def _latest_block(self, request: bytes, context: Any) -> bytes:
+        found = QUERIES[_LATEST_BLOCK].run(self._node.chain, {})
+        found["block"]["header"]["height"] = self._node.height
+        return encode(found, schemas.LATEST_BLOCK)
 
     async def _account(self, request: bytes, context: Any) -> bytes:
         address = decode(request, schemas.ACCOUNT_REQUEST)["address"]

@@ -66,6 +66,8 @@ class Indexer:
         """A fault: nothing of the node's memory is heard."""
         self._cancelled: set[str] = set()
         self._ledger: Ledger | None = None
+        self.lags_ms = {"off": config.off_chain_lag_ms, "on": config.on_chain_lag_ms}
+        """How late it tells of the node's memory and of blocks."""
         self._late: dict[str, deque[Callable[[], None]]] = {"off": deque(), "on": deque()}
 
     def attach(self, ledger: Ledger) -> None:
@@ -304,17 +306,17 @@ class Indexer:
 
     def _off_chain(self, act: Callable[[], None]) -> None:
         if not self.is_deaf:
-            self._later("off", self.config.off_chain_lag_ms, act)
+            self._later("off", act)
 
     def _on_chain(self, act: Callable[[], None]) -> None:
-        self._later("on", self.config.on_chain_lag_ms, act)
+        self._later("on", act)
 
-    def _later(self, kind: str, lag_ms: int, act: Callable[[], None]) -> None:
-        """Acts after the lag, in the order in which it was asked."""
-        if not lag_ms:
+    def _later(self, kind: str, act: Callable[[], None]) -> None:
+        """Acts after the lag, in the order in which it was asked, also when the lag has changed since."""
+        lag_ms, waiting = self.lags_ms[kind], self._late[kind]
+        if not lag_ms and not waiting:
             act()
             return
-        waiting = self._late[kind]
         waiting.append(act)
         asyncio.get_running_loop().call_later(lag_ms / 1000, lambda: waiting.popleft()())
 

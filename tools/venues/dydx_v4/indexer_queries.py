@@ -10,6 +10,7 @@ from latentspeed.tools.venues.dydx_v4 import rows
 from latentspeed.tools.venues.dydx_v4.candles import RESOLUTIONS
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.markets import decimal_text
+from latentspeed.tools.venues.dydx_v4.rest_view import RestView
 from latentspeed.tools.venues.dydx_v4.rows import Row, SubaccountView
 from latentspeed.tools.venues.dydx_v4.sockets import PARENTS, is_subaccount_name
 
@@ -21,9 +22,13 @@ OPEN_STATUSES: Final = ("OPEN", "UNTRIGGERED", "BEST_EFFORT_OPENED")
 class Queries:
     """What REST answers and sockets take their snapshots from."""
 
-    def __init__(self, indexer: Indexer, enrol: Callable[[str], object]) -> None:
-        self._indexer = indexer
+    def __init__(self, view: RestView, enrol: Callable[[str], object]) -> None:
+        self._view = view
         self._enrol = enrol
+
+    @property
+    def _indexer(self) -> Indexer:
+        return self._view.indexer
 
     # --- markets ---
 

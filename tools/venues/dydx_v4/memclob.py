@@ -78,8 +78,8 @@ class MemClob:
         if order.reduce_only and not self.reducible(order):
             raise TxRefused(CLOB, 2001)
 
-    def place(self, order: Order) -> None:
-        """Matches an order and rests what is left of it.
+    def place(self, order: Order, *, is_told: bool = True) -> None:
+        """Matches an order and rests what is left of it; the sink may not be told that it came.
 
         Raises:
             TxRefused: A post-only order would cross (2003); the sink is told of it all the same.
@@ -91,7 +91,8 @@ class MemClob:
         matched, _ = self.filled.get(key, (0, 0))
         order.filled = matched
         order.lots = order.remaining
-        self.sink.order_placed(order)
+        if is_told:
+            self.sink.order_placed(order)
         if order.time_in_force is TimeInForce.POST_ONLY and market.book.crosses(order.is_buy, order.price):
             self.sink.order_removed(key, order, Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER)
             raise TxRefused(CLOB, 2003)
@@ -201,13 +202,22 @@ class MemClob:
 
     # --- cancelling ---
 
-    def cancel_short_term(self, key: OrderKey, good_til_block: int) -> None:
-        """Takes a short-term order off, if it is there and not meant to live longer. Raises TxRefused."""
+    def cancel_short_term(self, key: OrderKey, good_til_block: int, *, is_late: bool = False) -> None:
+        """Takes a short-term order off, if it is there and not meant to live longer.
+
+        Args:
+            key: The order.
+            good_til_block: Up to which block it may not come back.
+            is_late: The sink is told, yet the order stays: the proposer has not heard of the cancel.
+
+        Raises:
+            TxRefused: A cancel for as long stands already.
+        """
         if self.cancels.get(key, 0) >= good_til_block:
             raise TxRefused(CLOB, 9, f"Cancellation GoodTilBlock: {good_til_block}")
         self.cancels[key] = good_til_block
         standing = self.resting.get(key)
-        if standing is not None and standing.good_til_block <= good_til_block:
+        if standing is not None and standing.good_til_block <= good_til_block and not is_late:
             self._take_off(standing, Removal.USER_CANCELED)
         else:
             self.sink.order_removed(key, standing, Removal.USER_CANCELED)

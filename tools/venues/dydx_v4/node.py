@@ -26,12 +26,15 @@ Reply = dict[str, Any]
 class Node:
     """One full node's front."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, on_broadcast: Callable[[], None] = lambda: None) -> None:
         self.chain = chain
+        self._on_broadcast = on_broadcast
         self.delay_s = 0.0
         """A fault: answers to broadcasts come so much later, after the node has acted."""
         self.lost_answers = 0
         """A fault: so many broadcasts are taken and their connection is cut."""
+        self.lag_blocks = 0
+        """A fault: by how many blocks this node is behind."""
         self.failures: list[int] = []
         """A fault: statuses with which the next requests are answered, before the node acts."""
 
@@ -81,10 +84,17 @@ class Node:
     def broadcast(self, raw: bytes) -> TxRefused | None:
         """Gives a transaction to the chain; why it refuses, or None."""
         try:
-            self.chain.broadcast(raw)
+            self.chain.broadcast(raw, behind=self.lag_blocks)
         except TxRefused as refused:
             return refused
+        finally:
+            self._on_broadcast()
         return None
+
+    @property
+    def height(self) -> int:
+        """The last block that this node has."""
+        return self.chain.height - self.lag_blocks
 
     def takes_lost_answer(self) -> bool:
         """Whether the answer to this broadcast is lost; that fault is then used up once."""
@@ -111,7 +121,7 @@ class Node:
 
     def _abci_query(self, parameters: Reply) -> Reply:
         empty = {"log": "", "info": "", "index": "0", "key": None, "proofOps": None, "codespace": ""}
-        height = str(self.chain.height)
+        height = str(self.height)
         path = parameters.get("path")
         if path != "/cosmos.auth.v1beta1.Query/Account":
             return {**empty, "code": 6, "log": f"unknown query path: {path}", "value": None, "height": height}
@@ -147,7 +157,7 @@ class Node:
         return {
             "node_info": {"network": chain.config.chain_id, "moniker": "latentspeed-local"},
             "sync_info": {
-                "latest_block_height": str(chain.height),
+                "latest_block_height": str(self.height),
                 "latest_block_time": iso(chain.time_ms),
                 "catching_up": False,
             },
@@ -198,7 +208,7 @@ class Node:
 
     async def _latest_block(self, request: web.Request) -> web.Response:
         chain = self.chain
-        header = {"chain_id": chain.config.chain_id, "height": str(chain.height), "time": iso(chain.time_ms)}
+        header = {"chain_id": chain.config.chain_id, "height": str(self.height), "time": iso(chain.time_ms)}
         return _json({"block": {"header": header}})
 
     def _answer(self, query: Query) -> Callable[[web.Request], Awaitable[web.Response]]:

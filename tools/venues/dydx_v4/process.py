@@ -17,9 +17,10 @@ _FREE_PORTS = ("--node-port", "0", "--indexer-port", "0", "--control-port", "0")
 
 @dataclass(frozen=True, slots=True)
 class VenueProcess:
-    """Where a running venue listens: node, indexer, its sockets, what a test may do to it, and gRPC if served."""
+    """Where a running venue listens: its nodes, the first by JSON-RPC and gRPC, its indexer, and what a test may do."""
 
     rpc_url: str
+    rpc_urls: list[str]
     rest_url: str
     ws_url: str
     control_url: str

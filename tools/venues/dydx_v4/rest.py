@@ -15,6 +15,7 @@ from latentspeed.tools.venues.dydx_v4.candles import RESOLUTIONS
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.indexer_queries import MOST, Queries
 from latentspeed.tools.venues.dydx_v4.markets import quote_text
+from latentspeed.tools.venues.dydx_v4.rest_view import RestView
 from latentspeed.tools.venues.dydx_v4.rows import Row
 
 LIMIT: Final = 100
@@ -36,14 +37,18 @@ def problem(status: int, text: str, **fields: Any) -> web.Response:
 class Rest:
     """The routes."""
 
-    def __init__(self, indexer: Indexer, queries: Queries, clock_ms: Callable[[], int], *, is_limited: bool) -> None:
-        self._indexer = indexer
+    def __init__(self, view: RestView, queries: Queries, clock_ms: Callable[[], int], *, is_limited: bool) -> None:
+        self._view = view
         self._queries = queries
         self._clock_ms = clock_ms
         self._is_limited = is_limited
         self._requests: dict[str, deque[float]] = {}
         self.failures: list[int] = []
         """A fault: statuses with which the next requests are answered."""
+
+    @property
+    def _indexer(self) -> Indexer:
+        return self._view.indexer
 
     def routes(self) -> list[web.RouteDef]:
         """All paths."""

@@ -78,6 +78,9 @@ class Sockets:
         """A fault: so many snapshots cannot be fetched."""
         self.lost = 0
         """A fault: so many messages are lost."""
+        self.held_back = 0
+        """A fault: so many messages come after the next one of another channel."""
+        self._held: list[tuple[Topic, Row, int | None]] = []
         self.copies = 1
         """A fault: how often each message is told."""
         self.stranger: Row = {}
@@ -101,6 +104,18 @@ class Sockets:
         if self.lost:
             self.lost -= 1
             return
+        if self.held_back:
+            self.held_back -= 1
+            self._held.append((topic, contents, number))
+            return
+        self._send_out(topic, contents, number)
+        if self._held and any(held[0][0] != topic[0] for held in self._held):
+            held, self._held = self._held, []
+            for one in held:
+                self._send_out(*one)
+
+    def _send_out(self, topic: Topic, contents: Row, number: int | None) -> None:
+        subscribers = self._topics.get(topic, {})
         if self.stranger:
             contents = _with_fields(contents, self.stranger)
         for connection, is_batched in subscribers.items():

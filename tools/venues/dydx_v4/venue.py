@@ -2,32 +2,37 @@
 
 node     JSON-RPC and REST paths of one full node, and its gRPC when a port for it is given
 indexer  REST under /v4, sockets at /v4/ws
-control  POST {"do": NAME, ...}: what a test may do to the venue
+control  POST {"do": NAME, ...}: what a test may do to the venue; GET lists it
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from latentspeed.tools.venues.control import Control
 from latentspeed.tools.venues.dydx_v4.chain import Chain
+from latentspeed.tools.venues.dydx_v4.commands import commands_of
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.faults import COUNTED
 from latentspeed.tools.venues.dydx_v4.grpc_front import GrpcFront
 from latentspeed.tools.venues.dydx_v4.history import OrderHistory
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.indexer_queries import Queries
+from latentspeed.tools.venues.dydx_v4.interventions import Interventions
 from latentspeed.tools.venues.dydx_v4.node import Node
-from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.outside import Outside
 from latentspeed.tools.venues.dydx_v4.rest import Rest
+from latentspeed.tools.venues.dydx_v4.rest_view import RestView
 from latentspeed.tools.venues.dydx_v4.sockets import Sockets
 from latentspeed.tools.venues.market import SCALE, Source, SyntheticMarket
+from latentspeed.tools.venues.scenario import load_scenario
 from latentspeed.tools.venues.tape import TapePlayer
 
 SHUTDOWN_S = 0.5
@@ -35,7 +40,7 @@ FAUCET_NATIVE = 10**18
 """What the faucet of native tokens gives: one whole token."""
 
 
-class DydxVenue:
+class DydxVenue(Interventions):
     """A venue that runs in the loop that started it."""
 
     def __init__(self, config: VenueConfig | None = None, clock_ms: Callable[[], int] | None = None) -> None:
@@ -48,21 +53,29 @@ class DydxVenue:
         self.chain = Chain(self.config, self.history, self.now_ms)
         self.indexer.attach(self.chain.ledger)
         self.indexer.time_ms = self.now_ms()
-        self.queries = Queries(self.indexer, self.chain.enrol)
+        self.rest_view = RestView(self.indexer)
+        self.rest_view.lag_ms = self.config.rest_lag_ms
+        self.queries = Queries(self.rest_view, self.chain.enrol)
         self.sockets = Sockets(self.queries.snapshot, batch_ms=self.config.batch_ms)
         self.indexer.publisher = self.sockets
-        self.rest = Rest(self.indexer, self.queries, self.now_ms, is_limited=self.config.rest_limits)
-        self.node = Node(self.chain)
+        self.rest = Rest(self.rest_view, self.queries, self.now_ms, is_limited=self.config.rest_limits)
+        self.nodes = [Node(self.chain, self._note_orders) for _ in range(self.config.nodes)]
+        self.node = self.nodes[0]
         self.grpc = GrpcFront(self.node)
         self.outside = Outside(self.chain)
         self.host = ""
         self.node_port = self.indexer_port = self.control_port = self.grpc_port = 0
+        self.rpc_urls: list[str] = []
+        """The JSON-RPC of every node: one chain, each node with its own troubles."""
+        self._control = Control(commands_of(self), faults=sorted(COUNTED))
+        self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
+        self._doings: set[asyncio.Task[None]] = set()
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
         for ticker, price in self.config.prices.items():
             market = self.chain.markets[ticker]
             self.chain.set_oracle(ticker, market.to_subticks(round(float(price) * SCALE), up=False))
-        self._sources = self._make_sources()
+        self.sources = self._make_sources()
 
     def now_ms(self) -> int:
         """The chain's clock."""
@@ -122,21 +135,26 @@ class DydxVenue:
         indexer = web.Application(middlewares=[self.rest.guard])
         sockets = [web.get("/v4/ws", self.sockets.handle), web.get("/", self.sockets.handle)]
         indexer.add_routes([*self.rest.routes(), *sockets])
-        node = web.Application()
-        node.add_routes([*self.node.routes(), web.post("/faucet/tokens", self._faucet)])
-        node.add_routes([web.post("/faucet/native-token", self._native_faucet)])
         control = web.Application()
-        control.router.add_post("/control", self._control)
+        control.router.add_route("*", "/control", self._control.handle)
         self.indexer_port = await self._listen(indexer, indexer_port)
-        self.node_port = await self._listen(node, node_port)
+        faucets = [web.post("/faucet/tokens", self._faucet), web.post("/faucet/native-token", self._native_faucet)]
+        for number, node in enumerate(self.nodes):
+            application = web.Application()
+            application.add_routes([*node.routes(), *faucets])
+            port = await self._listen(application, 0 if number else node_port)
+            self.node_port = self.node_port or port
+            self.rpc_urls.append(f"http://{host}:{port}")
         self.control_port = await self._listen(control, control_port)
         if grpc_port is not None:
             self.grpc_port = await self.grpc.start(host, grpc_port)
         self.chain.make_block()
-        if self._sources:
-            for source in self._sources:
+        if self.sources:
+            for source in self.sources:
                 source.open(self.outside)
             self._tasks.append(asyncio.create_task(self._run_market()))
+        if self.scenario is not None:
+            self.scenario.start()
         if self.config.block_interval_ms:
             self._tasks.append(asyncio.create_task(self._run_blocks()))
 
@@ -150,7 +168,9 @@ class DydxVenue:
 
     async def stop(self) -> None:
         """Ends everything."""
-        for task in self._tasks:
+        if self.scenario is not None:
+            self.scenario.stop()
+        for task in (*self._tasks, *self._doings):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
@@ -159,6 +179,10 @@ class DydxVenue:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+
+    def _note_orders(self) -> None:
+        if self.scenario is not None:
+            self.scenario.note_orders(self.chain.orders_sent)
 
     async def _run_blocks(self) -> None:
         interval_s = self.config.block_interval_ms / 1000
@@ -172,7 +196,7 @@ class DydxVenue:
         started_ns = time.monotonic_ns()
         while True:
             await asyncio.sleep(self.config.market_interval_ms / 1000)
-            for source in self._sources:
+            for source in self.sources:
                 source.step(self.outside, time.monotonic_ns() - started_ns)
 
     def _make_sources(self) -> list[Source]:
@@ -202,128 +226,18 @@ class DydxVenue:
         account.native += FAUCET_NATIVE
         return web.Response(status=202, body=b"{}", content_type="application/json")
 
-    async def _control(self, request: web.Request) -> web.Response:
-        try:
-            asked = orjson.loads(await request.read())
-            name = asked.pop("do")
-            found = await self.control(name, **asked)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            body = orjson.dumps({"ok": False, "error": f"{type(error).__name__}: {error}"})
-            return web.Response(status=400, body=body, content_type="application/json")
-        return web.Response(body=orjson.dumps({"ok": True, **found}), content_type="application/json")
-
     async def control(self, name: str, /, **arguments: Any) -> dict[str, Any]:
-        """Does something to the venue. Raises ValueError for an unknown name, TypeError for wrong arguments."""
-        command = getattr(self, f"do_{name}", None)
-        if command is None:
-            known = sorted(word.removeprefix("do_") for word in dir(self) if word.startswith("do_"))
-            raise ValueError(f"unknown command {name!r}: {', '.join(known)}")
-        found = command(**arguments)
-        if asyncio.iscoroutine(found):
-            found = await found
-        return found or {}
+        """Does something to the venue.
 
-    def do_status(self) -> dict[str, Any]:
-        """Heights and open orders."""
-        return {
-            "height": self.chain.height,
-            "indexer_height": self.indexer.height,
-            "connections": len(self.sockets.connections),
-        }
+        Raises:
+            ValueError: an unknown command, or an argument that is unknown, missing or wrong.
+        """
+        found = self._control.run({"do": name, **arguments})
+        await asyncio.gather(*self._doings)
+        return found
 
-    def do_fund(self, address: str, usd: int, number: int = 0) -> None:
-        """Puts whole dollars into a subaccount."""
-        self.chain.fund(address, number, usd * 10**6)
-
-    def do_make_block(self, count: int = 1) -> dict[str, Any]:
-        """Makes blocks now."""
-        for _ in range(count):
-            self.chain.make_block()
-        return {"height": self.chain.height}
-
-    def do_halt(self, is_halted: bool = True) -> None:
-        """Stops the chain, or lets it go on."""
-        self.chain.faults.is_halted = is_halted
-
-    def do_refuse(self, codespace: str, code: int, count: int = 1) -> None:
-        """Refuses the next transactions with a code."""
-        self.chain.faults.refuse(codespace, code, count)
-
-    def do_fault(self, name: str, count: int = 1) -> None:
-        """Lets a counted fault of the chain happen."""
-        self.chain.faults.order(name, count)
-
-    def do_lose_answers(self, count: int = 1) -> None:
-        """Takes the next broadcasts and cuts their connections."""
-        self.node.lost_answers += count
-
-    def do_delay_answers(self, ms: int) -> None:
-        """Answers broadcasts so much later, after acting."""
-        self.node.delay_s = ms / 1000
-
-    def do_fail_node(self, status: int, count: int = 1) -> None:
-        """Answers the next requests to the node with a status, without acting."""
-        self.node.failures += [status] * count
-
-    def do_fail_rest(self, status: int, count: int = 1) -> None:
-        """Answers the next requests to the indexer with a status."""
-        self.rest.failures += [status] * count
-
-    async def do_drop_sockets(self, code: int | None = None) -> None:
-        """Closes all sockets, with a close code or without a close frame."""
-        await self.sockets.drop_all(code=code)
-
-    def do_silence_sockets(self, is_silent: bool = True) -> None:
-        """Lets open sockets hear nothing, while they stay open."""
-        self.sockets.set_silent(is_silent)
-
-    def do_lose_messages(self, count: int = 1) -> None:
-        """Loses the next messages of channels."""
-        self.sockets.lost += count
-
-    def do_refuse_snapshots(self, count: int = 1) -> None:
-        """Cannot fetch the next snapshots."""
-        self.sockets.refuses_snapshots += count
-
-    def do_set_status(self, ticker: str, status: str) -> None:
-        """Sets a market's status; its orders end with its final settlement."""
-        market = self.chain.markets[ticker]
-        market.terms.status = status
-        if status == "FINAL_SETTLEMENT":
-            for order in [one for one in self.chain.memclob.resting.values() if one.market is market]:
-                self.chain.memclob.remove(order, Removal.FINAL_SETTLEMENT)
-        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
-
-    def do_set_price(self, ticker: str, price: str) -> None:
-        """Moves a market's oracle price, and the outside market where there is one."""
-        scaled = round(float(price) * SCALE)
-        self.chain.set_oracle(ticker, self.chain.markets[ticker].to_subticks(scaled, up=False))
-        coin = ticker.partition("-")[0]
-        for source in self._sources:
-            if coin in source.coins:
-                source.set_price(self.outside, coin, scaled)
-
-    async def do_restart_node(self) -> None:
-        """Empties the node's memory, as a restart does; the indexer hears nothing of it."""
-        self.indexer.is_deaf = True
-        memclob = self.chain.memclob
-        for order in list(memclob.resting.values()):
-            if order.key.is_short_term:
-                memclob.remove(order, None)
-        memclob.matches.clear()
-        memclob.cancels.clear()
-        memclob.filled.clear()
-        self.indexer.is_deaf = False
-
-    def do_advance_clock(self, ms: int) -> None:
-        """Puts the chain's clock forward."""
-        self.offset_ms += ms
-
-    def do_reset_faults(self) -> None:
-        """Lets nothing go wrong any more."""
-        self.chain.faults.reset()
-        self.node.lost_answers, self.node.delay_s = 0, 0.0
-        self.node.failures.clear()
-        self.rest.failures.clear()
-        self.sockets.lost = self.sockets.refuses_snapshots = 0
-        self.sockets.set_silent(False)
+    def begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Runs a command that takes its time."""
+        task = asyncio.create_task(doing)
+        self._doings.add(task)
+        task.add_done_callback(self._doings.discard)

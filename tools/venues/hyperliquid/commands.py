@@ -6,85 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from latentspeed.tools.venues import commands
+from latentspeed.tools.venues.commands import Arguments
 from latentspeed.tools.venues.hyperliquid.faults import BY_CHANNEL, BY_PATH, COUNTED, SWITCHED, VALUED
-from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text
+from latentspeed.tools.venues.hyperliquid.wire import address_text
 
 if TYPE_CHECKING:
     from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
 
-RULES = {
-    "count": "a whole number, not below zero",
-    "whole": "a whole number",
-    "text": "text",
-    "switch": "true or false",
-    "decimal": "a decimal number as text",
-    "address": "an address of 40 hex digits",
-    "texts": "a list of texts",
-    "any": "a value",
-}
 WITH_TEXT = ("unknown_status", "unknown_dir")
-Arguments = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command.
+class Command(commands.Command):
+    """A command, whose addresses are written in lower case."""
 
-    Attributes:
-        run: takes the checked arguments and returns what the reply adds.
-        takes: kind of each argument, by name; a key of `RULES`.
-        defaults: values of the arguments that may be left out.
-    """
+    rules: ClassVar[Mapping[str, str]] = {**commands.RULES, "address": "an address of 40 hex digits"}
 
-    name: str
-    run: Callable[[Arguments], dict[str, Any]]
-    takes: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-
-    def check(self, given: Mapping[str, Any]) -> Arguments:
-        """Return every argument, defaults included.
-
-        Raises:
-            ValueError: an argument that is unknown, missing or of the wrong kind.
-        """
-        for name in given:
-            if name not in self.takes:
-                known = f"it takes {', '.join(self.takes)}" if self.takes else "it takes none"
-                raise ValueError(f"{self.name}: unknown argument {name!r}; {known}")
-        arguments = dict(self.defaults)
-        for name, kind in self.takes.items():
-            if name in given:
-                arguments[name] = _checked(f"{self.name}: {name}", kind, given[name])
-            elif name not in arguments:
-                raise ValueError(f"{self.name}: missing {name!r}, {RULES[kind]}")
-        return arguments
-
-
-def _checked(what: str, kind: str, value: Any) -> Any:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "decimal" and (is_whole or isinstance(value, float)):
-        value = str(value)
-    fits = {
-        "count": is_whole and value >= 0,
-        "whole": is_whole,
-        "text": isinstance(value, str),
-        "switch": isinstance(value, bool),
-        "decimal": isinstance(value, str),
-        "address": isinstance(value, str),
-        "texts": isinstance(value, list) and all(isinstance(item, str) for item in value),
-        "any": True,
-    }[kind]
-    if not fits:
-        raise ValueError(f"{what}={value!r}: must be {RULES[kind]}")
-    if kind == "address":
-        try:
-            return address_text(value)
-        except WireError:
-            raise ValueError(f"{what}={value!r}: must be {RULES[kind]}") from None
-    return value
+    def convert(self, kind: str, value: Any) -> Any:
+        """The value as commands take it. Raises ValueError for one that is not of its kind."""
+        return address_text(super().convert(kind, value)) if kind == "address" else super().convert(kind, value)
 
 
 def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:

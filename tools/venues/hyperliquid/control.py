@@ -1,59 +1,19 @@
-"""`/control`: what a test may do to the venue from another process.
-
-POST ``{"do": NAME, ...}``; the reply is ``{"ok": true, ...}`` or HTTP 400 with ``{"ok": false, "error": TEXT}``.
-GET lists what there is, with the arguments of each.
-"""
+"""`/control` of the local Hyperliquid: its commands, and the faults that are among them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-from aiohttp import web
-
-from latentspeed.tools.venues.hyperliquid.commands import RULES, commands_of
+from latentspeed.tools.venues import control
+from latentspeed.tools.venues.hyperliquid.commands import commands_of
 from latentspeed.tools.venues.hyperliquid.faults import NAMES
-from latentspeed.tools.venues.hyperliquid.wire import WireError
 
 if TYPE_CHECKING:
     from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
 
 
-class Control:
+class Control(control.Control):
     """Commands on a venue."""
 
     def __init__(self, venue: HyperliquidVenue) -> None:
-        self._commands = commands_of(venue)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Serve one control request."""
-        if request.method == "GET":
-            takes = {
-                name: {argument: RULES[kind] for argument, kind in command.takes.items()}
-                for name, command in sorted(self._commands.items())
-            }
-            return _json({"ok": True, "commands": sorted(takes), "faults": sorted(NAMES), "takes": takes})
-        try:
-            body = orjson.loads(await request.read())
-            if not isinstance(body, dict):
-                raise ValueError("the body is an object with a `do`")
-            return _json({"ok": True, **self.run(body)})
-        except (ValueError, TypeError, WireError) as error:
-            return _json({"ok": False, "error": str(error)}, 400)
-
-    def run(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Run one command.
-
-        Raises:
-            ValueError: an unknown command, or an argument that is unknown, missing or wrong.
-        """
-        given = dict(body)
-        name = given.pop("do", None)
-        command = self._commands.get(name) if isinstance(name, str) else None
-        if command is None:
-            raise ValueError(f"unknown command {name!r}")
-        return command.run(command.check(given))
-
-
-def _json(body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+        super().__init__(commands_of(venue), faults=sorted(NAMES))

@@ -34,7 +34,6 @@ from latentspeed.tools.venues.hyperliquid.limits import IpBudget
 from latentspeed.tools.venues.hyperliquid.liquidation import Liquidations
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.outside import NEUTRAL_DECIMALS, Outside
-from latentspeed.tools.venues.hyperliquid.scenario import load_scenario
 from latentspeed.tools.venues.hyperliquid.server import Server
 from latentspeed.tools.venues.hyperliquid.sockets import Socket
 from latentspeed.tools.venues.hyperliquid.state import VenueState
@@ -43,6 +42,7 @@ from latentspeed.tools.venues.hyperliquid.trading_interventions import TradingIn
 from latentspeed.tools.venues.hyperliquid.triggers import Triggers
 from latentspeed.tools.venues.hyperliquid.wire import address_text, exact_units
 from latentspeed.tools.venues.market import Source, SyntheticMarket
+from latentspeed.tools.venues.scenario import load_scenario
 from latentspeed.tools.venues.tape import TapePlayer
 
 log = logging.getLogger(__name__)

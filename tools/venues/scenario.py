@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latentspeed.tools.venues.hyperliquid.commands import Command
+from latentspeed.tools.venues.commands import Command
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,209 @@
+"""What a test may do to a running venue: each `do_` method is a command of `/control` and of scenario files."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from latentspeed.tools.venues.dydx_v4.markets import PPM, STATUSES, Market
+from latentspeed.tools.venues.dydx_v4.orders import Removal
+from latentspeed.tools.venues.dydx_v4.refusals import ACCOUNTPLUS, CLOB, SDK, SUBACCOUNTS
+from latentspeed.tools.venues.market import SCALE, Source
+
+if TYPE_CHECKING:
+    from latentspeed.tools.venues.dydx_v4.chain import Chain
+    from latentspeed.tools.venues.dydx_v4.indexer import Indexer
+    from latentspeed.tools.venues.dydx_v4.node import Node
+    from latentspeed.tools.venues.dydx_v4.outside import Outside
+    from latentspeed.tools.venues.dydx_v4.rest import Rest
+    from latentspeed.tools.venues.dydx_v4.rest_view import RestView
+    from latentspeed.tools.venues.dydx_v4.sockets import Sockets
+
+CODESPACES = (SDK, CLOB, SUBACCOUNTS, ACCOUNTPLUS)
+
+
+class Interventions:
+    """Commands on the parts of a venue, which the venue itself brings. All raise ValueError for a wrong value."""
+
+    chain: Chain
+    indexer: Indexer
+    nodes: list[Node]
+    outside: Outside
+    rest: Rest
+    rest_view: RestView
+    sockets: Sockets
+    sources: list[Source]
+    offset_ms: int
+
+    def begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Runs what takes its time."""
+        raise TypeError("a venue runs its commands")
+
+    def do_status(self) -> dict[str, Any]:
+        """Heights and open orders."""
+        return {
+            "height": self.chain.height,
+            "indexer_height": self.indexer.height,
+            "connections": len(self.sockets.connections),
+        }
+
+    def do_fund(self, address: str, usd: int, number: int = 0) -> None:
+        """Puts whole dollars into a subaccount."""
+        self.chain.fund(address, number, usd * 10**6)
+
+    def do_make_block(self, count: int = 1) -> dict[str, Any]:
+        """Makes blocks now."""
+        for _ in range(count):
+            self.chain.make_block()
+        return {"height": self.chain.height}
+
+    def do_halt(self, is_halted: bool = True) -> None:
+        """Stops the chain, or lets it go on."""
+        self.chain.faults.is_halted = is_halted
+
+    def do_refuse(self, codespace: str, code: int, count: int = 1) -> None:
+        """Refuses the next transactions with a code."""
+        if codespace not in CODESPACES:
+            raise ValueError(f"codespace={codespace!r}: must be one of {', '.join(CODESPACES)}")
+        self.chain.faults.refuse(codespace, code, count)
+
+    def do_fault(self, name: str, count: int = 1) -> None:
+        """Lets a counted fault of the chain happen."""
+        self.chain.faults.order(name, count)
+
+    def do_lose_answers(self, count: int = 1, node: int = 0) -> None:
+        """Takes the next broadcasts of a node and cuts their connections."""
+        self._node(node).lost_answers += count
+
+    def do_delay_answers(self, ms: int, node: int = 0) -> None:
+        """Answers a node's broadcasts so much later, after acting."""
+        self._node(node).delay_s = ms / 1000
+
+    def do_fail_node(self, status: int, count: int = 1, node: int = 0) -> None:
+        """Answers the next requests to a node with a status, without acting."""
+        self._node(node).failures += [_status(status)] * count
+
+    def do_lag_node(self, blocks: int, node: int = 0) -> None:
+        """Lets a node be so many blocks behind: what it tells of its height, and what it takes for the next one."""
+        self._node(node).lag_blocks = blocks
+
+    def do_lag_indexer(
+        self, off_chain_ms: int | None = None, on_chain_ms: int | None = None, rest_ms: int | None = None
+    ) -> None:
+        """Sets how late the indexer tells of optimistic changes and of blocks, and how late REST knows of either."""
+        if off_chain_ms is not None:
+            self.indexer.lags_ms["off"] = off_chain_ms
+        if on_chain_ms is not None:
+            self.indexer.lags_ms["on"] = on_chain_ms
+        if rest_ms is not None:
+            self.rest_view.lag_ms = rest_ms
+
+    def do_set_funding(self, ticker: str, rate: str) -> None:
+        """Sets the rate of one hour, a fraction; the channel of markets tells of it."""
+        market = self._market(ticker)
+        market.funding_rate_ppm = int(_decimal("rate", rate) * PPM)
+        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"nextFundingRate": rate}}})
+
+    def do_fail_rest(self, status: int, count: int = 1) -> None:
+        """Answers the next requests to the indexer with a status."""
+        self.rest.failures += [_status(status)] * count
+
+    def do_drop_sockets(self, code: int | None = None) -> None:
+        """Closes all sockets, with a close code or without a close frame."""
+        if code is not None and not 1000 <= code < 5000:
+            raise ValueError(f"code={code}: must be from 1000 to 4999")
+        self.begin(self.sockets.drop_all(code=code))
+
+    def do_silence_sockets(self, is_silent: bool = True) -> None:
+        """Lets open sockets hear nothing, while they stay open."""
+        self.sockets.set_silent(is_silent)
+
+    def do_lose_messages(self, count: int = 1) -> None:
+        """Loses the next messages of channels."""
+        self.sockets.lost += count
+
+    def do_reorder_messages(self, count: int = 1) -> None:
+        """Holds the next messages back until another channel has told something."""
+        self.sockets.held_back += count
+
+    def do_refuse_snapshots(self, count: int = 1) -> None:
+        """Cannot fetch the next snapshots."""
+        self.sockets.refuses_snapshots += count
+
+    def do_set_status(self, ticker: str, status: str) -> None:
+        """Sets a market's status; its orders end with its final settlement."""
+        market = self._market(ticker)
+        if status not in STATUSES[1:]:
+            raise ValueError(f"status={status!r}: must be one of {', '.join(STATUSES[1:])}")
+        market.terms.status = status
+        if status == "FINAL_SETTLEMENT":
+            for order in [one for one in self.chain.memclob.resting.values() if one.market is market]:
+                self.chain.memclob.remove(order, Removal.FINAL_SETTLEMENT)
+        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
+
+    def do_set_price(self, ticker: str, price: str) -> None:
+        """Moves a market's oracle price, and the outside market where there is one."""
+        market, exact = self._market(ticker), _decimal("price", price)
+        if exact <= 0:
+            raise ValueError(f"price={price!r}: must be above 0")
+        scaled = round(exact * SCALE)
+        self.chain.set_oracle(ticker, market.to_subticks(scaled, up=False))
+        coin = ticker.partition("-")[0]
+        for source in self.sources:
+            if coin in source.coins:
+                source.set_price(self.outside, coin, scaled)
+
+    def do_restart_node(self) -> None:
+        """Empties the node's memory, as a restart does; the indexer hears nothing of it."""
+        self.indexer.is_deaf = True
+        memclob = self.chain.memclob
+        for order in list(memclob.resting.values()):
+            if order.key.is_short_term:
+                memclob.remove(order, None)
+        memclob.matches.clear()
+        memclob.cancels.clear()
+        memclob.filled.clear()
+        self.indexer.is_deaf = False
+
+    def do_advance_clock(self, ms: int) -> None:
+        """Puts the chain's clock forward, or back."""
+        self.offset_ms += ms
+
+    def do_reset_faults(self) -> None:
+        """Lets nothing go wrong any more."""
+        self.chain.faults.reset()
+        for node in self.nodes:
+            node.lost_answers = node.lag_blocks = 0
+            node.delay_s = 0.0
+            node.failures.clear()
+        self.rest.failures.clear()
+        self.sockets.lost = self.sockets.refuses_snapshots = self.sockets.held_back = 0
+        self.sockets.set_silent(False)
+
+    def _node(self, number: int) -> Node:
+        if number >= len(self.nodes):
+            raise ValueError(f"node={number}: there are {len(self.nodes)}")
+        return self.nodes[number]
+
+    def _market(self, ticker: str) -> Market:
+        market = self.chain.markets.get(ticker)
+        if market is None:
+            raise ValueError(f"ticker={ticker!r}: must be one of {', '.join(self.chain.markets)}")
+        return market
+
+
+def _status(status: int) -> int:
+    if not 400 <= status < 600:
+        raise ValueError(f"status={status}: must be from 400 to 599")
+    return status
+
+
+def _decimal(name: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{name}={text!r}: must be a decimal number as text") from None
+    if not value.is_finite():
+        raise ValueError(f"{name}={text!r}: must be finite")
+    return value
