@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from latentspeed.connectors import ClientOrderIdGenerator, TradeType
-from latentspeed.connectors.hyperliquid import HyperliquidConfig, HyperliquidPerpetualConnector, SigningKey
+from latentspeed.connectors.hyperliquid import (
+    HyperliquidConfig,
+    HyperliquidPerpetualConnector,
+    HyperliquidSpotConnector,
+    SigningKey,
+)
 from latentspeed.connectors.hyperliquid.config import LOCAL
 from latentspeed.connectors.transport import SocketTiming
 from latentspeed.tools.conformance import (
@@ -69,6 +74,8 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
     # An account without a budget is let through once in ten seconds.
     patience_s = 15.0
     order_transport = "http"
+    domain = LOCAL
+    connector_class: type[HyperliquidPerpetualConnector | HyperliquidSpotConnector] = HyperliquidPerpetualConnector
     settings: dict[str, object] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -98,10 +105,10 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
 
     def new_connector(
         self, account: str, *, engine: int = 1, stale_after_s: float = 0.0
-    ) -> HyperliquidPerpetualConnector:
+    ) -> HyperliquidPerpetualConnector | HyperliquidSpotConnector:
         """A connector that signs by the account's agent."""
         config = HyperliquidConfig(
-            domain=LOCAL,
+            domain=self.domain,
             base_url=self._venue.base_url,
             account_address=self._master(account),
             engine_instance=engine,
@@ -115,7 +122,7 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
             socket_timing=QUICK,
         )
         ids = ClientOrderIdGenerator(next(self._incarnations))
-        return HyperliquidPerpetualConnector(config, self._agent(account), id_generator=ids)
+        return self.connector_class(config, self._agent(account), id_generator=ids)
 
     async def order_fault(self, fault: Fault) -> None:
         """Order it by the name that the venue has for it."""
@@ -175,12 +182,12 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
         address = self._master(account)
         live = self._venue.account(address)
         state = self._venue.info.answer({"type": "clearinghouseState", "user": address})
-        fills = tuple(_fill(row) for row in self._venue.fills(address))
+        fills = tuple(venue_fill(row, f"{row['coin']}-USD") for row in self._venue.fills(address))
         positions = {
             f"{entry['position']['coin']}-USD": Decimal(entry["position"]["szi"]) for entry in state["assetPositions"]
         }
         balances = {"USDC": Decimal(state["marginSummary"]["accountValue"])}
-        return VenueBook(tuple(_order(order) for order in live.known.values()), fills, positions, balances)
+        return VenueBook(tuple(venue_order(order) for order in live.known.values()), fills, positions, balances)
 
 
 def client_order_id(cloid: str | None) -> str | None:
@@ -190,7 +197,8 @@ def client_order_id(cloid: str | None) -> str | None:
     return f"LS{cloid[-16:]}"
 
 
-def _order(order: object) -> VenueOrder:
+def venue_order(order: object) -> VenueOrder:
+    """An order of the venue's account as the suite compares it."""
     from latentspeed.tools.venues.hyperliquid.orders import Order
 
     assert isinstance(order, Order)
@@ -210,13 +218,14 @@ def venue_state(status: str, lots_left: int) -> VenueState:
     return VenueState.REFUSED if status.lower().endswith("rejected") else VenueState.CANCELLED
 
 
-def _fill(row: dict[str, object]) -> VenueFill:
+def venue_fill(row: dict[str, object], trading_pair: str) -> VenueFill:
+    """A row of the venue's fills as the suite compares it."""
     cloid = row.get("cloid")
     return VenueFill(
         str(row["tid"]),
         str(row["oid"]),
         client_order_id(cloid if isinstance(cloid, str) else None),
-        f"{row['coin']}-USD",
+        trading_pair,
         TradeType.BUY if row["side"] == "B" else TradeType.SELL,
         Decimal(str(row["px"])).normalize(),
         Decimal(str(row["sz"])),

@@ -1,10 +1,11 @@
-"""The suite that every connector passes, for Hyperliquid perpetuals, on the local venue through real sockets."""
+"""The suite that every connector passes, for Hyperliquid perpetuals and spot, on the local venue, by real sockets."""
 
 from __future__ import annotations
 
 from latentspeed.tools.conformance import Fault
 from latentspeed.tools.conformance.suite import ConnectorConformance
 from latentspeed.tools.harnesses.hyperliquid import HyperliquidPerpetualHarness
+from latentspeed.tools.harnesses.hyperliquid_spot import HyperliquidSpotHarness
 
 
 class TestHyperliquidPerpetual(ConnectorConformance):
@@ -27,3 +28,9 @@ class TestHyperliquidPerpetualInBlocks(ConnectorConformance):
     """The same venue as it is used from afar."""
 
     harness = HarnessWithBlocks
+
+
+class TestHyperliquidSpot(ConnectorConformance):
+    """Spot, orders by HTTP, every action a block of its own."""
+
+    harness = HyperliquidSpotHarness
