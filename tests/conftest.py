@@ -12,6 +12,16 @@ import pytest
 
 from latentspeed.ipc.liveness import WRITER_BYTE, is_locked
 
+TESTS = Path(__file__).parent
+FREE_OF_SHARED_MEMORY = (
+    "integration/dydx_v4",
+    "integration/hyperliquid",
+    "integration/venue",
+    "unit/connectors",
+    "unit/venues",
+)
+OBJECTS_BEFORE = pytest.StashKey[set[str]]()
+
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
@@ -49,13 +59,44 @@ def adopt_orphans():
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Several workers share one /dev/shm: what uses it stays together on one of them."""
+    if config.pluginmanager.has_plugin("xdist"):
+        for item in items:
+            if not is_free_of_shared_memory(item.path):
+                item.add_marker(pytest.mark.xdist_group("shared-memory"))
+
+
+def is_free_of_shared_memory(path: Path) -> bool:
+    """Whether the tests of a file make no shared memory: those of connectors and venues."""
+    return any(path.is_relative_to(TESTS / folder) for folder in FREE_OF_SHARED_MEMORY)
+
+
+def pytest_sessionstart(session):
+    """Notes what is in /dev/shm before any test."""
+    session.config.stash[OBJECTS_BEFORE] = shared_memory_objects()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Fails a run that leaves more in /dev/shm than there was, whichever test it was."""
+    if hasattr(session.config, "workerinput"):
+        return  # The others may still be at work.
+    left = shared_memory_objects() - session.config.stash[OBJECTS_BEFORE]
+    if left:
+        print(f"\nleft in /dev/shm: {sorted(left)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind(adopt_orphans):
+def nothing_left_behind(request, adopt_orphans):
     """Fails a test that leaves an object of ours in /dev/shm or a process of its own."""
-    objects = shared_memory_objects()
+    is_shared = hasattr(request.config, "workerinput") and is_free_of_shared_memory(request.path)
+    # Beside other workers, what comes and goes in /dev/shm is theirs.
+    objects = None if is_shared else shared_memory_objects()
     processes = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
-    left = shared_memory_objects() - objects
+    left = set() if objects is None else shared_memory_objects() - objects
     deadline = time.monotonic() + 3.0
     while left and time.monotonic() < deadline:  # another program may be starting or ending its gateway just now
         time.sleep(0.05)
