@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
-"""What decoding raises."""
+MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; the last for what is nested too deeply."""
 
 
 class MarketRow(msgspec.Struct, rename="camel"):
@@ -74,8 +74,8 @@ class FillRow(msgspec.Struct, rename="camel"):
     side: str
     price: str
     size: str
-    fee: str
     created_at: str
+    fee: str = "0"
     created_at_height: str = "0"
     order_id: str | None = None
     liquidity: str = ""
