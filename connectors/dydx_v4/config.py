@@ -7,6 +7,7 @@ from typing import Final
 
 from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT
 from latentspeed.connectors.dydx_v4.keys import is_address
+from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
 from latentspeed.connectors.errors import ConnectorError
 from latentspeed.connectors.transport import InsecureAddress, SocketTiming, check_address, is_loopback
 
@@ -23,8 +24,10 @@ _INDEXERS: Final = {
     MAINNET: ("https://indexer.dydx.trade", "wss://indexer.dydx.trade/v4/ws"),
     TESTNET: ("https://indexer.v4testnet.dydx.exchange", "wss://indexer.v4testnet.dydx.exchange/v4/ws"),
 }
-SHORTEST_WINDOW: Final = 20
-"""Blocks ahead that every version of the chain lets a short-term order live."""
+SHORT_TERM: Final = "short_term"
+LONG_TERM: Final = "long_term"
+TIMESTAMP: Final = "timestamp"
+COUNTER: Final = "counter"
 
 
 class InvalidOption(ConnectorError):
@@ -45,10 +48,13 @@ class DydxConfig:
         node_urls: JSON-RPC addresses of full nodes, the first that can be reached is used; None for public ones.
         indexer_url: The indexer without /v4; None for the network's.
         ws_url: The indexer's sockets; None for the network's.
-        authenticators: Ids of the owner's authenticators that permit the key, if it is not the owner's.
+        authenticators: The id of the owner's authenticator that permits the key, if it is not the owner's.
         engine_instance: 32 bits that mark this engine's orders in their client metadata.
         good_til_blocks: For how many blocks an order may rest; the venue's window is 20 to 40.
         ioc_good_til_blocks: The same for orders that do not rest: how long until it is certain that one is over.
+        limit_orders: "short_term" or "long_term": what LIMIT and LIMIT_MAKER orders are that do not say it.
+        long_term_s: For how many seconds long-term orders, and those that wait for a trigger, are good.
+        sequences: "timestamp", or "counter" for a chain that does not take times as sequences.
         slippage: How far beyond the touch a MARKET order may trade, as a fraction.
         prepared_signatures: How many signatures are kept half made; 0 makes each from the start.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
@@ -72,6 +78,9 @@ class DydxConfig:
     engine_instance: int = 0
     good_til_blocks: int = 15
     ioc_good_til_blocks: int = 5
+    limit_orders: str = SHORT_TERM
+    long_term_s: float = 28 * 86_400.0
+    sequences: str = TIMESTAMP
     slippage: float = 0.05
     prepared_signatures: int = 16
     quote_max_age_s: float = 15.0
@@ -106,8 +115,16 @@ class DydxConfig:
         if not 0 <= self.engine_instance < 1 << 32:
             raise InvalidOption("engine_instance", self.engine_instance, "a whole number of 32 bits")
         for name in ("good_til_blocks", "ioc_good_til_blocks"):
-            if not 1 <= getattr(self, name) <= SHORTEST_WINDOW:
-                raise InvalidOption(name, getattr(self, name), f"1 to {SHORTEST_WINDOW}")
+            if not 1 <= getattr(self, name) <= WINDOW:
+                raise InvalidOption(name, getattr(self, name), f"1 to {WINDOW}")
+        for name, choices in (("limit_orders", (SHORT_TERM, LONG_TERM)), ("sequences", (TIMESTAMP, COUNTER))):
+            if getattr(self, name) not in choices:
+                raise InvalidOption(name, getattr(self, name), f"one of {', '.join(choices)}")
+        if not 1.0 <= self.long_term_s <= LONGEST_S:
+            raise InvalidOption("long_term_s", self.long_term_s, f"1 to {LONGEST_S} seconds")
+        if len(self.authenticators) > 1:
+            rule = "one, for the one message that a transaction has: several rules go into one by AllOf"
+            raise InvalidOption("authenticators", self.authenticators, rule)
         if not 0.0 < self.slippage < 1.0:
             raise InvalidOption("slippage", self.slippage, "a fraction between 0 and 1")
         if not 0 <= self.prepared_signatures <= 1000:

@@ -21,6 +21,9 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "authenticators": (list, tuple),
     "good_til_blocks": (int,),
     "ioc_good_til_blocks": (int,),
+    "limit_orders": (str,),
+    "long_term_s": (float, int),
+    "sequences": (str,),
     "slippage": (float, int),
     "prepared_signatures": (int,),
     "quote_max_age_s": (float, int),
@@ -46,14 +49,14 @@ def create_connector(
 ) -> DydxV4PerpetualConnector:
     """The connector that an engine's configuration describes; `secret` is a mnemonic or a key in hexadecimal.
 
-    Short-term orders need no nonce, so `last_nonce` and `store_nonce` are not used.
+    Stateful orders have nonces: `last_nonce` is the highest used before, `store_nonce` is called before each use.
 
     Raises InvalidOption for an option that is unknown or has the wrong type or value, InvalidKey for a bad secret.
     """
     config = DydxConfig(
         domain=domain, account_address=account_address, engine_instance=engine_instance, **_checked(name, options)
     )
-    return DydxV4PerpetualConnector(config, DydxKey.from_text(secret))
+    return DydxV4PerpetualConnector(config, DydxKey.from_text(secret), last_nonce=last_nonce, store_nonce=store_nonce)
 
 
 def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:

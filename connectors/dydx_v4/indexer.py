@@ -56,12 +56,12 @@ class IndexerRest:
         self._subaccount = subaccount
 
     async def height(self) -> int:
-        """The last block that it has processed."""
-        return self._understand(
-            lambda body: decoding.block_number(str(messages.HEIGHT.decode(body).number)),
-            await self._get("/v4/height"),
-            "height",
-        )
+        """The height of the last block that it has processed; see `block`."""
+        return (await self.block())[0]
+
+    async def block(self) -> tuple[int, int]:
+        """The height of the last block that it has processed, and its time in milliseconds since the epoch."""
+        return self._understand(_numbered_block, await self._get("/v4/height"), "height")
 
     async def now(self) -> messages.TimeRow:
         """The indexer's clock."""
@@ -183,6 +183,11 @@ class IndexerRest:
             return decode(body)
         except (*MalformedMessage, ValueError) as error:
             raise TransportError(f"{what}: {error}: {body[:200]!r}") from None
+
+
+def _numbered_block(body: bytes) -> tuple[int, int]:
+    row = messages.HEIGHT.decode(body)
+    return decoding.block_number(str(row.number)), row.time_ms
 
 
 def _retry_s(header: str) -> float:

@@ -3,16 +3,20 @@
 A short-term order may fill up to and in its last block, whatever was said of it before. It is over when the indexer is
 past that block, and all fills up to it have been asked for. Heights come from wherever they are told: the indexer's
 decides what is over, the highest what a new order may ask for.
+
+Stateful orders are over at a time, which the chain tells of when a block is that late; see `stateful_watch`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
+from latentspeed.connectors.dydx_v4.kinds import WINDOW, is_stateful
 from latentspeed.connectors.in_flight_order import InFlightOrder
 
-WINDOW = 20
-"""Blocks ahead that an order of this connector lives at most."""
+LONGEST_SILENCE_MS = 20_000
+"""How far the chain's clock is taken to have gone on since the last block that was heard of."""
 
 
 class Lifetimes:
@@ -24,6 +28,10 @@ class Lifetimes:
         """The highest block that anybody has told of."""
         self.indexer_height = 0
         """The last block that the indexer has told of."""
+        self.indexer_time_ms = 0
+        """The time of that block, milliseconds since the epoch; 0 before any was told."""
+        self._time_ms = 0
+        self._time_mono_ns = 0
         self._margin = margin_blocks
         self._last_blocks: dict[str, int] = {}
 
@@ -32,18 +40,32 @@ class Lifetimes:
         """Whether any height is known: before, no order can be given a last block."""
         return self.chain_height > 0
 
-    def on_node_height(self, height: int) -> None:
-        """A node has told of a block."""
+    def on_node_height(self, height: int, time_ms: int = 0) -> None:
+        """A node has told of a block, and of its time in milliseconds since the epoch."""
         self.chain_height = max(self.chain_height, height)
+        self._heard(time_ms)
 
-    def on_indexer_height(self, height: int) -> None:
-        """The indexer has processed a block."""
+    def on_indexer_height(self, height: int, time_ms: int = 0) -> None:
+        """The indexer has processed a block of this time."""
         self.indexer_height = max(self.indexer_height, height)
+        self.indexer_time_ms = max(self.indexer_time_ms, time_ms)
         self.chain_height = max(self.chain_height, height)
+        self._heard(time_ms)
 
-    def correct(self, height: int) -> None:
+    def _heard(self, time_ms: int) -> None:
+        if time_ms > self._time_ms:
+            self._time_ms, self._time_mono_ns = time_ms, time.monotonic_ns()
+
+    def now_ms(self) -> int:
+        """The chain's clock: its last block's time and what has passed since, whatever this machine's clock says."""
+        if not self._time_ms:
+            return time.time_ns() // 1_000_000
+        return self._time_ms + min((time.monotonic_ns() - self._time_mono_ns) // 1_000_000, LONGEST_SILENCE_MS)
+
+    def correct(self, height: int, time_ms: int = 0) -> None:
         """A node says where the chain is, after it has refused what the height known here led to."""
         self.chain_height = height
+        self._heard(time_ms)
 
     @property
     def indexer_lag(self) -> int:
@@ -70,9 +92,9 @@ class Lifetimes:
         self._last_blocks[order.client_order_id] = last_block
 
     def over(self, orders: Iterable[InFlightOrder]) -> list[InFlightOrder]:
-        """Those of the orders whose last block the indexer is past."""
+        """Those of the short-term orders whose last block the indexer is past."""
         past = self.indexer_height - self._margin
-        return [order for order in orders if order.is_submitted and self.of(order) <= past]
+        return [order for order in orders if order.is_submitted and not is_stateful(order) and self.of(order) <= past]
 
     def forget(self, orders: Iterable[InFlightOrder]) -> None:
         """Keeps the last blocks of these orders only."""

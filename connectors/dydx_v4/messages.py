@@ -63,6 +63,7 @@ class OrderRow(msgspec.Struct, rename="camel"):
     total_filled: str = ""
     removal_reason: str = ""
     good_til_block: str | None = None
+    good_til_block_time: str | None = None
     client_metadata: str = "0"
     updated_at: str = ""
 
@@ -180,6 +181,11 @@ class HeightRow(msgspec.Struct, rename="camel"):
     def number(self) -> int:
         """The height."""
         return int(self.block_height or self.height)
+
+    @property
+    def time_ms(self) -> int:
+        """The block's time in milliseconds since the epoch; 0 when it is not told."""
+        return time_ns(self.time) // 1_000_000 if self.time else 0
 
 
 class TimeRow(msgspec.Struct):

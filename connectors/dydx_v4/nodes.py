@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from latentspeed.connectors.dydx_v4 import messages
+from latentspeed.connectors.dydx_v4.block_budget import Limit
 from latentspeed.connectors.dydx_v4.messages import MalformedMessage, TxResult
 from latentspeed.connectors.dydx_v4.protobuf import MalformedProtobuf, fields, text
 from latentspeed.connectors.errors import ConnectorError
@@ -17,6 +18,7 @@ from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.transport import NotSent, TransportError
 
 ACCOUNT_QUERY: Final = "/cosmos.auth.v1beta1.Query/Account"
+BLOCK_RATES_QUERY: Final = "/dydxprotocol.clob.Query/BlockRateLimitConfiguration"
 _KNOWN_TRANSACTION: Final = "already exists"
 
 
@@ -29,6 +31,13 @@ class ChainAccount(NamedTuple):
 
     number: int
     sequence: int
+
+
+class BlockRates(NamedTuple):
+    """Limits per blocks: of short-term places and cancels together, and of stateful places."""
+
+    short_term: tuple[Limit, ...]
+    stateful: tuple[Limit, ...]
 
 
 class Nodes:
@@ -75,7 +84,11 @@ class Nodes:
         raise TransportError(f"broadcast: {problem}")
 
     async def height(self) -> int:
-        """The height of the last block that the node has.
+        """The height of the last block that the node has; see `block`."""
+        return (await self.block())[0]
+
+    async def block(self) -> tuple[int, int]:
+        """The height of the last block that the node has, and its time in milliseconds since the epoch, 0 if untold.
 
         Raises:
             TransportError: No answer, or a node that is catching up.
@@ -84,11 +97,12 @@ class Nodes:
         try:
             sync = messages.STATUS_REPLY.decode(answer).result.sync_info
             height = int(sync.latest_block_height)
+            time_ms = messages.time_ns(sync.latest_block_time) // 1_000_000 if sync.latest_block_time else 0
         except (*MalformedMessage, ValueError) as error:
             raise TransportError(f"status: {error}: {answer[:200]!r}") from None
         if sync.catching_up:
             raise TransportError(f"status: the node is catching up at {height}")
-        return height
+        return height, time_ms
 
     async def account(self, address: str) -> ChainAccount:
         """Number and sequence of an account.
@@ -97,19 +111,40 @@ class Nodes:
             UnknownAccount: The address has never received anything.
             TransportError: No usable answer.
         """
-        answer = await self._call("abci_query", {"path": ACCOUNT_QUERY, "data": text(1, address).hex(), "prove": False})
+        value = await self._query(ACCOUNT_QUERY, text(1, address), address)
         try:
-            response = messages.QUERY_REPLY.decode(answer).result.response
-        except MalformedMessage as error:
-            raise TransportError(f"account: {error}: {answer[:200]!r}") from None
-        if response.code or response.value is None:
-            if "not found" in response.log:
-                raise UnknownAccount(f"{address}: the chain does not know this account; it has never received anything")
-            raise TransportError(f"account: code {response.code}: {response.log}")
-        try:
-            return _decode_account(base64.b64decode(response.value))
+            account = _message(_message(value, 1), 2)
+            found = {number: value for number, value in fields(account) if number in (3, 4)}
+            return ChainAccount(_integer(found.get(3, 0)), _integer(found.get(4, 0)))
         except (MalformedProtobuf, ValueError) as error:
             raise TransportError(f"account: {error}") from None
+
+    async def block_rates(self) -> BlockRates:
+        """What the chain lets an account send.
+
+        Raises:
+            TransportError: No usable answer.
+        """
+        value = await self._query(BLOCK_RATES_QUERY, b"")
+        try:
+            config = _message(value, 1)
+            return BlockRates(_limits(config, 4), _limits(config, 2))
+        except (MalformedProtobuf, ValueError) as error:
+            raise TransportError(f"block rates: {error}") from None
+
+    async def _query(self, path: str, request: bytes, name: str = "") -> bytes:
+        """The answer of the application's state to a query; `name` is what "not found" is about."""
+        answer = await self._call("abci_query", {"path": path, "data": request.hex(), "prove": False})
+        try:
+            response = messages.QUERY_REPLY.decode(answer).result.response
+            value = base64.b64decode(response.value or "")
+        except (*MalformedMessage, ValueError) as error:
+            raise TransportError(f"{path}: {error}: {answer[:200]!r}") from None
+        if response.code or response.value is None:
+            if name and "not found" in response.log:
+                raise UnknownAccount(f"{name}: the chain does not know this account; it has never received anything")
+            raise TransportError(f"{path}: code {response.code}: {response.log}")
+        return value
 
     async def _call(self, method: str, parameters: dict[str, object]) -> bytes:
         call = {"jsonrpc": "2.0", "id": next(self._numbers), "method": method, "params": parameters}
@@ -133,12 +168,15 @@ class Nodes:
         raise problem
 
 
-def _decode_account(response: bytes) -> ChainAccount:
-    """From QueryAccountResponse{1 Any{2 BaseAccount{3 number, 4 sequence}}}."""
-    packed = next((value for number, value in fields(response) if number == 1), b"")
-    account = next((value for number, value in fields(_bytes(packed)) if number == 2), b"")
-    found = {number: value for number, value in fields(_bytes(account)) if number in (3, 4)}
-    return ChainAccount(_integer(found.get(3, 0)), _integer(found.get(4, 0)))
+def _message(encoded: bytes, number: int) -> bytes:
+    """The message in a field; empty when it is absent."""
+    return _bytes(next((value for found, value in fields(encoded) if found == number), b""))
+
+
+def _limits(config: bytes, number: int) -> tuple[Limit, ...]:
+    """From repeated MaxPerNBlocksRateLimit{1 blocks, 2 limit}."""
+    found = [dict(fields(_bytes(value))) for field, value in fields(config) if field == number]
+    return tuple(Limit(_integer(row.get(1, 0)), _integer(row.get(2, 0))) for row in found)
 
 
 def _bytes(value: int | bytes) -> bytes:

@@ -8,11 +8,20 @@ from collections.abc import Callable, Mapping
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4.client_ids import REMEMBERED, client_id_of
 from latentspeed.connectors.dydx_v4.identifiers import order_uuid
+from latentspeed.connectors.dydx_v4.kinds import flags_of
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
 from latentspeed.connectors.dydx_v4.reports import is_immediate
-from latentspeed.connectors.dydx_v4.wire import OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
+from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.market_price import triggered_limit_units
 from latentspeed.connectors.types import OrderType
+
+_CONDITIONS = {
+    OrderType.STOP_LIMIT: Condition.STOP_LOSS,
+    OrderType.STOP_MARKET: Condition.STOP_LOSS,
+    OrderType.TAKE_PROFIT_LIMIT: Condition.TAKE_PROFIT,
+    OrderType.TAKE_PROFIT_MARKET: Condition.TAKE_PROFIT,
+}
 
 
 class OrderForms:
@@ -25,6 +34,8 @@ class OrderForms:
         engine_instance: int,
         terms: Mapping[str, MarketTerms],
         market_price_units: Callable[[InFlightOrder], int],
+        *,
+        is_long_term: bool = False,
     ) -> None:
         """Keeps what it needs.
 
@@ -34,31 +45,44 @@ class OrderForms:
             engine_instance: Marks this engine's orders.
             terms: The markets.
             market_price_units: The limit of a MARKET order in price units, 0 when no quote is fresh.
+            is_long_term: Whether an order that rests is long-term unless it says otherwise.
         """
         self._owner = owner
         self._subaccount = subaccount
         self._engine_instance = engine_instance
         self._terms = terms
         self._market_price_units = market_price_units
+        self._is_long_term = is_long_term
+
+    def flags(self, order: InFlightOrder) -> OrderFlags:
+        """Which kind of order it is on the chain."""
+        return flags_of(order, is_long_term=self._is_long_term)
 
     def order_id(self, order: InFlightOrder) -> OrderId:
         """What names an order on the chain."""
         client_id = client_id_of(order.id64)
-        return OrderId(self._owner, self._subaccount, client_id, OrderFlags.SHORT_TERM, order.rule.asset_id)
+        return OrderId(self._owner, self._subaccount, client_id, self.flags(order), order.rule.asset_id)
+
+    def unused_id(self, client_id: int) -> OrderId:
+        """What would name a short-term order in some market."""
+        pair = min(terms.rule.asset_id for terms in self._terms.values())
+        return OrderId(self._owner, self._subaccount, client_id, OrderFlags.SHORT_TERM, pair)
 
     def uuid(self, order: InFlightOrder) -> str:
         """The indexer's id of an order, known before it is sent."""
         order_id = self.order_id(order)
         return order_uuid(self._owner, self._subaccount, order_id.client_id, order_id.clob_pair_id, order_id.flags)
 
-    def place(self, order: InFlightOrder, good_til_block: int) -> WireOrder | None:
-        """The order itself; None for a MARKET order without a fresh quote."""
+    def place(self, order: InFlightOrder, *, good_til_block: int = 0, good_til_time: int = 0) -> WireOrder | None:
+        """The order itself, good until a block or a time in seconds; None for a MARKET order without a fresh quote."""
         terms = self._terms[order.trading_pair]
         price_units = order.price_units
         if order.order_type is OrderType.MARKET:
             price_units = self._market_price_units(order)
             if not price_units:
                 return None
+        elif not order.order_type.has_price:
+            price_units = triggered_limit_units(order)
         if is_immediate(order):
             time_in_force = WireTimeInForce.IOC
         elif order.order_type is OrderType.LIMIT_MAKER:
@@ -71,9 +95,12 @@ class OrderForms:
             terms.quantums(order),
             terms.subticks(price_units),
             good_til_block=good_til_block,
+            good_til_time=good_til_time,
             time_in_force=time_in_force,
             reduce_only=order.is_reduce_only,
             client_metadata=self._engine_instance,
+            condition=_CONDITIONS.get(order.order_type, Condition.NONE),
+            trigger_subticks=terms.subticks(order.trigger_units),
         )
 
 
@@ -90,6 +117,10 @@ class OrderNames:
         self._client_order_ids[self._uuid_of(order)] = order.client_order_id
         if len(self._client_order_ids) > REMEMBERED:
             self._client_order_ids.popitem(last=False)
+
+    def uuid(self, order: InFlightOrder) -> str:
+        """The indexer's id of an order."""
+        return order.exchange_order_id or self._uuid_of(order)
 
     def order(self, uuid: str) -> InFlightOrder | None:
         """The order of an id, if it is one of ours that is still known."""

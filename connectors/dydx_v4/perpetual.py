@@ -1,13 +1,19 @@
 """DydxV4PerpetualConnector: perpetual futures of dYdX v4.
 
-commands:  Outbox (outbox.py) -> TransactionSigner (transactions.py) -> Nodes (nodes.py) -> tracker
+commands:  Outbox (outbox.py), StatefulOutbox (stateful_outbox.py)
+               -> TransactionSigner (transactions.py) -> Delivery (delivery.py) -> Nodes (nodes.py) -> tracker
 everything else of a session: session.py
 """
 
 from __future__ import annotations
 
+from latentspeed.connectors.dydx_v4.kinds import check_lifetime, is_stateful
 from latentspeed.connectors.dydx_v4.markets import POST_ONLY
+from latentspeed.connectors.dydx_v4.outbox import Outbox
+from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.session import DydxV4Session
+from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
+from latentspeed.connectors.dydx_v4.wire import OrderFlags
 from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import check_slippage
@@ -17,7 +23,6 @@ from latentspeed.connectors.types import (
     MarginMode,
     OrderType,
     PositionAction,
-    TimeInForce,
     TradeType,
 )
 
@@ -25,14 +30,28 @@ from latentspeed.connectors.types import (
 class DydxV4PerpetualConnector(DydxV4Session):
     """Trades perpetual futures on dYdX v4, its test network, or a local venue that speaks the same protocols.
 
-    Orders are short-term: they live in the nodes' memory for at most `good_til_blocks` blocks and end EXPIRED then.
-    `extra_params` of an order: `slippage`, a fraction, for MARKET orders.
+    Orders without a trigger are short-term unless configured otherwise: they live in the nodes' memory for at most
+    `good_til_blocks` blocks and end EXPIRED then. Long-term orders and those with a trigger are kept by the chain until
+    a time, for `long_term_s`; it takes few of them.
+
+    `extra_params` of an order: `slippage`, a fraction, for orders without a price; `good_til_blocks` makes an order
+    short-term and says for how long, `good_til_s` long-term, and is how long one with a trigger is good.
     """
 
     order_limits = OrderLimits(
-        order_types=frozenset({OrderType.LIMIT, OrderType.MARKET, OrderType.LIMIT_MAKER}),
+        order_types=frozenset(
+            {
+                OrderType.LIMIT,
+                OrderType.MARKET,
+                OrderType.LIMIT_MAKER,
+                OrderType.STOP_LIMIT,
+                OrderType.STOP_MARKET,
+                OrderType.TAKE_PROFIT_LIMIT,
+                OrderType.TAKE_PROFIT_MARKET,
+            }
+        ),
         has_leverage=False,
-        extra_param_keys=frozenset({"slippage"}),
+        extra_param_keys=frozenset({"slippage", "good_til_s", "good_til_blocks"}),
     )
 
     # Orders
@@ -54,9 +73,9 @@ class DydxV4PerpetualConnector(DydxV4Session):
             strategy_tag=strategy_tag,
             expire_mono_ns=expire_mono_ns,
         )
-        is_resting = params.order_type is not OrderType.MARKET and params.time_in_force is not TimeInForce.IOC
-        if params.position_action is PositionAction.CLOSE and is_resting:
-            raise OrderRefused("position_action", "CLOSE", "reduce-only orders are MARKET or IOC on this venue")
+        if params.position_action is PositionAction.CLOSE and not is_immediate(order):
+            rule = "reduce-only orders are IOC, MARKET, STOP_MARKET or TAKE_PROFIT_MARKET on this venue"
+            raise OrderRefused("position_action", "CLOSE", rule)
         is_crossing = params.order_type is not OrderType.LIMIT_MAKER
         if is_crossing and self._terms[order.trading_pair].status == POST_ONLY:
             raise OrderRefused("order_type", params.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
@@ -67,6 +86,7 @@ class DydxV4PerpetualConnector(DydxV4Session):
 
     def _check_extra_params(self, params: OrderParams) -> None:
         check_slippage(params)
+        check_lifetime(params)
 
     def _can_send(self) -> bool:
         # Commands for an earlier gateway's orders come before the account's number, which every signature needs.
@@ -74,13 +94,18 @@ class DydxV4PerpetualConnector(DydxV4Session):
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
         self._check_open()
-        if cancels:
-            self._outbox.send_cancels(cancels)
+        stateful = [order for order in cancels if is_stateful(order)]
+        if len(stateful) < len(cancels):
+            self._outbox.send_cancels([order for order in cancels if not is_stateful(order)])
+        self._stateful_outbox.send_cancels(stateful)
         for order in places:
-            self._outbox.send_place(order)
+            self._outbox_of(order).send_place(order)
+
+    def _outbox_of(self, order: InFlightOrder) -> Outbox | StatefulOutbox:
+        return self._outbox if self._forms.flags(order) is OrderFlags.SHORT_TERM else self._stateful_outbox
 
     async def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
-        self._outbox.send_place(order)
+        self._outbox_of(order).send_place(order)
         try:
             exchange_order_id = await order.get_exchange_order_id()
         except OrderEnded:
@@ -88,7 +113,7 @@ class DydxV4PerpetualConnector(DydxV4Session):
         return exchange_order_id, order.last_update_utc_ns
 
     async def _cancel_order(self, order: InFlightOrder) -> bool:
-        self._outbox.send_cancels([order])
+        self._flush_outbox([order], [])
         return False
 
     # Leverage

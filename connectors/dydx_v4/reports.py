@@ -49,6 +49,7 @@ def order_update(row: OrderRow, order: InFlightOrder, source: ReportSource) -> O
     elif row.status == "FILLED":
         state = OrderState.FILLED
     elif row.status == "CANCELED":
+        reason = reason or _reason_of_end(order, row)
         state = ended(order, reason, filled_lots or 0)
     elif row.status == BEST_EFFORT_CANCELED and filled_lots:
         state, reason = OrderState.OPEN, ""  # It has filled, so it was accepted; that it is gone is not certain.
@@ -65,6 +66,15 @@ def ended(order: InFlightOrder, reason: str, filled_lots: int) -> OrderState:
     if reason in EXPIRED and not order.cancel_requested and not (is_filled and is_immediate(order)):
         return OrderState.EXPIRED
     return OrderState.CANCELLED
+
+
+def _reason_of_end(order: InFlightOrder, row: OrderRow) -> str:
+    """Why an order ended whose record does not say it: REST's never does."""
+    if order.cancel_requested:
+        return "USER_CANCELED"
+    if row.good_til_block_time and row.updated_at and time_ns(row.updated_at) >= time_ns(row.good_til_block_time):
+        return "EXPIRED"
+    return ""
 
 
 def is_immediate(order: InFlightOrder) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4.account import Account
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
+from latentspeed.connectors.dydx_v4.kinds import is_stateful
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.reports import ended
+from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.types import OrderState, ReportSource
@@ -33,10 +35,12 @@ class Resynchroniser:
         tracker: ClientOrderTracker,
         account: Account,
         lifetimes: Lifetimes,
+        watch: StatefulWatch,
         *,
+        uuid_of: Callable[[InFlightOrder], str],
         fills_from_ns: int,
     ) -> None:
-        """Has asked nothing yet; `fills_from_ns` is since when fills have to be counted."""
+        """Has asked nothing yet; `fills_from_ns` is since when fills have to be counted, `uuid_of` names an order."""
         self.runs = 0
         self.last_mono_ns = 0
         self.fills_from_ns = fills_from_ns
@@ -45,6 +49,8 @@ class Resynchroniser:
         self._tracker = tracker
         self._account = account
         self._lifetimes = lifetimes
+        self._watch = watch
+        self._uuid_of = uuid_of
         self._lock = asyncio.Lock()
 
     @property
@@ -61,8 +67,12 @@ class Resynchroniser:
         async with self._lock:
             margin_ns = GAP_MARGIN_NS if after_gap or not self.runs else ROUTINE_MARGIN_NS
             await self.fetch_fills(max(self.fills_from_ns, self._account.newest_fill_ns) - margin_ns)
-            for row in await self._rest.live_orders():
+            known = [order for order in self._tracker.active_orders if order.is_acknowledged or order.is_unknown]
+            live = await self._rest.live_orders()
+            for row in live:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
+            listed = {row.id for row in live}
+            await self._ask_for(order for order in known if is_stateful(order) and self._uuid_of(order) not in listed)
             await self.refresh_account()
             self.runs += 1
             self.last_mono_ns = time.monotonic_ns()
@@ -91,8 +101,7 @@ class Resynchroniser:
             TransportError: The indexer did not answer; nothing is settled then.
         """
         async with self._lock:
-            height = await self._rest.height()
-            self._lifetimes.on_indexer_height(height)
+            self._lifetimes.on_indexer_height(*await self._rest.block())
             over = [order for order in self._lifetimes.over(self._tracker.active_orders) if order.is_active]
             if not over:
                 return
@@ -100,6 +109,34 @@ class Resynchroniser:
             for order in over:
                 if order.is_active:
                     await self._settle_one(order)
+
+    async def settle_stateful(self, orders: Iterable[InFlightOrder]) -> None:
+        """Asks for stateful orders, and ends those that the chain can have no more.
+
+        Raises:
+            TransportError: The indexer did not answer; the orders that are left are as they were.
+        """
+        async with self._lock:
+            await self._ask_for(orders)
+
+    async def _ask_for(self, orders: Iterable[InFlightOrder]) -> None:
+        """Takes the records of stateful orders; one that has none is proof once no block can have it any more."""
+        orders = [order for order in orders if order.is_active]
+        if not orders:
+            return
+        height, time_ms = await self._rest.block()
+        self._lifetimes.on_indexer_height(height, time_ms)
+        for order in orders:
+            row = await self._rest.order(self._uuid_of(order))
+            self._watch.asked(order)
+            if row is not None:
+                self._account.take_order(row, ReportSource.SNAPSHOT)
+            elif order.is_acknowledged or order.is_done:
+                continue
+            elif self._watch.is_void(order, time_ms):
+                self._end(order, OrderState.FAILED, "never_accepted", ReportSource.INFERRED)
+            else:
+                self._tracker.mark_unknown(order.client_order_id, "in_no_block_yet")
 
     async def _settle_one(self, order: InFlightOrder) -> None:
         """Ends one order whose fills are all counted."""
@@ -112,15 +149,12 @@ class Resynchroniser:
         if order.is_done:
             return
         if not order.is_acknowledged and not reason and order.unknown_reason is not None:
-            update = OrderUpdate(
-                order.client_order_id, state=OrderState.FAILED, reason="never_accepted", source=ReportSource.INFERRED
-            )
+            self._end(order, OrderState.FAILED, "never_accepted", ReportSource.INFERRED)
         else:
             reason = reason or ("USER_CANCELED" if order.cancel_requested else "EXPIRED")
-            update = OrderUpdate(
-                order.client_order_id,
-                state=ended(order, reason, order.filled_lots),
-                reason=reason,
-                source=ReportSource.SNAPSHOT,
-            )
-        self._tracker.process_order_update(update)
+            self._end(order, ended(order, reason, order.filled_lots), reason, ReportSource.SNAPSHOT)
+
+    def _end(self, order: InFlightOrder, state: OrderState, reason: str, source: ReportSource) -> None:
+        self._tracker.process_order_update(
+            OrderUpdate(order.client_order_id, state=state, reason=reason, source=source)
+        )

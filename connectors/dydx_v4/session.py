@@ -6,6 +6,7 @@ streams:   Streams (streams.py) -> MarketFeed (market_data.py)  -> quotes, books
 questions: Resynchroniser (resync.py) -> IndexerRest (indexer.py) -> the same account and tracker
 
 DISCONNECTED -> CONNECTING -> SYNCING -> LIVE <-> STALE (no block has come for a while)
+LIVE and STALE show as UNAUTHORISED while the chain refuses what the key signs.
 """
 
 from __future__ import annotations
@@ -17,92 +18,33 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from latentspeed.connectors.channels import Channel, ChannelState, ChannelWatch
-from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.channels import Channel, ChannelState
 from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.dydx_v4 import messages
-from latentspeed.connectors.dydx_v4.account import Account
-from latentspeed.connectors.dydx_v4.book_check import BookCheck
-from latentspeed.connectors.dydx_v4.config import DydxConfig
+from latentspeed.connectors.dydx_v4.block_budget import Limit
+from latentspeed.connectors.dydx_v4.config import COUNTER
 from latentspeed.connectors.dydx_v4.decoding import block_number
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
-from latentspeed.connectors.dydx_v4.keys import DydxKey
-from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
-from latentspeed.connectors.dydx_v4.market_data import MarketFeed
 from latentspeed.connectors.dydx_v4.markets import MarketTerms, market_terms
-from latentspeed.connectors.dydx_v4.messages import MarketRow, OrderRow, TxResult
-from latentspeed.connectors.dydx_v4.nodes import Nodes
-from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
-from latentspeed.connectors.dydx_v4.outbox import Outbox
-from latentspeed.connectors.dydx_v4.resync import Resynchroniser
-from latentspeed.connectors.dydx_v4.streams import MOST_MARKETS, Streams
-from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
-from latentspeed.connectors.dydx_v4.upkeep import Upkeep
+from latentspeed.connectors.dydx_v4.messages import MarketRow
+from latentspeed.connectors.dydx_v4.nodes import BlockRates
+from latentspeed.connectors.dydx_v4.parts import DydxV4Parts
+from latentspeed.connectors.dydx_v4.streams import MOST_MARKETS
 from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.market_price import market_limit_units
-from latentspeed.connectors.network_connector import NetworkConnector
-from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 from latentspeed.connectors.rate_limit import RateLimit
-from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
 from latentspeed.connectors.types import ConnectorState
 
 log = logging.getLogger(__name__)
 
 
-class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
+OPEN_STATES = (ConnectorState.LIVE, ConnectorState.STALE, ConnectorState.UNAUTHORISED)
+USUAL_RATES = BlockRates((Limit(5, 4000),), (Limit(1, 2), Limit(100, 20)))
+
+
+class DydxV4Session(DydxV4Parts):
     """Everything of a dYdX connector but its orders' forms and checks."""
-
-    def __init__(self, config: DydxConfig, key: DydxKey, *, id_generator: ClientOrderIdGenerator | None = None) -> None:
-        """Opens nothing yet.
-
-        Args:
-            config: Where and how to trade.
-            key: Signs: the owner's, or one that the owner's authenticators permit.
-            id_generator: Makes client order ids.
-        """
-        super().__init__(id_generator=id_generator)
-        self.config = config
-        self._key = key
-        self.account_address = config.account_address or key.address
-        """The owner of the subaccount that is traded and read."""
-        self._signatures = key.signature_pool(config.prepared_signatures)
-        self._terms: dict[str, MarketTerms] = {}
-        self._lifetimes = Lifetimes(config.settle_margin_blocks)
-        self._forms = OrderForms(
-            self.account_address, config.subaccount, config.engine_instance, self._terms, self._market_price_units
-        )
-        self._names = OrderNames(self._tracker, self._forms.uuid)
-        self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_row, self._events.error)
-        self._fills_from_ns = 0
-        self._is_open = False
-        self._can_sign = False
-        self._live = asyncio.Event()
-        self._last_loss = ""
-        self._last_block_mono = 0.0
-
-    # Identity
-
-    @property
-    def name(self) -> str:
-        """`dydx_v4_perpetual`."""
-        return "dydx_v4_perpetual"
-
-    @property
-    def domain(self) -> str:
-        """The configured domain."""
-        return self.config.domain
-
-    @property
-    def signer_address(self) -> str:
-        """The address of the key that signs."""
-        return self._key.address
-
-    @property
-    def foreign_orders(self) -> list[OrderRow]:
-        """Live orders of the subaccount that other programs made; never cancelled from here."""
-        return list(self._account.foreign_orders.values()) if self._is_open else []
 
     # Opening and closing
 
@@ -112,9 +54,6 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             await self._load_markets(self._make_rest(http))
         finally:
             await http.close()
-
-    def _make_rest(self, http: HttpClient) -> IndexerRest:
-        return IndexerRest(http, self.account_address, self.config.subaccount, on_problem=self._events.error)
 
     async def _load_markets(self, rest: IndexerRest) -> None:
         rows = await rest.markets()
@@ -127,12 +66,14 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         if self._is_open:
             return
         self._set_connection_state(ConnectorState.CONNECTING)
-        await self._open()
+        self._open()
         try:
             await self._load_markets(self._rest)
-            self._lifetimes.on_node_height(await self._nodes.height())
+            self._lifetimes.on_node_height(*await self._nodes.block())
             account = await self._nodes.account(self.account_address)
-            self._outbox = self._make_outbox(account.number)
+            if self.config.sequences == COUNTER:
+                self._sequences.count_from(account.sequence)
+            self._make_outboxes(account.number, await self._block_rates())
             self._can_sign = True
             if not self._fills_from_ns:
                 # A fresh start: what was filled before is history, which nobody here counts.
@@ -155,83 +96,13 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
             await self._disconnect()
             raise
 
-    async def _open(self) -> None:
-        config = self.config
-        self._live.clear()
-        self._nodes = Nodes(
-            config.nodes,
-            timeout_s=config.request_timeout_s,
-            on_failover=lambda url: self._events.error("node_changed", f"{url} is used from now on"),
-        )
-        self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
-        self._rest = self._make_rest(self._http)
-        self._account = Account(
-            self._tracker,
-            self._market,
-            self._names,
-            self._lifetimes,
-            update_position=self.update_position,
-            update_positions=self.update_positions_snapshot,
-            on_money_moved=lambda: self._upkeep.refresh_soon(),
-            on_problem=self._events.error,
-        )
-        self._resynchroniser = Resynchroniser(
-            self._rest, self._tracker, self._account, self._lifetimes, fills_from_ns=self._fills_from_ns
-        )
-        self._upkeep = Upkeep(
-            tracker=self._tracker,
-            nodes=self._nodes,
-            lifetimes=self._lifetimes,
-            resynchroniser=self._resynchroniser,
-            compare_every_s=config.reconcile_every_s,
-            start=self._start,
-            on_problem=self._events.error,
-        )
-        self._streams = Streams(
-            config.socket_url,
-            self._http,
-            {
-                "v4_subaccounts": self._account.on_channel,
-                "v4_block_height": self._on_height,
-                "v4_markets": self._feed.on_markets,
-                "v4_orderbook": self._feed.on_book,
-                "v4_trades": self._feed.on_trades,
-            },
-            on_up=self._on_up,
-            on_down=self._on_down,
-            on_error=self._events.error,
-            timing=config.socket_timing,
-            watch=ChannelWatch(config.stale_after_s),
-        )
-        self._book_check = BookCheck(
-            self._rest,
-            every_s=config.book_check_every_s,
-            on_checked=self._on_book_checked,
-            on_problem=self._events.error,
-        )
-        self._feed.on_snapshot = self._book_check.snapshot_taken
-        self._signature_keeper = PoolKeeper(self._signatures, is_busy=lambda: bool(self._place_outbox))
-        self._is_open = True
-
-    def _make_outbox(self, account_number: int) -> Outbox:
-        config = self.config
-        signer = TransactionSigner(
-            self._key, config.chain_id, account_number, authenticators=config.authenticators, pool=self._signatures
-        )
-        return Outbox(
-            tracker=self._tracker,
-            nodes=self._nodes,
-            forms=self._forms,
-            names=self._names,
-            lifetimes=self._lifetimes,
-            signer=signer,
-            owner=self.account_address,
-            subaccount=config.subaccount,
-            good_til_blocks=config.good_til_blocks,
-            ioc_good_til_blocks=config.ioc_good_til_blocks,
-            start=self._start,
-            on_refusal=self._on_refusal,
-        )
+    async def _block_rates(self) -> BlockRates:
+        """What the chain lets the account send; what it let everybody send lately if the node does not say."""
+        try:
+            return await self._nodes.block_rates()
+        except TransportError as error:
+            self._events.error("limits_unknown", str(error))
+            return USUAL_RATES
 
     async def _wait_live(self) -> None:
         timeout_s = self.config.connect_timeout_s
@@ -315,7 +186,7 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
                 continue
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._upkeep.compared()
-                self._set_authenticated(True)
+                self._set_authenticated(not self._authority.refusal)
                 # An indexer answers also while its chain is halted.
                 is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
                 self._set_connection_state(ConnectorState.LIVE if is_moving else ConnectorState.STALE)
@@ -332,21 +203,24 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
 
     def _on_height(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
         row = messages.HEIGHT.decode(contents)
-        height = block_number(row.block_height or row.height)
+        height = block_number(str(row.number))
         is_new = height > self._lifetimes.indexer_height
-        self._lifetimes.on_indexer_height(height)
+        self._lifetimes.on_indexer_height(height, row.time_ms)
         if is_new:
             self._last_block_mono = time.monotonic()
             if self._connection_state is ConnectorState.STALE:
                 self._set_connection_state(ConnectorState.LIVE)
+        self._stateful_outbox.on_block()
         self._upkeep.on_block()
 
     def _keep_house(self) -> None:
         super()._keep_house()
-        if self._connection_state not in (ConnectorState.LIVE, ConnectorState.STALE):
+        if self._connection_state not in OPEN_STATES:
             return
+        self._authority.tick()
         live = self._tracker.active_orders
         self._lifetimes.forget(live)
+        self._watch.forget(live)
         self._account.forget(live)
         if self._block_age_s() > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
             self._events.error("no_blocks", f"no block for {self._block_age_s():.0f} s")
@@ -368,10 +242,25 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         if not self._is_open:
             raise NotReady(f"{self.name} is not connected")
 
-    def _on_refusal(self, result: TxResult) -> None:
-        if result.codespace == "sdk" and result.code in (4, 8, 9):
-            self._set_authenticated(False)
-            self._events.error("signer_refused", f"sdk {result.code}: {result.log}")
+    def _on_authority(self) -> None:
+        """The key was refused, or may sign again."""
+        self._set_authenticated(not self._authority.refusal)
+        if self._connection_state in OPEN_STATES:
+            self._set_connection_state(ConnectorState.LIVE)
+
+    def _set_connection_state(self, state: ConnectorState) -> None:
+        """An open session whose transactions the chain refuses is UNAUTHORISED, however well it is otherwise."""
+        if state in OPEN_STATES and self._authority.refusal:
+            state = ConnectorState.UNAUTHORISED
+        super()._set_connection_state(state)
+
+    def _check_can_place(self) -> None:
+        if self._connection_state is ConnectorState.UNAUTHORISED:
+            raise NotReady(
+                f"{self.name}: the chain does not take what {self.signer_address} signs for account "
+                f"{self.account_address}: {self._authority.refusal}; no order was sent"
+            )
+        super()._check_can_place()
 
     def _on_market_row(self, ticker: str, row: MarketRow) -> None:
         known = self._terms.get(ticker)
@@ -405,10 +294,9 @@ class DydxV4Session(NetworkConnector, PerpetualDerivativeBase):
         return [(channel, watch.state_of(channel)) for channel in watch]
 
     def rate_limits(self) -> list[RateLimit]:
-        """The indexer's limits by kind of question; see `rate_limit`."""
-        return self._rest.rate_limits() if self._is_open else []
-
-    def _market_price_units(self, order: InFlightOrder) -> int:
-        if not self._feed.is_fresh(order.trading_pair, self.config.quote_max_age_s):
-            return 0
-        return market_limit_units(order, self._market.quote(order.trading_pair), self.config.slippage)
+        """The chain's limits of orders, and the indexer's by kind of question; see `rate_limit`."""
+        if not self._can_sign:
+            return []
+        height = self._lifetimes.chain_height
+        budgets = (self._outbox.budget, self._stateful_outbox.budget)
+        return [*(limit for budget in budgets for limit in budget.rate_limits(height)), *self._rest.rate_limits()]

@@ -11,6 +11,7 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.resync import Resynchroniser
+from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import TransportError
 
@@ -32,6 +33,7 @@ class Upkeep:
         tracker: ClientOrderTracker,
         nodes: Nodes,
         lifetimes: Lifetimes,
+        watch: StatefulWatch,
         resynchroniser: Resynchroniser,
         compare_every_s: float,
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
@@ -41,6 +43,7 @@ class Upkeep:
         self._tracker = tracker
         self._nodes = nodes
         self._lifetimes = lifetimes
+        self._watch = watch
         self._resynchroniser = resynchroniser
         self._compare_every_s = compare_every_s
         self._start = start
@@ -75,7 +78,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(HEIGHT_EVERY_S)
             try:
-                self._lifetimes.on_node_height(await self._nodes.height())
+                self._lifetimes.on_node_height(*await self._nodes.block())
                 self._watch_lag()
             except TransportError as error:
                 self._on_problem("height_failed", str(error))
@@ -89,12 +92,17 @@ class Upkeep:
 
     def on_block(self) -> None:
         """The indexer has come to another block: settles what that ends."""
-        if self._lifetimes.over(self._tracker.active_orders) and (self._settling is None or self._settling.done()):
-            self._settling = self._start(self._settle(), "settle")
+        live = self._tracker.active_orders
+        if self._settling is not None and not self._settling.done():
+            return
+        due = self._watch.due(live)
+        if due or self._lifetimes.over(live):
+            self._settling = self._start(self._settle(due), "settle")
 
-    async def _settle(self) -> None:
+    async def _settle(self, stateful: list[InFlightOrder]) -> None:
         try:
             await self._resynchroniser.settle()
+            await self._resynchroniser.settle_stateful(stateful)
         except TransportError as error:
             self._on_problem("settle_failed", str(error))
             await asyncio.sleep(SETTLE_AGAIN_S)

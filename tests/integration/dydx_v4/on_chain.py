@@ -24,7 +24,7 @@ BLOCK_MS = 50
 
 def new_connector(venue, key=MAKER_KEY, **options):
     """A connector for the venue, with a listener in its attribute `heard`."""
-    others = {name: options.pop(name) for name in ("id_generator",) if name in options}
+    others = {name: options.pop(name) for name in ("id_generator", "last_nonce", "store_nonce") if name in options}
     settings = {
         "node_urls": (venue.rpc_url,),
         "indexer_url": venue.rest_url,

@@ -122,15 +122,21 @@ class Node:
     def _abci_query(self, parameters: Reply) -> Reply:
         empty = {"log": "", "info": "", "index": "0", "key": None, "proofOps": None, "codespace": ""}
         height = str(self.height)
-        path = parameters.get("path")
-        if path != "/cosmos.auth.v1beta1.Query/Account":
+        path = str(parameters.get("path"))
+        query = QUERIES.get(path)
+        if query is None and path != "/cosmos.auth.v1beta1.Query/Account":
             return {**empty, "code": 6, "log": f"unknown query path: {path}", "value": None, "height": height}
         try:
-            asked = decode(
-                bytes.fromhex(str(parameters.get("data", "")).removeprefix("0x")), query_schemas.ACCOUNT_REQUEST
-            )
+            request = bytes.fromhex(str(parameters.get("data", "")).removeprefix("0x"))
+            asked = decode(request, query_schemas.ACCOUNT_REQUEST if query is None else query.request)
         except (ValueError, DecodeError) as error:
             return {**empty, "code": 1, "log": str(error), "value": None, "height": height}
+        if query is not None:
+            try:
+                value = base64.b64encode(encode(query.run(self.chain, asked), query.answer)).decode()
+            except NotFound as error:
+                return {**empty, "code": 22, "codespace": SDK, "log": str(error), "value": None, "height": height}
+            return {**empty, "code": 0, "value": value, "height": height}
         account = self.chain.enrol(asked["address"])
         if account is None:
             text = f"account {asked['address']} not found: key not found"

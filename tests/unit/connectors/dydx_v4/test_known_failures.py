@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentspeed.connectors import OrderType
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.dydx_v4.book import RawBook
 from latentspeed.connectors.dydx_v4.book_check import differences
@@ -124,6 +125,8 @@ def test_30_only_the_indexers_height_ends_an_order():
     class Order:
         client_order_id = "LS0000000000000001"
         is_submitted = True
+        order_type = OrderType.LIMIT
+        nonce = 0
 
     lifetimes, order = Lifetimes(2), Order()
     lifetimes.on_indexer_height(1_000)

@@ -1,0 +1,225 @@
+"""From long-term and conditional orders, and their cancels, to signed transactions with sequences.
+
+The chain lets an account place few of them, so an order waits here for the block in which it may be sent, unless that
+is far away. A node's yes means that the transaction waits for a block: it may still be in none, see `stateful_watch`.
+A no is certain, so that the order is sent again where only its sequence or the account's number was at fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final
+
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.dydx_v4 import wire
+from latentspeed.connectors.dydx_v4.block_budget import BlockBudget
+from latentspeed.connectors.dydx_v4.client_ids import ClientIds
+from latentspeed.connectors.dydx_v4.delivery import CLOB, SDK, Delivery
+from latentspeed.connectors.dydx_v4.kinds import good_til_s
+from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.messages import TxResult
+from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
+from latentspeed.connectors.dydx_v4.sequences import Sequences
+from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.transport import TransportError
+
+WRONG_SEQUENCE: Final = (SDK, 32)
+TOO_MANY: Final = (CLOB, 5001)
+CANCEL_PENDING: Final = (CLOB, 32)
+NOT_THERE: Final = (CLOB, 3006)
+"""The order to cancel is not in state: it was filled, or has ended, or was never in a block."""
+POSSIBLY_LIVE: Final = frozenset({(SDK, 19), (SDK, 20), (CLOB, 30)})
+ATTEMPTS: Final = 5
+LONGEST_WAIT_BLOCKS: Final = 5
+"""An order that may only be sent later than this ends at once."""
+
+
+class StatefulOutbox:
+    """Signs and sends stateful orders. Used in the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        tracker: ClientOrderTracker,
+        delivery: Delivery,
+        forms: OrderForms,
+        names: OrderNames,
+        client_ids: ClientIds,
+        lifetimes: Lifetimes,
+        watch: StatefulWatch,
+        sequences: Sequences,
+        budget: BlockBudget,
+        good_til_s: float,
+        start: Callable[..., asyncio.Task[Any]],
+        expire: Callable[[InFlightOrder], bool],
+    ) -> None:
+        """Sends nothing yet.
+
+        Args:
+            tracker: Whose orders these are.
+            delivery: Broadcasts.
+            forms: Makes the wire forms.
+            names: Learns the ids.
+            client_ids: Which are taken.
+            lifetimes: The chain's height and clock.
+            watch: Looks after what was sent.
+            sequences: Makes the sequences.
+            budget: What the chain lets the account place.
+            good_til_s: For how long an order is good that says nothing of it.
+            start: Runs a coroutine.
+            expire: Ends an order that must not be sent any more; whether it did.
+        """
+        self.budget = budget
+        self.sequences = sequences
+        self._tracker = tracker
+        self._delivery = delivery
+        self._forms = forms
+        self._names = names
+        self._client_ids = client_ids
+        self._lifetimes = lifetimes
+        self._watch = watch
+        self._good_til_s = good_til_s
+        self._start = start
+        self._expire = expire
+        self._waiting: deque[InFlightOrder] = deque()
+        self._turn = asyncio.Lock()
+        self._block = asyncio.Event()
+
+    # --- places ---
+
+    def send_place(self, order: InFlightOrder) -> None:
+        """Sends an order as soon as the chain lets the account place one more."""
+        self._waiting.append(order)
+        self.on_block()
+
+    def on_block(self) -> None:
+        """A block was told of: sends what has waited for it."""
+        self._block.set()
+        self._block.clear()
+        while self._waiting:
+            order = self._waiting[0]
+            if order.is_done or self._expire(order):
+                self._waiting.popleft()
+                continue
+            wait = self.budget.wait_blocks(self._lifetimes.chain_height)
+            if 0 < wait <= LONGEST_WAIT_BLOCKS:
+                return
+            self._waiting.popleft()
+            if wait:
+                why = f"the chain's limit of long-term and conditional orders is used up for {wait} blocks"
+                self._delivery.never_sent(order, why)
+            else:
+                self._send(order)
+
+    def _send(self, order: InFlightOrder) -> None:
+        if self._client_ids.take(order) is None:
+            self._delivery.never_sent(order, "another order has its 32-bit client id")
+            return
+        if not self._lifetimes.is_known:
+            self._delivery.never_sent(order, "no block height is known yet")
+            return
+        self._names.add(order)
+        self._start(self._deliver(order, self._good_til_time(order)), f"place {order.client_order_id}")
+        self.budget.take(self._lifetimes.chain_height)
+
+    def _good_til_time(self, order: InFlightOrder) -> int:
+        return math.ceil(self._lifetimes.now_ms() / 1000 + good_til_s(order, self._good_til_s))
+
+    async def _deliver(self, order: InFlightOrder, good_til_time: int) -> None:
+        attempts = 0
+        while True:
+            attempts += 1
+            async with self._in_turn():
+                number = self._delivery.signer.account_number
+                transaction = self._sign(order, good_til_time, is_first=attempts == 1)
+                if transaction is None:
+                    return
+                result = await self._delivery.place(order, transaction)
+            if result is None or result.code == 0:
+                self._watch.sent(order)
+                return
+            if order.cancel_requested or attempts == ATTEMPTS or not await self._is_worth_a_retry(result, number):
+                break
+        if (result.codespace, result.code) in POSSIBLY_LIVE:
+            self._tracker.mark_unknown(order.client_order_id, f"{result.codespace}_{result.code}")
+            self._watch.sent(order)
+        else:
+            self._delivery.refused(order, result)
+
+    def _in_turn(self) -> AbstractAsyncContextManager[object]:
+        """Where sequences are counted, one transaction at a time; times need no order."""
+        return self._turn if self.sequences.counter is not None else nullcontext()
+
+    def _sign(self, order: InFlightOrder, good_til_time: int, *, is_first: bool) -> bytes | None:
+        form = self._forms.place(order, good_til_time=good_til_time)
+        assert form is not None, "only MARKET orders need a quote, and they are short-term"
+        sequence = self.sequences.next()
+        transaction = self._delivery.signer.transaction([wire.place_order(form)], sequence=sequence)
+        nonce = max(1, sequence)  # An order with a nonce is a stateful one.
+        if not is_first:
+            order.nonce = nonce
+            return transaction
+        if not self._tracker.mark_signed(order, nonce=nonce, venue_expiry_ms=good_til_time * 1000):
+            return None
+        order.sent_mono_ns = time.monotonic_ns()
+        return transaction
+
+    async def _is_worth_a_retry(self, result: TxResult, number: int) -> bool:
+        """Whether what was wrong is put right. Whatever was refused stands nowhere."""
+        code = (result.codespace, result.code)
+        if code == WRONG_SEQUENCE:
+            return self.sequences.learn(result.log)
+        if code == TOO_MANY:
+            self.budget.refuse(self._lifetimes.chain_height)
+            wait = self.budget.wait_blocks(self._lifetimes.chain_height)
+            while 0 < wait <= LONGEST_WAIT_BLOCKS:
+                await self._block.wait()
+                wait = self.budget.wait_blocks(self._lifetimes.chain_height)
+            if not wait:
+                self.budget.take(self._lifetimes.chain_height)
+            return not wait
+        return await self._delivery.is_renumbered(result, number)
+
+    # --- cancels ---
+
+    def send_cancels(self, orders: Sequence[InFlightOrder]) -> None:
+        """Signs and writes a cancel for each; the chain does not limit them."""
+        for order in orders:
+            if not order.is_done:
+                self._start(self._deliver_cancel(order), f"cancel {order.client_order_id}")
+
+    async def _deliver_cancel(self, order: InFlightOrder) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                async with self._in_turn():
+                    number = self._delivery.signer.account_number
+                    result = await self._delivery.send(self._sign_cancel(order))
+            except TransportError as error:
+                self._tracker.process_cancel_failed(order.client_order_id, str(error), is_answer=False)
+                return
+            code = (result.codespace, result.code)
+            if code == WRONG_SEQUENCE and self.sequences.learn(result.log):
+                continue
+            if not await self._delivery.is_renumbered(result, number):
+                break
+        if result.code == 0 or code == CANCEL_PENDING:
+            # A block ends the order, and the indexer tells of it.
+            order.cancel_in_flight = False
+            self._watch.sent(order)
+        elif code == NOT_THERE:
+            order.cancel_in_flight = False
+            self._watch.check_now(order)
+        else:
+            self._delivery.cancels_refused([order], result)
+
+    def _sign_cancel(self, order: InFlightOrder) -> bytes:
+        # At least the order's own time, and late enough to be in a block.
+        time_s = max(order.venue_expiry_ms // 1000, self._lifetimes.now_ms() // 1000 + 60)
+        message = wire.cancel_order(self._forms.order_id(order), good_til_time=time_s)
+        return self._delivery.signer.transaction([message], sequence=self.sequences.next())
