@@ -17,6 +17,7 @@ SPOT_LOCAL = "hyperliquid_spot_local"
 DOMAINS = (MAINNET, TESTNET, LOCAL)
 SPOT_DOMAINS = (SPOT_MAINNET, SPOT_TESTNET, SPOT_LOCAL)
 _MAIN, _TEST, _HERE = range(3)
+_SPOT_MARK = 0x53504F54
 _BASE_URLS = ("https://api.hyperliquid.xyz", "https://api.hyperliquid-testnet.xyz")
 ACCOUNT_KINDS = ("master", "sub_account", "vault")
 MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
@@ -193,6 +194,15 @@ class HyperliquidConfig:
     def is_spot(self) -> bool:
         """Whether the domain is one of spot."""
         return self.domain in SPOT_DOMAINS
+
+    @property
+    def order_instance(self) -> int:
+        """The engine instance as orders carry it, which is another one for spot.
+
+        Two connectors of one engine number their orders alike, and they may trade one account: were this the same, an
+        order of the one could be asked for by the other under its own id.
+        """
+        return self.engine_instance ^ _SPOT_MARK if self.is_spot else self.engine_instance
 
     @property
     def is_mainnet(self) -> bool:

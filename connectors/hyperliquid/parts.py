@@ -256,7 +256,7 @@ class SessionParts(NetworkConnector):
             self._tracker,
             self._market,
             account=self.account_address,
-            engine_instance=config.engine_instance,
+            engine_instance=config.order_instance,
             seen_fills=self._seen_fills,
             on_new_fill=self._on_new_fill,
             on_problem=self._events.error,
@@ -364,7 +364,7 @@ class SessionParts(NetworkConnector):
         self._address.refresh(await self._rest.rate_limit())
 
     def _cloid_of(self, order: InFlightOrder) -> str:
-        return encode_cloid(self.config.engine_instance, order.strategy_tag, order.id64)
+        return encode_cloid(self.config.order_instance, order.strategy_tag, order.id64)
 
     def _skew_ms(self) -> int:
         return self._resynchroniser.skew_ms
