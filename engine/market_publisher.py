@@ -269,8 +269,8 @@ class MarketPublisher(MarketDataListener):
         """The account's amount of an asset changed."""
         row = self._assets.get(balance.asset)
         if row is None:
-            if len(balance.asset) > ASSET_LENGTH:
-                text = f"asset {balance.asset} does not fit the {ASSET_LENGTH} characters of a row"
+            if len(balance.asset.encode()) > ASSET_LENGTH:
+                text = f"asset {balance.asset} does not fit the {ASSET_LENGTH} bytes of a row"
                 self._tell_once(balance.asset, "balance_left_out", text)
                 return
             row = len(self._assets)

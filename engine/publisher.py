@@ -334,7 +334,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
         event.amount_lots = trade.amount_lots
         event.fee_units = trade.fee_units
         event.trade_id = trade.trade_id
-        event.fee_asset = trade.fee_asset[:ASSET_LENGTH]
+        event.fee_asset = _asset_text(trade.fee_asset)
         event.is_taker = trade.is_taker
         event.newest_fill_before_utc_ns = self.newest_fill_utc_ns
         return fill_digest(trade.trade_id, trade.trade_type, trade.price_units, trade.amount_lots, trade.fee_units)
@@ -377,7 +377,7 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             fill_digest=context.fill_digest,
             average_price=order.average_price or 0.0,
             total_fee_units=order.fee_units,
-            total_fee_asset=order.fee_asset[:ASSET_LENGTH],
+            total_fee_asset=_asset_text(order.fee_asset),
             nonce=order.nonce,
             venue_expiry_utc_ms=order.venue_expiry_ms,
             reason=clip(order.reason),
@@ -395,3 +395,8 @@ class OrderPublisher(OrderEventListener, TradeEventListener):
             latest_fill_fee_units=latest.fee_units,
             latest_fill_digest=latest.digest,
         )
+
+
+def _asset_text(asset: str) -> str:
+    """The name of an asset as far as a record holds it: spot tokens may be called anything."""
+    return asset.encode()[:ASSET_LENGTH].decode(errors="ignore")

@@ -68,6 +68,16 @@ def test_too_many_pairs_are_refused_with_the_setting_to_raise_and_nothing_is_wri
     assert (len(instruments), table.rows) == (0, {})
 
 
+def test_a_pair_whose_name_no_row_holds_is_left_out_and_told_of(table):
+    instruments = Instruments(table, 4)
+    (told,) = instruments.publish([BTC, rule("A" * 25 + "-USD"), ETH], frozenset())
+    assert told.startswith("A" * 25 + "-USD: trading_pair")
+    assert [instruments.find(pair) for pair in ("BTC-USD", "ETH-USD", "A" * 25 + "-USD")] == [0, 1, -1]
+    with pytest.raises(ValueError, match="base_asset"):
+        instruments.publish_one(rule("NEW-USD", base_asset="B" * 13))
+    assert instruments.find("NEW-USD") == -1
+
+
 def test_a_changed_rule_keeps_number_and_subscription(table):
     instruments = Instruments(table, 2)
     instruments.publish([BTC], frozenset())

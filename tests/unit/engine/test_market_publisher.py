@@ -151,6 +151,17 @@ def test_each_asset_has_a_row_and_one_too_many_is_told_once_with_the_setting_to_
     assert told == [("balances_full", "asset BTC does not fit shared_memory.balances = 2")]
 
 
+def test_an_asset_whose_name_no_row_holds_is_told_once_and_left_out(published):
+    told = []
+    published.publisher.on_problem = lambda code, text: told.append((code, text))
+    for _ in range(2):
+        published.publisher.on_balance(Balance("É" * 7, 1.0, 1.0))
+    published.publisher.on_trading_rule(replace(RULE, trading_pair="Y" * 25, symbol="Y"))
+    published.publisher.on_balance(Balance("É" * 6, 2.0, 2.0))
+    assert published.cell("balances", records.Balance()).asset == "É" * 6
+    assert [code for code, _ in told] == ["balance_left_out", "instrument_left_out"]
+
+
 def test_positions_and_balances_carry_the_venues_time(published):
     published.publisher.on_position(Position("BTC-USD", 0.25, 60_000.0, venue_utc_ns=11, received_mono_ns=12))
     published.publisher.on_balance(Balance("USDC", 100.0, 100.0, venue_utc_ns=13, received_mono_ns=14))
