@@ -278,7 +278,9 @@ def test_looking_changes_no_byte_of_the_segment(engine, writer):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, os.urandom(8192)])
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"\0" * 4096, os.urandom(8192)], ids=["empty", "byte", "zeros", "random"]
+)
 def test_an_object_that_is_no_segment_is_one_line_beside_the_others(engine, writer, content):
     path = Path(f"/dev/shm/latentspeed.{engine}.garbage")
     path.touch(mode=0o600)

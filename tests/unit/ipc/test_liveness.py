@@ -228,7 +228,9 @@ def test_rule_26_a_segment_of_another_boot_is_dead_whatever_is_locked(name):
     held.release()
 
 
-@pytest.mark.parametrize("content", [b"", b"short", bytes(8192), os.urandom(8192)])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", bytes(8192), os.urandom(8192)], ids=["empty", "short", "zeros", "random"]
+)
 def test_rule_26_a_half_built_or_strange_object_is_removed(name, content):
     path = Path(f"/dev/shm/latentspeed.{name}")
     path.write_bytes(content)
