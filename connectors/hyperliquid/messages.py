@@ -19,6 +19,11 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 43)]
 VenueId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number that the venue gives: well beyond 2^32 already."""
 
+Decimals = Annotated[int, msgspec.Meta(ge=0, le=18)]
+"""How many digits follow the point."""
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+"""A number, a place or a leverage."""
+
 MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 """What a decoder raises on bytes that are not what they should be."""
 
@@ -278,8 +283,8 @@ class AssetMeta(Message):
     """One market; its place in the list is its number."""
 
     name: str
-    szDecimals: int  # noqa: N815
-    maxLeverage: int = 1  # noqa: N815
+    szDecimals: Decimals  # noqa: N815
+    maxLeverage: Count = 1  # noqa: N815
     isDelisted: bool | None = None  # noqa: N815
     onlyIsolated: bool | None = None  # noqa: N815
     marginMode: str | None = None  # noqa: N815
@@ -288,7 +293,8 @@ class AssetMeta(Message):
 class Meta(Message):
     """All markets of one dex, delisted ones in their places."""
 
-    universe: list[AssetMeta]
+    universe: list[AssetMeta | None]
+    """None in the place of an entry that could not be read."""
     collateralToken: int = 0  # noqa: N815
 
 
@@ -302,16 +308,16 @@ class SpotToken(Message):
     """One token; pairs name it by `index`, which is not its place in the list."""
 
     name: str
-    index: int
-    szDecimals: int  # noqa: N815
+    index: Count
+    szDecimals: Decimals  # noqa: N815
 
 
 class SpotPair(Message):
     """One spot market: base and quote token by their numbers, and the name that every other message calls it."""
 
     name: str
-    index: int
-    tokens: tuple[int, int]
+    index: Count
+    tokens: tuple[Count, Count]
 
 
 class SpotMeta(Message):

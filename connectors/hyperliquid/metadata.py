@@ -8,7 +8,8 @@ keep theirs; a spot pair's number is its `index`, and so is a token's. Names kee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -82,8 +83,33 @@ def perpetual_rule(entry: AssetMeta, index: int, dex_index: int = 0, collateral:
 
 
 def perpetual_rules(meta: Meta, dex_index: int = 0, collateral: str = COLLATERAL) -> list[TradingRule]:
-    """The rules of all markets of a dex, in the venue's order."""
-    return [perpetual_rule(entry, index, dex_index, collateral) for index, entry in enumerate(meta.universe)]
+    """The rules of all markets of a dex that can be read, in the venue's order."""
+    return [
+        perpetual_rule(entry, index, dex_index, collateral)
+        for index, entry in enumerate(meta.universe)
+        if entry is not None
+    ]
+
+
+def with_known(known: Mapping[str, TradingRule], rules: list[TradingRule]) -> list[TradingRule]:
+    """What a list says now, where its entry of a market can be read, and what was known of it where not.
+
+    A market that was once traded stays known under its name, because orders and positions may be in it: the venue
+    takes none off its lists. Nor does a pair take over the name of one that is missing.
+
+    Args:
+        known: The rules so far by the venue's names.
+        rules: The new ones.
+    """
+    found = {rule.symbol: rule for rule in rules}
+    merged = {
+        rule.trading_pair: replace(found[symbol], trading_pair=rule.trading_pair) if symbol in found else rule
+        for symbol, rule in known.items()
+    }
+    for symbol, rule in found.items():
+        if symbol not in known:
+            merged.setdefault(rule.trading_pair, rule)
+    return list(merged.values())
 
 
 def spot_rule(pair: SpotPair, base: SpotToken, quote: SpotToken, trading_pair: str) -> TradingRule:

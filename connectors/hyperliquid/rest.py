@@ -23,6 +23,7 @@ from latentspeed.connectors.hyperliquid.fundings import (
     Prediction,
 )
 from latentspeed.connectors.hyperliquid.limits import USER_RATE_LIMIT, UserRateLimit
+from latentspeed.connectors.hyperliquid.listings import read_dexs, read_meta, read_spot_meta
 from latentspeed.connectors.hyperliquid.messages import (
     AgentRow,
     ClearinghouseState,
@@ -119,16 +120,16 @@ class RestClient:
             return None
 
     async def meta(self, dex: str = "") -> Meta:
-        """All perpetual markets of a dex; of the venue's own for an empty name."""
-        return self._decode(messages.META, await self.info(_of_dex({"type": "meta"}, dex), ORDINARY), "meta")
+        """All perpetual markets of a dex, of the venue's own for an empty name; None where one cannot be read."""
+        return self._read(read_meta, await self.info(_of_dex({"type": "meta"}, dex), ORDINARY), "meta")
 
     async def perp_dexs(self) -> list[PerpDex | None]:
         """All dexs in the venue's order, None at the place of its own."""
-        return self._decode(messages.PERP_DEXS, await self.info({"type": "perpDexs"}, ORDINARY), "perpDexs")
+        return self._read(read_dexs, await self.info({"type": "perpDexs"}, ORDINARY), "perpDexs")
 
     async def spot_meta(self) -> SpotMeta:
         """All spot markets and their tokens."""
-        return self._decode(messages.SPOT_META, await self.info({"type": "spotMeta"}, ORDINARY), "spotMeta")
+        return self._read(read_spot_meta, await self.info({"type": "spotMeta"}, ORDINARY), "spotMeta")
 
     async def clearinghouse_state(self, dex: str = "") -> ClearinghouseState:
         """Margin and positions in one dex, each of which has its own."""
@@ -293,8 +294,11 @@ class RestClient:
             raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None
 
     def _decode_rows(self, decoder: messages.RowDecoder[T], body: bytes, what: str) -> list[T]:
+        return self._read(decoder.decode, body, what)
+
+    def _read(self, read: Callable[[bytes, Callable[[str], None]], T], body: bytes, what: str) -> T:
         try:
-            return decoder.decode(body, lambda text: self._on_malformed(f"{what}: {text}"))
+            return read(body, lambda text: self._on_malformed(f"{what}: {text}"))
         except MalformedMessage as error:
             raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None
 

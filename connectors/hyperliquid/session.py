@@ -27,6 +27,7 @@ from latentspeed.connectors.hyperliquid.config import CANDLE_INTERVALS
 from latentspeed.connectors.hyperliquid.fundings import predictions_of
 from latentspeed.connectors.hyperliquid.limits import EXPIRED_COST
 from latentspeed.connectors.hyperliquid.messages import FillRow
+from latentspeed.connectors.hyperliquid.metadata import with_known
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
@@ -49,7 +50,7 @@ class HyperliquidSession(AccountRequests):
         await self._load_rules()
 
     async def _load_rules(self) -> None:
-        self._set_trading_rules(await self._fetch_rules())
+        self._set_trading_rules(with_known(self._market.rules_by_symbol, await self._fetch_rules()))
 
     async def _connect(self) -> None:
         """Opens the session and waits until it is live.

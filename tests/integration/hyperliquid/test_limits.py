@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from connected import PAIR, connected, ended, limit, resting, run, until, venue_orders
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType
@@ -95,6 +96,33 @@ def test_a_market_listed_while_running_can_be_traded():
             assert [rule.trading_pair for rule in heard] == ["kNEW-USD"]
             assert connector.get_trading_rule("kNEW-USD").asset_id == len(rules.universe) - 1
             assert connector.get_trading_rule(PAIR).asset_id == 0
+
+    run(scenario)
+
+
+def test_a_market_whose_entry_cannot_be_read_holds_up_no_listing_and_stays_known():
+    async def scenario(venue):
+        async with connected(venue) as connector:
+            sound = connector._rest.info
+
+            async def with_a_broken_entry(request, weight, **others):
+                content = await sound(request, weight, **others)
+                if request["type"] != "meta":
+                    return content
+                meta = orjson.loads(content)
+                meta["universe"][1]["szDecimals"] = "a few"
+                return orjson.dumps(meta)
+
+            before = connector.get_trading_rule("ETH-USD")
+            connector._rest.info = with_a_broken_entry
+            connector.housekeeping_interval_s = 0.02
+            venue.interventions.list_market("kNEW", sz_decimals=0, price="0.0125")
+            connector._upkeep._rules_due = 0.0
+            await until(lambda: connector.get_trading_rule("kNEW-USD"))
+            assert connector.get_trading_rule("ETH-USD") == before
+            told = [text[:14] for code, text in connector.heard.errors if code == "malformed_message"]
+            assert told == ["meta: entry 1:"]
+            await resting(connector, connector.sell(OrderParams("ETH-USD", 0.02, 3100.0)))
 
     run(scenario)
 
