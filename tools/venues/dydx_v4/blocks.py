@@ -53,6 +53,7 @@ class BlockMaker:
         transactions, chain.mempool = chain.mempool, []
         for transaction in transactions:
             self._deliver(block, transaction)
+        self._forget_unincluded()
         doomed, chain.memclob.doomed = chain.memclob.doomed, []
         for order, reason in doomed:
             if chain.stateful.get(order.key) is order:
@@ -137,6 +138,14 @@ class BlockMaker:
             chain.note_result(transaction, block.height, refused)
         if transaction.sequence < TIMESTAMP_NONCE_FROM:
             account.sequence += 1
+
+    def _forget_unincluded(self) -> None:
+        """What a node's check has taken and no block has is as if it had never been."""
+        chain = self.chain
+        chain.pending_orders.clear()
+        chain.pending_cancels.clear()
+        for account in chain.ledger.accounts.values():
+            account.pending_sequence = account.sequence
 
     def _execute(self, block: Block, transaction: Transaction, message: Message) -> None:
         chain, fields = self.chain, message.fields
