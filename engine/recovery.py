@@ -182,14 +182,14 @@ def _latest_fill(row: Order) -> LatestFill | None:
 class PublishedFills:
     """The fills that the event ring still holds, and what is known of those that it has forgotten.
 
-    Attributes: `digests` by client order id and trade id; `foreign` by the venue's order id and trade id;
-    `newest_forgotten_utc_ns` the venue time of the newest one that was overwritten, 0 where none was.
+    Attributes: `digests` by client order id and trade id; `by_venue` by the venue's order id and trade id, ours and
+    others'; `newest_forgotten_utc_ns` the venue time of the newest one that was overwritten, 0 where none was.
     """
 
     def __init__(self, ring: RingWriter, newest_utc_ns: int) -> None:
         """`newest_utc_ns` is the venue time of the newest fill ever published."""
         self.digests: dict[int, dict[str, int]] = {}
-        self.foreign: set[tuple[str, str]] = set()
+        self.by_venue: set[tuple[str, str]] = set()
         self._ring = ring
         self._event = OrderEvent()
         self._start = max(0, ring.tail - ring.capacity)
@@ -208,13 +208,16 @@ class PublishedFills:
                     event.trade_id, event.trade_type, event.price_units, event.amount_lots, event.fee_units
                 )
                 self.digests.setdefault(event.client_order_id, {})[event.trade_id] = digest
-            else:
-                self.foreign.add((event.exchange_order_id, event.trade_id))
+            if event.exchange_order_id:
+                self.by_venue.add((event.exchange_order_id, event.trade_id))
 
     @property
     def known(self) -> Iterator[tuple[str, str]]:
-        """Each fill by its order's id, ours where it has one, and trade id."""
-        yield from self.foreign
+        """Each fill by trade id and its order's id: the venue's, and ours where it has one.
+
+        Not every venue tells our id with a fill; where the order's row has another order since, only its own is left.
+        """
+        yield from self.by_venue
         for order, trades in self.digests.items():
             name = format_client_order_id(order)
             yield from ((name, trade) for trade in trades)

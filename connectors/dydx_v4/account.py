@@ -92,7 +92,8 @@ class Account:
         if last_block:
             self._lifetimes.learn(order, last_block)
         if row.status == BEST_EFFORT_CANCELED and row.removal_reason:
-            self.removals[order.client_order_id] = row.removal_reason
+            # The first reason is why it left; a cancel that comes after that is told as a removal once more.
+            self.removals.setdefault(order.client_order_id, row.removal_reason)
         elif row.status in LIVE:
             self.removals.pop(order.client_order_id, None)
         try:

@@ -23,10 +23,11 @@ SOAK = [sys.executable, "-P", "-m", "latentspeed.tools.cli", "soak"]
 RULE = TradingRule("BTC-USD", "BTC", 0, Decimal("0.001"), Decimal("0.1"), 5)
 
 
-@pytest.mark.parametrize("seed", [7])
-def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, seed):
+@pytest.mark.parametrize(("venue", "seed"), [("hyperliquid", 7), ("dydx_v4", 7)])
+def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, venue, seed):
     path = tmp_path / "report.json"
-    command = [*SOAK, "--seed", str(seed), "--minutes", "0.2", "--json", str(path), "--keep", str(tmp_path / "run")]
+    command = [*SOAK, "--venue", venue, "--seed", str(seed), "--minutes", "0.2"]
+    command += ["--json", str(path), "--keep", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert path.exists(), done.stdout + done.stderr
     report = json.loads(path.read_text())

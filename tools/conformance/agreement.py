@@ -19,6 +19,7 @@ FITTING = {
     VenueState.CANCELLED: (OrderState.CANCELLED,),
     VenueState.LAPSED: (OrderState.EXPIRED, OrderState.CANCELLED),
     VenueState.REFUSED: (OrderState.FAILED,),
+    VenueState.REMOVED: (OrderState.FAILED, OrderState.CANCELLED, OrderState.EXPIRED),
 }
 UNSENT = (OrderState.FAILED, OrderState.EXPIRED, OrderState.CANCELLED)
 

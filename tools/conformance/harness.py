@@ -77,13 +77,18 @@ class Ability(Enum):
 
 
 class VenueState(Enum):
-    """An order's state as the venue's own books have it."""
+    """An order's state as the venue's own books have it.
+
+    REMOVED is for a venue that says only once, to those who listen, why it has taken an order off: who was away then
+    cannot tell a refusal from a cancel. With nothing lost such an order is REFUSED.
+    """
 
     OPEN = "open"
     FILLED = "filled"
     CANCELLED = "cancelled"
     LAPSED = "lapsed"
     REFUSED = "refused"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,10 @@ from latentspeed.tools.conformance import (
     VenueOrder,
     VenueState,
 )
+from latentspeed.tools.harnesses.dydx_v4_ends import order_state
 from latentspeed.tools.venues.dydx_v4 import rows
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
-from latentspeed.tools.venues.dydx_v4.orders import Order, Removal, TimeInForce
+from latentspeed.tools.venues.dydx_v4.orders import Order, TimeInForce
 from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 
 QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest_delay_s=0.1)
@@ -32,15 +33,6 @@ BLOCK_MS = 100
 CROSSED_S = 0.5
 TEN_MINUTES_MS = 600_000
 IN_PROCESS_SLOT = 255
-_REFUSED = frozenset(
-    {
-        Removal.UNDERCOLLATERALIZED,
-        Removal.SELF_TRADE_ERROR,
-        Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER,
-        Removal.VIOLATES_ISOLATED_SUBACCOUNT_CONSTRAINTS,
-    }
-)
-_LAPSED = frozenset({Removal.EXPIRED, Removal.IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK})
 STATUSES = {Fault.SERVER_ERROR: 500, Fault.GARBLED_REPLY: 502, Fault.REFUSED_AS_TOO_MANY: 429}
 
 
@@ -135,7 +127,7 @@ class DydxPerpetualHarness(ConformanceHarness):
         elif fault is Fault.LATE_REPLY:
             venue.node.delay_s = 2 * REQUEST_TIMEOUT_S
         elif fault in STATUSES:
-            venue.node.failures.append(STATUSES[fault])
+            venue.node.broadcast_failures.append(STATUSES[fault])
         elif fault in (Fault.STREAM_CUT, Fault.STREAM_CLOSED):
             await venue.sockets.drop_all(code=1012 if fault is Fault.STREAM_CLOSED else None)
         elif fault is Fault.STREAM_SILENT:
@@ -203,19 +195,14 @@ class DydxPerpetualHarness(ConformanceHarness):
         return VenueOrder(self._client_order_id(order), rows.order_uuid(order.key), self._state(order), filled)
 
     def _state(self, order: Order) -> VenueState:
-        if order.confirmed >= order.quantums:
-            return VenueState.FILLED
-        is_over = order.key.is_short_term and order.good_til_block <= self._venue.chain.height
-        reason = self._venue.history.ends.get(order.oid)
-        is_matched = not is_over and order.filled > order.confirmed
-        if is_matched or (not is_over and reason is None):
-            return VenueState.OPEN
-        if reason in _REFUSED and not order.confirmed:
-            return VenueState.REFUSED
-        if (reason is None or reason in _LAPSED) and not order.confirmed:
-            return VenueState.LAPSED
-        is_lapsed = reason in (None, Removal.EXPIRED) and order.time_in_force is not TimeInForce.IOC
-        return VenueState.LAPSED if is_lapsed else VenueState.CANCELLED
+        return order_state(
+            quantums=order.quantums,
+            confirmed=order.confirmed,
+            matched=order.filled,
+            is_over=order.key.is_short_term and order.good_til_block <= self._venue.chain.height,
+            is_immediate=order.time_in_force is TimeInForce.IOC,
+            reason=self._venue.history.ends.get(order.oid),
+        )
 
     def _client_order_id(self, order: Order) -> str | None:
         """The text form of the id that one of the connectors gave an order; None for any other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class HyperliquidSoak(SoakHarness):
         """The outside market pauses."""
         self._control.ask(do="pause_market")
 
-    def orders(self) -> tuple[VenueOrder, ...]:
+    def orders(self, known: Iterable[int]) -> tuple[VenueOrder, ...]:
         """From the control port, which reads the venue's own memory."""
         rows: Any = self._control.ask(do="orders", user=self._account)["orders"]
         return tuple(

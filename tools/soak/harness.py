@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
@@ -69,8 +69,8 @@ class SoakHarness(ABC):
     # The venue's books of the account, read from the venue.
 
     @abstractmethod
-    def orders(self) -> tuple[VenueOrder, ...]:
-        """Every order of the account."""
+    def orders(self, known: Iterable[int]) -> tuple[VenueOrder, ...]:
+        """Every order of the account; `known` are the engine's ids, for a venue that keeps less than a whole one."""
 
     @abstractmethod
     def fills(self, rules: Mapping[str, TradingRule]) -> list[BookFill]:

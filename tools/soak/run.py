@@ -93,7 +93,7 @@ def _compare(harness: SoakHarness, leg: Leg, folder: Path, books: Report, report
     leg.recorder.poll()
     ends = leg.recorder.orders.last
     report.differences += books.differences
-    report.differences += compare_orders(ends, harness.orders(), rule)
+    report.differences += compare_orders(ends, harness.orders(ends), rule)
     report.differences += balance_differences
     report.final_states = final_states(ends)
     report.fills, report.position = _by_strategy(books.fills), books.positions

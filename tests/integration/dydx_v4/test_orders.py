@@ -93,6 +93,23 @@ def test_a_post_only_order_that_would_trade_fails():
     run(scenario)
 
 
+def test_a_cancel_of_an_order_that_the_venue_has_thrown_out_does_not_change_why_it_ended():
+    async def scenario(venue):
+        async with connected(venue) as connector:
+            resting = connector.sell(limit(0.001, 64_005))
+            order = connector.get_order(resting)
+            await until(lambda: order.state is OrderState.OPEN)
+            connector.buy(limit(0.001, 64_005, time_in_force=TimeInForce.IOC))
+            await until(lambda: connector._account.removals.get(resting) == "SELF_TRADE_ERROR")
+            sent = connector._outbox.transactions
+            assert connector.cancel(resting)
+            await until(lambda: connector._outbox.transactions > sent and not order.cancel_in_flight)
+            await ended(connector, resting)
+            assert (order.state, order.reason) == (OrderState.FAILED, "SELF_TRADE_ERROR")
+
+    run(scenario)
+
+
 def test_an_immediate_order_without_a_match_expires_and_with_a_part_is_cancelled():
     async def scenario(venue):
         async with connected(venue) as connector:
@@ -273,6 +290,28 @@ def test_orders_of_an_earlier_process_are_settled_with_their_fills():
             assert [trade.client_order_id for _, trade in second.heard.trades] == [filled]
             assert second.cancel(resting)
             assert (await ended(second, resting)).state is OrderState.CANCELLED
+        finally:
+            await second.disconnect()
+
+    run(scenario)
+
+
+def test_a_cancel_for_an_earlier_processs_order_that_comes_while_connecting_is_sent_at_the_end_of_it():
+    async def scenario(venue):
+        async with connected(venue, good_til_blocks=20) as first:
+            resting = first.buy(limit(0.001, 60_000))
+            await until(lambda: first.get_order(resting).state is OrderState.OPEN)
+            order = first.get_order(resting)
+        second = new_connector(venue)
+        second.recover_orders([order], fills_since_utc_ns=1)
+        connecting = second.connect()
+        # The loop runs, and nothing that a signature needs is known yet.
+        await asyncio.sleep(0)
+        assert second.cancel(resting)
+        await connecting
+        try:
+            assert (await ended(second, resting)).state is OrderState.CANCELLED
+            assert "send_failed" not in [code for code, _ in second.heard.errors]
         finally:
             await second.disconnect()
 

@@ -78,6 +78,25 @@ def test_a_fill_while_no_gateway_lived_is_counted_although_the_ring_holds_none(d
     assert totals(desk, LedgerGroup.TOTAL).bought_lots == 150
 
 
+def test_a_fill_that_the_venue_tells_by_its_own_id_alone_is_counted_once_when_its_order_has_lost_its_row(desk):
+    client = desk.claim()
+    filled = client.place(1, lots=100)
+    desk.drain()
+    desk.connector.fill(order_text(filled), 100)
+    [fill] = desk.venue.orders[order_text(filled)].fills
+    client.counter = SIZES.orders_per_session
+    other = client.place(1 + SIZES.orders_per_session, lots=100)  # in the row of the first
+    desk.drain()
+    assert desk.row(other).client_order_id == other
+    before = totals(desk, LedgerGroup.TOTAL)
+    desk.restart()
+    told = replace(fill, client_order_id=None)
+    assert not desk.connector._tracker.process_foreign_trade(told)
+    assert desk.connector._tracker.process_foreign_trade(replace(told, trade_id="another"))
+    assert totals(desk, LedgerGroup.TOTAL) == before
+    assert totals(desk, LedgerGroup.FOREIGN).fill_count == 1
+
+
 def fill_at_the_venue(desk, id64, lots, venue_ms):
     """A fill that the venue has and nobody has been told of yet."""
     order = desk.venue.orders[order_text(id64)]

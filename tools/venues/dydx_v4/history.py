@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from latentspeed.tools.venues.dydx_v4.chain import ChainSink
 from latentspeed.tools.venues.dydx_v4.markets import Market
-from latentspeed.tools.venues.dydx_v4.orders import Block, Order, OrderKey, Removal
+from latentspeed.tools.venues.dydx_v4.orders import Block, Order, OrderKey, Removal, TimeInForce
+from latentspeed.tools.venues.dydx_v4.rows import order_uuid
 
 
 class OrderHistory:
@@ -16,6 +19,24 @@ class OrderHistory:
         """Why orders ended, by `oid`; a removal that was only one node's is overwritten by what a block says."""
         self._listener = listener
         self._known: set[int] = set()
+
+    def rows_of(self, owner: str, height: int) -> list[dict[str, Any]]:
+        """An owner's orders as of a height: sizes in quantums, what blocks have filled of them also as a decimal."""
+        return [
+            {
+                "id": order_uuid(order.key),
+                "client_id": order.key.client_id,
+                "quantums": order.quantums,
+                "confirmed": order.confirmed,
+                "matched": order.filled,
+                "filled": order.market.size_text(order.confirmed),
+                "is_over": order.key.is_short_term and order.good_til_block <= height,
+                "is_immediate": order.time_in_force is TimeInForce.IOC,
+                "removal": end.name if (end := self.ends.get(order.oid)) is not None else None,
+            }
+            for order in self.orders
+            if order.key.owner == owner
+        ]
 
     def order_placed(self, order: Order) -> None:
         """An order came into the books."""

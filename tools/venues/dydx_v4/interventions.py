@@ -13,6 +13,7 @@ from latentspeed.tools.venues.market import SCALE, Source
 
 if TYPE_CHECKING:
     from latentspeed.tools.venues.dydx_v4.chain import Chain
+    from latentspeed.tools.venues.dydx_v4.history import OrderHistory
     from latentspeed.tools.venues.dydx_v4.indexer import Indexer
     from latentspeed.tools.venues.dydx_v4.node import Node
     from latentspeed.tools.venues.dydx_v4.outside import Outside
@@ -27,7 +28,9 @@ class Interventions:
     """Commands on the parts of a venue, which the venue itself brings. All raise ValueError for a wrong value."""
 
     chain: Chain
+    history: OrderHistory
     indexer: Indexer
+    is_market_paused: bool
     nodes: list[Node]
     outside: Outside
     rest: Rest
@@ -62,6 +65,22 @@ class Interventions:
         """Stops the chain, or lets it go on."""
         self.chain.faults.is_halted = is_halted
 
+    def do_pause_market(self, is_paused: bool = True) -> None:
+        """Lets the outside market stand still, and the oracle with it, or lets it go on."""
+        self.is_market_paused = is_paused
+
+    def do_orders(self, address: str) -> dict[str, Any]:
+        """Every order of an owner that the chain has ever taken, and what became of it."""
+        return {"orders": self.history.rows_of(address, self.chain.height)}
+
+    def do_repeat_messages(self, copies: int = 2) -> None:
+        """Sends every message of a channel so many times; 1 for no more."""
+        self.sockets.copies = max(1, copies)
+
+    def do_add_unknown_fields(self, is_on: bool = True) -> None:
+        """Puts a field into every object of every message that no document knows."""
+        self.sockets.stranger = {"neverHeardOf": {"at": ["all"]}} if is_on else {}
+
     def do_refuse(self, codespace: str, code: int, count: int = 1) -> None:
         """Refuses the next transactions with a code."""
         if codespace not in CODESPACES:
@@ -83,6 +102,10 @@ class Interventions:
     def do_fail_node(self, status: int, count: int = 1, node: int = 0) -> None:
         """Answers the next requests to a node with a status, without acting."""
         self._node(node).failures += [_status(status)] * count
+
+    def do_fail_broadcasts(self, status: int, count: int = 1, node: int = 0) -> None:
+        """Answers a node's next broadcasts with a status, without acting."""
+        self._node(node).broadcast_failures += [_status(status)] * count
 
     def do_lag_node(self, blocks: int, node: int = 0) -> None:
         """Lets a node be so many blocks behind: what it tells of its height, and what it takes for the next one."""
@@ -177,8 +200,10 @@ class Interventions:
             node.lost_answers = node.lag_blocks = 0
             node.delay_s = 0.0
             node.failures.clear()
+            node.broadcast_failures.clear()
         self.rest.failures.clear()
         self.sockets.lost = self.sockets.refuses_snapshots = self.sockets.held_back = 0
+        self.sockets.copies, self.sockets.stranger = 1, {}
         self.sockets.set_silent(False)
 
     def _node(self, number: int) -> Node:

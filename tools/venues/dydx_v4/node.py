@@ -37,6 +37,8 @@ class Node:
         """A fault: by how many blocks this node is behind."""
         self.failures: list[int] = []
         """A fault: statuses with which the next requests are answered, before the node acts."""
+        self.broadcast_failures: list[int] = []
+        """The same for broadcasts alone."""
 
     def routes(self) -> list[web.RouteDef]:
         """All paths."""
@@ -64,6 +66,8 @@ class Node:
             return _json({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}})
         found: Reply
         if method == "broadcast_tx_sync":
+            if self.broadcast_failures:
+                return web.Response(status=self.broadcast_failures.pop(0), text="upstream error")
             found = self._broadcast(str(parameters.get("tx", "")))
             if self.takes_lost_answer():
                 if request.transport is not None:

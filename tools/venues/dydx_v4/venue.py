@@ -63,6 +63,7 @@ class DydxVenue(Interventions):
         self.node = self.nodes[0]
         self.grpc = GrpcFront(self.node)
         self.outside = Outside(self.chain)
+        self.is_market_paused = False
         self.host = ""
         self.node_port = self.indexer_port = self.control_port = self.grpc_port = 0
         self.rpc_urls: list[str] = []
@@ -196,7 +197,7 @@ class DydxVenue(Interventions):
         started_ns = time.monotonic_ns()
         while True:
             await asyncio.sleep(self.config.market_interval_ms / 1000)
-            for source in self.sources:
+            for source in () if self.is_market_paused else self.sources:
                 source.step(self.outside, time.monotonic_ns() - started_ns)
 
     def _make_sources(self) -> list[Source]:
