@@ -1,10 +1,11 @@
-"""The suite that every connector passes, for Hyperliquid perpetuals and spot, on the local venue, by real sockets."""
+"""The suite that every connector passes, for Hyperliquid perpetuals, spot and a builder dex, by real sockets."""
 
 from __future__ import annotations
 
 from latentspeed.tools.conformance import Fault
 from latentspeed.tools.conformance.suite import ConnectorConformance
 from latentspeed.tools.harnesses.hyperliquid import HyperliquidPerpetualHarness
+from latentspeed.tools.harnesses.hyperliquid_dex import HyperliquidDexHarness
 from latentspeed.tools.harnesses.hyperliquid_spot import HyperliquidSpotHarness
 
 
@@ -34,3 +35,9 @@ class TestHyperliquidSpot(ConnectorConformance):
     """Spot, orders by HTTP, every action a block of its own."""
 
     harness = HyperliquidSpotHarness
+
+
+class TestHyperliquidBuilderDex(ConnectorConformance):
+    """A dex with collateral of its own, orders by HTTP, every action a block of its own."""
+
+    harness = HyperliquidDexHarness
