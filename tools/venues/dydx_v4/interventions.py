@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CODESPACES = (SDK, CLOB, SUBACCOUNTS, ACCOUNTPLUS)
 
 
-class Interventions:
+class Interventions(ABC):
     """Commands on the parts of a venue, which the venue itself brings. All raise ValueError for a wrong value."""
 
     chain: Chain
@@ -39,9 +40,9 @@ class Interventions:
     sources: list[Source]
     offset_ms: int
 
+    @abstractmethod
     def begin(self, doing: Coroutine[Any, Any, None]) -> None:
         """Runs what takes its time."""
-        raise TypeError("a venue runs its commands")
 
     def do_status(self) -> dict[str, Any]:
         """Heights and open orders."""
