@@ -95,7 +95,7 @@ class Indexer:
         else:
             row = rows.order_row(order, "BEST_EFFORT_CANCELED")
             row["totalOptimisticFilled"] = order.market.size_text(order.filled)
-        row["removalReason"] = reason.name
+        row["removalReason"] = reason.text
         self._off_chain(lambda: self._best_effort_cancelled(key, row, reason))
 
     def order_matched(self, order: Order) -> None:
@@ -161,7 +161,7 @@ class Indexer:
             trades.setdefault(market.ticker, []).append(rows.trade_row(fill, market, block.time_ms, block.height))
             for order, is_taker in ((fill.match.taker, True), (fill.match.maker, False)):
                 if not _is_outside(order):
-                    row = rows.fill_row(fill, order, is_taker=is_taker, height=block.height, time_ms=block.time_ms)
+                    row = rows.fill_update(fill, order, is_taker=is_taker, height=block.height, time_ms=block.time_ms)
                     of(order.key[:2], "fills").append(row)
                     filled[id(order)] = order
         expired = {id(order) for order in block.expired}
@@ -170,12 +170,12 @@ class Indexer:
             of(order.key[:2], "orders").append(rows.confirmed(order, status, block.height, block.time_ms))
         for order, reason in block.removed:
             row = rows.confirmed(order, "CANCELED", block.height, block.time_ms)
-            of(order.key[:2], "orders").append({**row, "removalReason": reason.name})
+            of(order.key[:2], "orders").append({**row, "removalReason": reason.text})
         for order in block.expired:
             if not _is_outside(order) and order.confirmed < order.quantums:
                 row = rows.order_row(order, "CANCELED")
                 row["totalOptimisticFilled"] = order.market.size_text(order.filled)
-                of(order.key[:2], "orders").append({**row, "removalReason": "EXPIRED"})
+                of(order.key[:2], "orders").append({**row, "removalReason": Removal.EXPIRED.text})
         views = [self._view(key, block, of) for key in block.subaccounts if not key[0].startswith("outside-")]
         for transfer in block.transfers:
             for owner, number in (transfer.sender, transfer.recipient):
@@ -233,7 +233,7 @@ class Indexer:
                 of(key, "perpetualPositions").append(
                     rows.position_update(self.markets[ticker], position, view, status="CLOSED", closed_ms=time_ms)
                 )
-        of(key, "assetPositions").append({"address": view.owner, **rows.asset_row(view)})
+        of(key, "assetPositions").append(rows.asset_update(view))
         return view
 
     def _status_after_fill(self, order: Order, *, is_over: bool) -> str:
@@ -286,12 +286,14 @@ class Indexer:
             # An unfilled short-term order leaves no trace when it ends.
             self.live.pop(row["id"], None)
             if "totalFilled" in row:
-                self.orders[row["id"]] = dict(row)
+                # A message says what an order does not have; REST leaves it out.
+                self.orders[row["id"]] = {name: value for name, value in row.items() if value is not None}
             elif row["id"] in self.orders:
                 self.orders[row["id"]]["status"] = row["status"]
             if row["status"] in ("CANCELED", "FILLED"):
                 self._cancelled.discard(row["id"])
-        self.fills.setdefault((owner, number), []).extend(contents.get("fills", ()))
+        kept = self.fills.setdefault((owner, number), [])
+        kept += [rows.fill_row(row, number) for row in contents.get("fills", ())]
         if "transfers" in contents:
             self.transfers.setdefault((owner, number), []).append(contents["transfers"])
         for row in contents.get("perpetualPositions", ()):

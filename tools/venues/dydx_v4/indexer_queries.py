@@ -91,10 +91,10 @@ class Queries:
 
     def parent(self, owner: str, number: int) -> Row:
         """A parent's row with those of its children."""
-        children = {str(view.number): self.subaccount(view) for view in self.views_of(owner, number)}
+        children = [self.subaccount(view) for view in self.views_of(owner, number)]
 
         def total(name: str) -> str:
-            return decimal_text(sum((Decimal(row[name]) for row in children.values()), Decimal(0)))
+            return decimal_text(sum((Decimal(row[name]) for row in children), Decimal(0)))
 
         return {
             "address": owner,

@@ -57,6 +57,11 @@ class Removal(IntEnum):
     FINAL_SETTLEMENT = 14
     VIOLATES_ISOLATED_SUBACCOUNT_CONSTRAINTS = 15
 
+    @property
+    def text(self) -> str:
+        """What the indexer's messages call it."""
+        return f"ORDER_REMOVAL_REASON_{self.name}"
+
 
 class OrderKey(NamedTuple):
     """What names an order on the chain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -82,7 +83,9 @@ def order_row(order: Order, status: str) -> Row:
 
 def confirmed(order: Order, status: str, height: int, time_ms: int) -> Row:
     """An order as a block has left it."""
+    lifetimes = {"goodTilBlock": None, "goodTilBlockTime": None, "triggerPrice": None}
     return {
+        **lifetimes,
         **order_row(order, status),
         "totalFilled": order.market.size_text(order.confirmed),
         "createdAtHeight": str(order.created_height or height),
@@ -93,26 +96,42 @@ def confirmed(order: Order, status: str, height: int, time_ms: int) -> Row:
     }
 
 
-def fill_row(fill: Fill, order: Order, *, is_taker: bool, height: int, time_ms: int) -> Row:
-    """One side of a fill."""
+def fill_update(fill: Fill, order: Order, *, is_taker: bool, height: int, time_ms: int) -> Row:
+    """One side of a fill, as the channel of its subaccount tells it."""
     match, market = fill.match, order.market
     liquidity = "TAKER" if is_taker else "MAKER"
     return {
         "id": str(uuid5(NAMESPACE, f"{fill.event_id}-{liquidity}")),
+        "subaccountId": subaccount_uuid(order.key.owner, order.key.number),
         "side": "BUY" if order.is_buy else "SELL",
         "liquidity": liquidity,
         "type": "LIMIT",
-        "market": market.ticker,
-        "marketType": "PERPETUAL",
+        "clobPairId": str(market.terms.clob_pair_id),
+        "ticker": market.ticker,
         "price": market.price_text(match.subticks),
         "size": market.size_text(match.quantums),
+        "quoteAmount": quote_text(market.quote_quantums(match.quantums, match.subticks)),
         "fee": quote_text(fill.taker_fee if is_taker else fill.maker_fee),
-        "affiliateRevShare": "0",
+        "eventId": fill.event_id,
+        # All matches of a block travel in one transaction of its proposer.
+        "transactionHash": sha256(f"{height}-{fill.event_id[:16]}".encode()).hexdigest().upper(),
         "createdAt": iso(time_ms),
         "createdAtHeight": str(height),
         "orderId": order_uuid(order.key),
         "clientMetadata": str(order.client_metadata),
-        "subaccountNumber": order.key.number,
+    }
+
+
+def fill_row(told: Row, number: int) -> Row:
+    """A fill that was told, as REST shows it."""
+    names = ("id", "side", "liquidity", "type", "price", "size", "fee", "createdAt", "createdAtHeight", "orderId")
+    return {
+        **{name: told[name] for name in names},
+        "market": told["ticker"],
+        "marketType": "PERPETUAL",
+        "affiliateRevShare": "0",
+        "clientMetadata": told["clientMetadata"],
+        "subaccountNumber": number,
     }
 
 
@@ -217,6 +236,12 @@ def position_update(
         "positionId": str(uuid5(NAMESPACE, opened)),
         **position_row(market, position, view.number, status=status, closed_ms=closed_ms),
     }
+
+
+def asset_update(view: SubaccountView) -> Row:
+    """The dollars of a subaccount, as its channel tells of a change."""
+    position = uuid5(NAMESPACE, f"{subaccount_uuid(view.owner, view.number)}-0")
+    return {"address": view.owner, "positionId": str(position), **asset_row(view)}
 
 
 def asset_row(view: SubaccountView) -> Row:
