@@ -13,7 +13,7 @@ from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.markets import QUOTE_ASSET
 from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, PositionRow, SubaccountRow
 from latentspeed.connectors.dydx_v4.order_forms import OrderNames
-from latentspeed.connectors.dydx_v4.reports import BEST_EFFORT_CANCELED, LIVE, order_update, trade_update
+from latentspeed.connectors.dydx_v4.reports import BEST_EFFORT_CANCELED, LIVE, order_update, removal_of, trade_update
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.position import Position
@@ -93,7 +93,7 @@ class Account:
             self._lifetimes.learn(order, last_block)
         if row.status == BEST_EFFORT_CANCELED and row.removal_reason:
             # The first reason is why it left; a cancel that comes after that is told as a removal once more.
-            self.removals.setdefault(order.client_order_id, row.removal_reason)
+            self.removals.setdefault(order.client_order_id, removal_of(row))
         elif row.status in LIVE:
             self.removals.pop(order.client_order_id, None)
         try:

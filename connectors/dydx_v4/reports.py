@@ -43,7 +43,7 @@ def order_update(row: OrderRow, order: InFlightOrder, source: ReportSource) -> O
     """
     filled_lots = order.rule.lots_from_text(row.total_filled) if row.total_filled else None
     venue_utc_ns = time_ns(row.updated_at) if row.updated_at else 0
-    reason = row.removal_reason.removeprefix("ORDER_REMOVAL_REASON_")
+    reason = removal_of(row)
     if row.status in LIVE:
         state, reason = OrderState.OPEN, ""
     elif row.status == "FILLED":
@@ -56,6 +56,11 @@ def order_update(row: OrderRow, order: InFlightOrder, source: ReportSource) -> O
     else:
         return None
     return OrderUpdate(order.client_order_id, row.id, state, reason, venue_utc_ns, source, filled_lots)
+
+
+def removal_of(row: OrderRow) -> str:
+    """Why an order left the book, without the prefix that newer indexers write; empty when the row does not say."""
+    return row.removal_reason.removeprefix("ORDER_REMOVAL_REASON_")
 
 
 def ended(order: InFlightOrder, reason: str, filled_lots: int) -> OrderState:

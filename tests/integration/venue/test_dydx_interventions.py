@@ -271,3 +271,21 @@ def test_a_scenario_file_plays_commands_and_is_checked_before_the_venue_listens(
     path.write_text('[[step]]\nat_s = 0\ndo = "halt"\nis_halted = "yes"\n')
     with pytest.raises(ScenarioError, match="step 1: halt: is_halted='yes': must be true or false"):
         DydxVenue(VenueConfig(scenario=path))
+
+
+def test_the_indexer_gives_up_an_order_that_its_node_has_forgotten():
+    async def scenario(venue, client):
+        await client.listen(("v4_subaccounts", TOPIC))
+        await client.place(1, ahead=3)
+        await client.next()
+        await venue.control("restart_node")
+        await venue.control("make_block", count=23)
+        asked = f"/v4/orders/{order_uuid(KEY.address, 0, 1, 0, 0)}"
+        assert (await client.get(asked))["status"] == "BEST_EFFORT_OPENED", "it is shown long after its last block"
+        venue.chain.make_block()
+        while "removalReason" not in (row := (await client.next())["contents"].get("orders", [{}])[0]):
+            pass
+        assert (row["status"], row["removalReason"]) == ("CANCELED", "ORDER_REMOVAL_REASON_INDEXER_EXPIRED")
+        assert "errors" in await client.get(asked)
+
+    run(scenario)

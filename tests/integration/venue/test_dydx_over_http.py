@@ -129,7 +129,7 @@ def test_an_unfilled_order_leaves_no_trace_when_its_time_is_over():
         await client.broadcast(wire.place_order(order(venue, 9, good_til_block=venue.chain.height + 1)))
         venue.chain.make_block()
         await client.until(lambda: [row for row in orders_told(client) if row["status"] == "CANCELED"])
-        assert orders_told(client)[-1]["removalReason"] == "EXPIRED"
+        assert orders_told(client)[-1]["removalReason"] == "ORDER_REMOVAL_REASON_EXPIRED"
         identifier = order_uuid(KEY.address, 0, 9, 0, 0)
         status, found = await client.get(f"/v4/orders/{identifier}")
         assert status == 404
@@ -214,7 +214,7 @@ def test_an_ioc_order_ends_optimistically_first():
         last = orders_told(client)[-1]
         assert (last["status"], last["removalReason"]) == (
             "BEST_EFFORT_CANCELED",
-            "IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK",
+            "ORDER_REMOVAL_REASON_IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK",
         )
         assert last["totalOptimisticFilled"] == "0"
 

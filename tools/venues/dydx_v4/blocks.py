@@ -215,7 +215,7 @@ class BlockMaker:
         if chain.stateful.get(order.key) is not order:
             return
         if not self.is_collateralized(order):
-            self._remove_next(order, Removal.UNDERCOLLATERALIZED)
+            self._remove_next(order, chain.memclob.why_not(order))
             return
         if order.reduce_only and not chain.memclob.reducible(order):
             self._remove_next(order, Removal.REDUCE_ONLY_RESIZE)
@@ -323,7 +323,7 @@ class BlockMaker:
 def _trigger_range(market: Market) -> tuple[int, int]:
     """The lowest and highest price that may trigger: the oracle's, and trades near it."""
     oracle = market.oracle_subticks
-    reach = 5 * market.terms.subticks_per_tick
+    reach = 5 * oracle * market.terms.min_price_change_ppm // PPM
     low = max(market.traded_low, oracle - reach) if market.traded_low else oracle
     high = min(market.traded_high, oracle + reach) if market.traded_high else oracle
     return min(low, oracle), max(high, oracle)

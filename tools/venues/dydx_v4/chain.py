@@ -23,7 +23,7 @@ from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.faults import ChainFaults
 from latentspeed.tools.venues.dydx_v4.markets import Market
 from latentspeed.tools.venues.dydx_v4.memclob import MemClob, OffChainSink
-from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey
+from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey, Removal
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
 from latentspeed.tools.venues.dydx_v4.transactions import Message, Transaction, address_of, decode_transaction
 
@@ -123,6 +123,7 @@ class Chain:
         account = self._check_signature(transaction, counts=not is_short_term)
         self._check_rate(transaction)
         self._check_mix(transaction)
+        self._check_timeout(transaction)
         if is_short_term:
             self._run_short_term(transaction.messages[0], self.height - behind)
         else:
@@ -249,6 +250,19 @@ class Chain:
                 text = "a transaction containing stateful orders can only be accompanied by 1 transfer msg"
                 raise TxRefused(SDK, 18, text)
 
+    def _check_timeout(self, transaction: Transaction) -> None:
+        """Refuses a transaction whose own last height is over, or ends before its short-term message."""
+        timeout = transaction.timeout_height
+        if not timeout:
+            return
+        if self.height > timeout:
+            raise TxRefused(SDK, 30, f"block height: {self.height}, timeout height: {timeout}")
+        message = transaction.messages[0]
+        fields = message.fields.get("order") or message.fields
+        if _is_short_term(message) and timeout < fields["good_til_block"]:
+            detail = f"a short term message may not have a timeout height {timeout} less than its goodTilBlock"
+            raise TxRefused(SDK, 18, detail)
+
     # --- short-term ---
 
     def _run_short_term(self, message: Message, height: int) -> None:
@@ -306,9 +320,11 @@ class Chain:
                 raise TxRefused(CLOB, 3008, f"{order.key}")
             if order.key in self.stateful or order.key in self.pending_orders:
                 raise TxRefused(CLOB, 3005, f"{order.key}")
+            order_rules.check_trigger(order.trigger_subticks, order.market)
             self._check_equity_tier(order)
             if order.condition is Condition.UNSPECIFIED and not self.block_maker.is_collateralized(order):
-                raise TxRefused(CLOB, 3007, f"{order.key}")
+                code = 2005 if self.memclob.why_not(order) is not Removal.UNDERCOLLATERALIZED else 3007
+                raise TxRefused(CLOB, code, f"{order.key}")
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
             self._check_pair(key.clob_pair_id)

@@ -22,6 +22,8 @@ from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Order, Ord
 from latentspeed.tools.venues.dydx_v4.rows import Row, SubaccountView
 
 TRADES_KEPT: Final = 1000
+EXPIRY_BLOCKS: Final = 20
+"""So long after its last block the indexer gives up an order of whose end nothing was heard."""
 
 
 RowsOf = Callable[[tuple[str, int], str], list[Row]]
@@ -65,6 +67,8 @@ class Indexer:
         self.is_deaf = False
         """A fault: nothing of the node's memory is heard."""
         self._cancelled: set[str] = set()
+        self._waiting: dict[str, tuple[OrderKey, int, str]] = {}
+        """Short-term orders that have not ended: name, last block and market, by id."""
         self._ledger: Ledger | None = None
         self.lags_ms = {"off": config.off_chain_lag_ms, "on": config.on_chain_lag_ms}
         """How late it tells of the node's memory and of blocks."""
@@ -111,11 +115,14 @@ class Indexer:
 
     def _opened(self, key: OrderKey, row: Row) -> None:
         self._cancelled.discard(row["id"])
+        self._waiting[row["id"]] = (key, int(row["goodTilBlock"]), row["ticker"])
         self.live[row["id"]] = {**row, "totalFilled": "0", "subaccountNumber": key.number}
         self._tell(key.owner, key.number, {"orders": [row]})
 
     def _best_effort_cancelled(self, key: OrderKey, row: Row, reason: Removal) -> None:
-        self.live.pop(row["id"], None)
+        if self.live.pop(row["id"], None) is not None and row["id"] not in self.orders:
+            # Nothing is left that could be given up.
+            self._waiting.pop(row["id"], None)
         if reason is not Removal.REPLACED:
             self._cancelled.add(row["id"])
             stored = self.orders.get(row["id"])
@@ -266,6 +273,7 @@ class Indexer:
         for (owner, number), contents in told.items():
             self._keep(owner, number, contents)
             self._tell(owner, number, {**contents, "blockHeight": str(height)})
+        self._give_up(height)
         for ticker, found in trades.items():
             self.trades[ticker].extendleft(found)
             if self.publisher is not None:
@@ -281,6 +289,17 @@ class Indexer:
                 "v4_block_height", "v4_block_height", {"blockHeight": str(height), "time": rows.iso(time_ms)}
             )
 
+    def _give_up(self, height: int) -> None:
+        """Ends orders whose node has forgotten them without a word, as after its restart."""
+        over = [name for name, (_, last, _) in self._waiting.items() if last + EXPIRY_BLOCKS < height]
+        for name in over:
+            key, _, ticker = self._waiting.pop(name)
+            self.live.pop(name, None)
+            if name in self.orders:
+                self.orders[name]["status"] = "CANCELED"
+            row = {**rows.names_row(key, ticker), "status": "CANCELED", "removalReason": Removal.INDEXER_EXPIRED.text}
+            self._tell(key.owner, key.number, {"orders": [row], "blockHeight": str(height)})
+
     def _keep(self, owner: str, number: int, contents: dict[str, Any]) -> None:
         for row in contents.get("orders", ()):
             # An unfilled short-term order leaves no trace when it ends.
@@ -292,6 +311,7 @@ class Indexer:
                 self.orders[row["id"]]["status"] = row["status"]
             if row["status"] in ("CANCELED", "FILLED"):
                 self._cancelled.discard(row["id"])
+                self._waiting.pop(row["id"], None)
         kept = self.fills.setdefault((owner, number), [])
         kept += [rows.fill_row(row, number) for row in contents.get("fills", ())]
         if "transfers" in contents:

@@ -71,12 +71,12 @@ class MemClob:
                 order.reduce_only,
             ):
                 raise TxRefused(CLOB, 20, "Cannot replace order with different side, time in force or reduce-only")
-        if matched and order.time_in_force is TimeInForce.IOC:
-            raise TxRefused(CLOB, 20 if standing is not None else 2004)
         if order.quantums - matched < order.market.terms.step_quantums:
             raise TxRefused(CLOB, 24, f"Order remaining amount is less than MinOrderBaseQuantums. Remaining: {matched}")
         if order.reduce_only and not self.reducible(order):
             raise TxRefused(CLOB, 2001)
+        if matched and order.time_in_force is TimeInForce.IOC:
+            raise TxRefused(CLOB, 20 if standing is not None else 2004)
 
     def place(self, order: Order, *, is_told: bool = True) -> None:
         """Matches an order and rests what is left of it; the sink may not be told that it came.
@@ -123,7 +123,7 @@ class MemClob:
                     stopped.append(Removal.REDUCE_ONLY_RESIZE)
                     return 0
             if not self._can_pay(taker, lots, maker.price, TAKER_FEE_PPM):
-                stopped.append(self._why_not(taker))
+                stopped.append(self.why_not(taker))
                 return 0
             return lots if self.can_be_hit(maker, lots) else 0
 
@@ -268,7 +268,8 @@ class MemClob:
         """Whether an order could be filled wholly at its price."""
         return self._can_pay(order, order.remaining, order.price, TAKER_FEE_PPM)
 
-    def _why_not(self, order: Order) -> Removal:
+    def why_not(self, order: Order) -> Removal:
+        """Why an order cannot be paid."""
         assert isinstance(order.owner, Subaccount)
         if self._breaks_isolation(order.owner, order.market):
             return Removal.VIOLATES_ISOLATED_SUBACCOUNT_CONSTRAINTS

@@ -59,12 +59,12 @@ def check_form(order: dict[str, Any], key: OrderKey) -> None:
 
 
 def _check_lifetime_field(order: dict[str, Any], key: OrderKey) -> None:
-    if key.flags not in _FLAGS:
-        raise TxRefused(CLOB, 3000, f"{key.flags}")
     if key.is_short_term and not order["good_til_block"]:
         raise TxRefused(CLOB, 5, "order goodTilBlock cannot be 0")
     if not key.is_short_term and not order["good_til_block_time"]:
         raise TxRefused(CLOB, 3001, "stateful order goodTilBlockTime cannot be 0")
+    if key.flags not in _FLAGS:
+        raise TxRefused(CLOB, 3000, f"{key.flags}")
 
 
 def _check_condition(order: dict[str, Any], key: OrderKey) -> None:
@@ -86,12 +86,17 @@ def check_market(order: dict[str, Any], key: OrderKey, market: Market | None) ->
     if order["quantums"] % terms.step_quantums:
         detail = f"Order Quantums {order['quantums']} must be a multiple of the ClobPair's StepBaseQuantums "
         raise TxRefused(CLOB, 12, detail + str(terms.step_quantums))
-    if order["trigger_subticks"] % terms.subticks_per_tick:
-        raise TxRefused(CLOB, 6001, f"{order['trigger_subticks']}")
     is_maker_only = order["time_in_force"] == TimeInForce.POST_ONLY
     if terms.status != "ACTIVE" and not (terms.status == "POST_ONLY" and is_maker_only):
         raise TxRefused(CLOB, 34, f"Order must not be placed on a ClobPair with status {terms.status}")
     return market
+
+
+def check_trigger(trigger_subticks: int, market: Market) -> None:
+    """Refuses a trigger off its market's grid, which the chain looks at last."""
+    if trigger_subticks % market.terms.subticks_per_tick:
+        detail = f"Conditional order trigger subticks {trigger_subticks} must be a multiple of the ClobPair's "
+        raise TxRefused(CLOB, 12, f"{detail}SubticksPerTick {market.terms.subticks_per_tick}")
 
 
 def check_good_til_block(good_til_block: int, next_height: int, window: int) -> None:

@@ -21,6 +21,7 @@ _DESCRIPTIONS: Final[dict[tuple[str, int], str]] = {
     (SDK, 18): "invalid request",
     (SDK, 19): "tx already in mempool",
     (SDK, 20): "mempool is full",
+    (SDK, 30): "tx timeout height",
     (SDK, 32): "incorrect account sequence",
     (CLOB, 3): "Invalid order side",
     (CLOB, 4): "Invalid order quantums",
