@@ -81,7 +81,7 @@ class ProvenStrategy(Strategy):
         if not self.is_finishing or any(not order.cancel_requested for order in open_orders):
             self.is_finishing = True
             for order in open_orders:
-                self.venue.cancel(order.client_order_id)
+                self.cancel(order.client_order_id)
         return not open_orders
 
     def place(self, side: TradeType, params: OrderParams, venue: RemoteConnector | None = None) -> str | None:
@@ -93,6 +93,14 @@ class ProvenStrategy(Strategy):
             self.refused += 1
             self.log.warning("%s", error)
             return None
+
+    def cancel(self, client_order_id: str) -> None:
+        """Ask for a cancel. A queue that is full, as of a stopped gateway, is counted: the next turn asks again."""
+        try:
+            self.venue.cancel(client_order_id)
+        except CommandQueueFull as error:
+            self.refused += 1
+            self.log.warning("%s", error)
 
     def _write_line(self, connector: PerpetualDerivativeBase, **values: object) -> None:
         self.books[connector].write(orjson.dumps(values) + b"\n")
@@ -117,7 +125,7 @@ class Maker(ProvenStrategy):
                 price = connector.quantize_order_price(self.pair, touch)
                 self.quotes[side] = self.place(side, OrderParams(self.pair, self.clip, price, OrderType.LIMIT_MAKER))
             elif order.exchange_order_id and not order.cancel_requested and order.price != touch:
-                connector.cancel(order.client_order_id)
+                self.cancel(order.client_order_id)
 
 
 class Taker(ProvenStrategy):
@@ -137,7 +145,7 @@ class Taker(ProvenStrategy):
         if quote is None or not (quote.bid and quote.ask):
             return
         for order in self.venue.get_open_orders():
-            self.venue.cancel(order.client_order_id)
+            self.cancel(order.client_order_id)
         self.side = TradeType.SELL if self.side is TradeType.BUY else TradeType.BUY
         away = quote.bid * 0.99 if self.side is TradeType.BUY else quote.ask * 1.01
         price = self.venue.quantize_order_price(self.pair, away)

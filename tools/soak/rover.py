@@ -38,7 +38,7 @@ class Rover(ProvenStrategy):
             return
         live = self.venue.get_open_orders()
         if live and draw.random() < 0.4:
-            self.venue.cancel(draw.choice(live).client_order_id)
+            self.cancel(draw.choice(live).client_order_id)
         if len(live) > MOST_OPEN or draw.random() < 0.02:
             self.venue.cancel_all()
             return
