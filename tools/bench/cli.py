@@ -12,7 +12,9 @@ from rich.table import Table
 
 from latentspeed.tools.bench.orders import OrderBenchReport, Transport, run_order_bench
 from latentspeed.tools.bench.send import ORDERS, run_send_bench
-from latentspeed.tools.bench.sign import ROUNDS, run_sign_bench
+from latentspeed.tools.bench.sign import run_sign_bench
+from latentspeed.tools.bench.sign_costs import ROUNDS
+from latentspeed.tools.bench.sign_dydx import run_dydx_sign_bench
 from latentspeed.tools.latency import LatencySummary
 
 
@@ -46,7 +48,11 @@ def orders(
         raise typer.Exit(1)
 
 
+SIGN_BENCHES = {"hyperliquid": run_sign_bench, "dydx_v4": run_dydx_sign_bench}
+
+
 def sign(
+    venue: Annotated[str, typer.Option(help="hyperliquid or dydx_v4")] = "hyperliquid",
     rounds: Annotated[int, typer.Option(min=1, max=999, help="interleaved rounds")] = ROUNDS,
     json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
 ) -> None:
@@ -54,11 +60,13 @@ def sign(
 
     Exits 1 when one order costs more than is wanted.
     """
+    if venue not in SIGN_BENCHES:
+        raise typer.BadParameter(f"{venue!r} is none of {', '.join(SIGN_BENCHES)}", param_hint="--venue")
     console = Console(stderr=True)
-    report = run_sign_bench(rounds=rounds, say=lambda line: console.print(line, style="dim"))
+    report = SIGN_BENCHES[venue](rounds=rounds, say=lambda line: console.print(line, style="dim"))
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    table = Table("signing for Hyperliquid", "times a bare signature", "us an order", box=None)
+    table = Table(f"signing for {venue}", "times a bare signature", "us an order", box=None)
     for name, cost in report.costs.items():
         table.add_row(name, f"{cost.times_bare:.2f}", f"{cost.us:.1f}")
     out = Console()

@@ -1,9 +1,7 @@
-"""`bench sign`: from an order in hand to its signed bytes, beside one bare signature and the venue's official client.
+"""`bench sign`: from an order in hand to its signed bytes, beside one bare signature and Hyperliquid's official client.
 
-Every round runs all candidates in turn, so that they meet the same machine, and counts as a ratio to the bare signature
-of that round; the report is the median of the rounds. Ours is the shipped way: a tracked order goes through the
-connector's outbox (wire form, client order id, nonce, hash, signature, mark as signed, JSON) until the bytes would be
-written, with a prepared signature, and once more without.
+Ours is the shipped way: a tracked order goes through the connector's outbox (wire form, client order id, nonce, hash,
+signature, mark as signed, JSON) until the bytes would be written, with a prepared signature, and once more without.
 """
 
 from __future__ import annotations
@@ -13,13 +11,11 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 from importlib import import_module
 from typing import Any, Final, cast
 
-import coincurve
 import numpy as np
 from eth_account import Account
 
@@ -37,44 +33,27 @@ from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.signature_pool import SignaturePool
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import OrderType, TradeType
+from latentspeed.tools.bench.sign_costs import (
+    BARE,
+    FROM_THE_START,
+    OFFICIAL,
+    OFFICIAL_ORDERS,
+    ONE_ORDER,
+    ORDERS,
+    ROUNDS,
+    SCHEMA,
+    SignReport,
+    bare_signature,
+    cost_of,
+    timed,
+)
 
-SCHEMA: Final = 1
-ROUNDS: Final = 15
-ORDERS: Final = 200
-OFFICIAL_ORDERS: Final = 20
-"""The official client is so much slower that fewer of its orders tell as much."""
 BATCH: Final = 40
-BARE: Final = "bare signature"
-ONE_ORDER: Final = "one order"
 WANTED: Final = 1.25
 """From an order in hand to signed bytes, times one bare signature."""
 
 RULE: Final = TradingRule("BTC-USD", "BTC", 0, Decimal("0.00001"), Decimal("0.1"), significant_figures=5)
 REPLY: Final = b'{"status":"ok","response":{"type":"order","data":{"statuses":[%b]}}}'
-
-
-@dataclass(frozen=True, slots=True)
-class SignCost:
-    """Microseconds an order, median of the rounds, and how many times the bare signature's of the same round."""
-
-    us: float
-    times_bare: float
-
-
-@dataclass(frozen=True, slots=True)
-class SignReport:
-    """The result of `bench sign`, and its JSON. `left_out` says which candidates could not run, and why."""
-
-    schema: int
-    rounds: int
-    costs: Mapping[str, SignCost]
-    left_out: Mapping[str, str]
-    wanted: float
-
-    @property
-    def is_good(self) -> bool:
-        """Whether one order costs no more than is wanted."""
-        return self.costs[ONE_ORDER].times_bare <= self.wanted
 
 
 class _Desk:
@@ -148,7 +127,7 @@ async def _run(rounds: int, orders: int, say: Callable[[str], None]) -> SignRepo
     seen: dict[str, list[float]] = {}
     gc.collect()
     gc.freeze()
-    bare = _bare_signature()
+    bare = bare_signature()
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         taken: dict[str, list[float]] = {}
@@ -156,35 +135,18 @@ async def _run(rounds: int, orders: int, say: Callable[[str], None]) -> SignRepo
             pass
         for _ in range(orders):
             # In turn, so that neither has warmer caches than the other.
-            taken.setdefault(BARE, []).append(_timed(bare))
+            taken.setdefault(BARE, []).append(timed(bare))
             taken.setdefault(ONE_ORDER, []).append(await prepared.place(1))
-            taken.setdefault("one order, signed from the start", []).append(await plain.place(1))
+            taken.setdefault(FROM_THE_START, []).append(await plain.place(1))
         for _ in range(max(1, orders // BATCH)):
             taken.setdefault(f"an order of {BATCH} in one request", []).append(await prepared.place(BATCH) / BATCH)
         for _ in range(OFFICIAL_ORDERS if official is not None else 0):
-            taken.setdefault("official client", []).append(_timed(cast(Callable[[], Any], official)))
+            taken.setdefault(OFFICIAL, []).append(timed(cast(Callable[[], Any], official)))
         for name, times in taken.items():
             seen.setdefault(name, []).append(float(np.median(times)))
     gc.unfreeze()
-    costs = {name: _cost(taken, seen[BARE]) for name, taken in seen.items()}
-    return SignReport(SCHEMA, rounds, costs, {"official client": why} if why else {}, WANTED)
-
-
-def _cost(taken: Sequence[float], bare: Sequence[float]) -> SignCost:
-    ratio = float(np.median([a / b for a, b in zip(taken, bare, strict=True)]))
-    return SignCost(float(np.median(taken)) / 1e3, ratio)
-
-
-def _timed(call: Callable[[], Any]) -> float:
-    """The nanoseconds of one call."""
-    began = time.perf_counter_ns()
-    call()
-    return time.perf_counter_ns() - began
-
-
-def _bare_signature() -> Callable[[], Any]:
-    sign, digest = coincurve.PrivateKey(os.urandom(32)).sign_recoverable, os.urandom(32)
-    return lambda: sign(digest, hasher=None)
+    costs = {name: cost_of(taken, seen[BARE]) for name, taken in seen.items()}
+    return SignReport(SCHEMA, rounds, costs, {OFFICIAL: why} if why else {}, WANTED)
 
 
 def _official_client() -> tuple[Callable[[], Any] | None, str]:

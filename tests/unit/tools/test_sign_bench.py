@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
-from latentspeed.tools.bench.sign import BARE, ONE_ORDER, SignCost, SignReport, run_sign_bench
+import pytest
+
+from latentspeed.tools.bench.sign import run_sign_bench
+from latentspeed.tools.bench.sign_costs import BARE, FROM_THE_START, OFFICIAL, ONE_ORDER, SignCost, SignReport
+from latentspeed.tools.bench.sign_dydx import run_dydx_sign_bench
 
 
 def test_every_candidate_is_measured_and_the_bare_signature_is_the_unit():
@@ -17,6 +21,15 @@ def test_every_candidate_is_measured_and_the_bare_signature_is_the_unit():
     assert all(cost.us > 0 for cost in report.costs.values())
 
 
+def test_dydx_is_measured_by_the_same_unit_and_says_when_its_official_client_is_not_there(monkeypatch):
+    monkeypatch.setenv("LATENTSPEED_DYDX_CLIENT_PYTHON", "/nowhere/python")
+    report = run_dydx_sign_bench(rounds=1, orders=3)
+    assert set(report.costs) == {BARE, ONE_ORDER, FROM_THE_START}
+    assert "/nowhere/python" in report.left_out[OFFICIAL]
+    assert report.costs[FROM_THE_START].us > report.costs[BARE].us / 2
+    assert report.wanted == 1.4
+
+
 def test_one_order_decides_whether_the_aim_was_reached():
     def report(times):
         return SignReport(1, 1, {BARE: SignCost(10, 1.0), ONE_ORDER: SignCost(1, times)}, {}, 1.25)
@@ -25,9 +38,11 @@ def test_one_order_decides_whether_the_aim_was_reached():
     assert not report(1.26).is_good
 
 
-def test_the_command_writes_its_report(tmp_path):
+@pytest.mark.parametrize("venue", ["hyperliquid", "dydx_v4"])
+def test_the_command_writes_its_report(tmp_path, venue):
     path = tmp_path / "sign.json"
-    command = [sys.executable, "-m", "latentspeed.tools.cli", "bench", "sign", "--rounds", "1", "--json", str(path)]
+    command = [sys.executable, "-m", "latentspeed.tools.cli", "bench", "sign", "--venue", venue, "--rounds", "1"]
+    command += ["--json", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     report = json.loads(path.read_text())
     assert report["rounds"] == 1
