@@ -47,6 +47,9 @@ class BlockBudget:
 
     def take(self, height: int, weight: int = 1) -> None:
         """Counts an attempt."""
+        if self._sent and self._sent[-1][0] == height:
+            # One entry for each block: thousands of orders in a block are still counted at once.
+            weight += self._sent.pop()[1]
         self._sent.append((height, weight))
         longest = max((blocks for blocks, _ in self.limits), default=0)
         while self._sent and self._sent[0][0] <= height - longest:

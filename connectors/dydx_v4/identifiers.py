@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 NAMESPACE: Final = UUID("0f9da948-a6fb-4c45-9edc-4685c3f3317d")
+_NAMESPACE_BYTES: Final = NAMESPACE.bytes
 PARENT_SUBACCOUNTS: Final = 128
 """Subaccounts below are parents; a higher number is a child of the parent with the remainder as its number."""
 MAX_SUBACCOUNT: Final = 128_000
@@ -15,19 +17,28 @@ MAX_SUBACCOUNT: Final = 128_000
 @lru_cache(maxsize=256)
 def subaccount_uuid(address: str, number: int) -> str:
     """The indexer's id of a subaccount."""
-    return str(uuid5(NAMESPACE, f"{address}-{number}"))
+    return _uuid5(f"{address}-{number}")
 
 
 def order_uuid(address: str, number: int, client_id: int, clob_pair_id: int, flags: int) -> str:
     """The indexer's id of an order; the same for whatever reuses the client id."""
-    return str(uuid5(NAMESPACE, f"{subaccount_uuid(address, number)}-{client_id}-{clob_pair_id}-{int(flags)}"))
+    return _uuid5(f"{subaccount_uuid(address, number)}-{client_id}-{clob_pair_id}-{int(flags)}")
 
 
 def fill_uuid(event_id: str, is_taker: bool) -> str:
     """The indexer's id of one side of a fill; `event_id` is the trade's id, 24 hexadecimal digits."""
-    return str(uuid5(NAMESPACE, f"{event_id}-{'TAKER' if is_taker else 'MAKER'}"))
+    return _uuid5(f"{event_id}-{'TAKER' if is_taker else 'MAKER'}")
 
 
 def parent_of(number: int) -> int:
     """The parent of a subaccount, which may be itself."""
     return number % PARENT_SUBACCOUNTS
+
+
+def _uuid5(name: str) -> str:
+    """A version 5 UUID in the indexer's namespace; the library's own makes an object of it, which no order waits for."""
+    digest = bytearray(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    digits = digest.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

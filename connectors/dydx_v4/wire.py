@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from latentspeed.connectors.dydx_v4.protobuf import data, fixed32, packed, text, uint
@@ -141,6 +142,7 @@ class WireOrder:
         return encoded + text(14, self.router)
 
 
+@lru_cache(maxsize=256)
 def subaccount_id(owner: str, number: int) -> bytes:
     """The message that names a subaccount."""
     return text(1, owner) + uint(2, number)

@@ -23,6 +23,9 @@ import numpy as np
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator, format_client_order_id
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.dydx_v4.block_budget import BlockBudget, Limit
+from latentspeed.connectors.dydx_v4.client_ids import ClientIds
+from latentspeed.connectors.dydx_v4.delivery import Delivery
 from latentspeed.connectors.dydx_v4.keys import DydxKey
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
@@ -70,19 +73,22 @@ class _Desk:
         lifetimes = Lifetimes(2)
         lifetimes.on_node_height(HEIGHT)
         forms = OrderForms(key.address, 0, 7, {"BTC-USD": MarketTerms(RULE, 1_000_000, 100_000)}, lambda order: 0)
+        nodes = Nodes(["http://127.0.0.1:1"], timeout_s=1.0)
+        signer = TransactionSigner(key, "localdydxprotocol", 42, pool=pool)
         self._outbox = Outbox(
             tracker=self._tracker,
-            nodes=Nodes(["http://127.0.0.1:1"], timeout_s=1.0),
+            delivery=Delivery(self._tracker, nodes, signer, key.address, lambda result: None),
+            nodes=nodes,
             forms=forms,
             names=OrderNames(self._tracker, forms.uuid),
             lifetimes=lifetimes,
-            signer=TransactionSigner(key, "localdydxprotocol", 42, pool=pool),
+            client_ids=ClientIds(),
+            budget=BlockBudget("short_term_orders", [Limit(5, 1 << 30)]),
             owner=key.address,
             subaccount=0,
             good_til_blocks=15,
             ioc_good_til_blocks=5,
             start=self._would_send,
-            on_refusal=lambda result: None,
         )
 
     def _would_send(self, sending: Coroutine[Any, Any, None], name: str) -> asyncio.Task[Any]:
