@@ -36,7 +36,7 @@ def parent_of(number: int) -> int:
 
 
 def _uuid5(name: str) -> str:
-    """A version 5 UUID in the indexer's namespace; the library's own makes an object of it, which no order waits for."""
+    """A version 5 UUID in the indexer's namespace, without the object that the library makes of it."""
     digest = bytearray(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
