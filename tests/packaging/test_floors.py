@@ -88,6 +88,15 @@ def test_the_connector_framework_knows_no_connector():
     assert not found
 
 
+def test_nothing_outside_its_folder_knows_that_a_venue_exists():
+    """dYdX came second: whatever else trades, runs or carries orders was not written with it in mind."""
+    folders = [path for path in (ROOT / "connectors").iterdir() if path.name != "dydx_v4"]
+    files = [file for path in (*folders, ROOT / "engine", ROOT / "ipc") for file in [path, *path.rglob("*.py")]]
+    texts = {path: path.read_text().lower() for path in files if path.suffix == ".py"}
+    assert len(texts) > 100
+    assert not [str(path.relative_to(ROOT)) for path, text in texts.items() if "dydx" in text]
+
+
 @pytest.mark.parametrize(
     ("source", "package", "name"),
     [
