@@ -1,4 +1,4 @@
-"""A connector from outside: the example package is installed beside the project, found by name, and passes the suite."""
+"""A connector from outside: the example package is installed beside the project, is found, and passes the suite."""
 
 from __future__ import annotations
 
