@@ -38,7 +38,7 @@ class BlockBudget:
             for sent_at, sent in self._sent:
                 if excess <= 0:
                     break
-                if sent_at > height - blocks:
+                if height - blocks < sent_at <= height:
                     excess -= sent
                     wait = max(wait, sent_at + blocks - height)
             if excess > 0:
@@ -47,6 +47,8 @@ class BlockBudget:
 
     def take(self, height: int, weight: int = 1) -> None:
         """Counts an attempt."""
+        while self._sent and self._sent[-1][0] > height:
+            self._sent.pop()  # A height that was wrong, or of a chain that was begun anew.
         if self._sent and self._sent[-1][0] == height:
             # One entry for each block: thousands of orders in a block are still counted at once.
             weight += self._sent.pop()[1]
@@ -62,7 +64,7 @@ class BlockBudget:
 
     def used(self, height: int, blocks: int) -> int:
         """What was sent in the last so many blocks."""
-        return sum(weight for sent_at, weight in self._sent if sent_at > height - blocks)
+        return sum(weight for sent_at, weight in self._sent if height - blocks < sent_at <= height)
 
     def rate_limits(self, height: int) -> list[RateLimit]:
         """What is used now, for each limit."""
