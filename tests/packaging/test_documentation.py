@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.engine.config import load_config
 from latentspeed.tools.cli import COMMANDS, run_command_line
 from latentspeed.tools.lazy_group import Group
@@ -131,3 +132,28 @@ def test_every_setting_of_a_config_is_documented_with_its_default(tmp_path):
             if isinstance(actual, Path):
                 default = Path(default).expanduser()
             assert actual == default or (default == {} and name == "shared_memory"), f"{name}: {actual!r}, not {cell}"
+
+
+def test_every_option_of_hyperliquid_is_documented_with_its_default_and_unit():
+    text = (ROOT / "docs" / "hyperliquid-options.md").read_text()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `.*", text, re.MULTILINE)]
+    rows = {row[0].strip("`"): row[1:] for row in cells}
+    fields = {field.name: field.default for field in dataclasses.fields(HyperliquidConfig)}
+    assert list(rows) == list(fields)
+    for name, (default, unit, _) in rows.items():
+        if default.startswith("`") and name != "socket_timing":
+            value = tomllib.loads(f"x = {default.strip('`')}")["x"]
+            assert (tuple(value) if isinstance(value, list) else value) == fields[name], f"{name}: not {default}"
+        else:
+            assert fields[name] in (None, dataclasses.MISSING), f"{name} is {fields[name]!r}"
+        if suffix := re.search(r"_(s|ms)$", name):
+            assert unit == suffix[1], f"{name} in {unit!r}"
+
+
+def test_every_heading_that_a_page_links_to_is_there():
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([\w./-]*\.md|)#([\w-]+)\)", page.read_text()):
+            linked = page.parent / target if target else page
+            names = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in names}
+            assert heading in anchors, f"{page.name} links to #{heading} of {linked.name}"
