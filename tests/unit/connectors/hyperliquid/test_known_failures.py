@@ -153,7 +153,7 @@ def disconnected(path, body):
     raise TransportError("reset by peer")
 
 
-def simulate(monkeypatch, answer, hours=1.0, order_every_s=5.0):
+def simulate(monkeypatch, answer, order_every_s=40.0):
     """An hour of a connector that trades: at first the venue is well, then it answers as the scenario says."""
     logging.disable(logging.CRITICAL)
     loop = SimulatedLoop()
@@ -177,7 +177,7 @@ def simulate(monkeypatch, answer, hours=1.0, order_every_s=5.0):
         await asyncio.sleep(5.0)
         ledger.rows.clear()
         ledger.answer = answer
-        ends = time.monotonic() + hours * HOUR_S
+        ends = time.monotonic() + HOUR_S
         while time.monotonic() < ends:
             try:
                 connector.buy(OrderParams("BTC-USD", 0.01, 51_000.0))
@@ -203,8 +203,6 @@ def simulate(monkeypatch, answer, hours=1.0, order_every_s=5.0):
     return ledger
 
 
-HOURS = {"429 for everything": 0.5}
-"""Those in which something could add up; the others repeat themselves after a quarter of an hour."""
 TOO_MANY = HttpStatusError(429, "Too many requests")
 SCENARIOS = {
     "everything is well": good,
@@ -223,20 +221,19 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_34_an_hour_of_permanent_errors_stays_within_the_weight_and_makes_no_hot_loop(monkeypatch, name):
-    hours = HOURS.get(name, 0.25)
-    ledger = simulate(monkeypatch, SCENARIOS[name], hours)
+    ledger = simulate(monkeypatch, SCENARIOS[name])
     kinds = {}
     for _, kind, weight in ledger.rows:
         kinds[kind] = kinds.get(kind, 0) + weight
     assert ledger.rows, "nothing was asked in an hour"
-    # A full budget may be spent beside the minute's refill once, and then a minute's worth in a minute.
-    assert ledger.busiest_minute() <= 2 * 1200, (name, kinds)
+    assert ledger.busiest_minute() <= 1200, (name, kinds)
     assert ledger.most_in_a_second() <= 60, (name, kinds)
-    # An hour of errors costs no more than a quarter of what there is, and metadata hardly anything.
-    assert sum(kinds.values()) <= 18_000, (name, kinds)
+    # An hour of errors with a hundred orders that nobody answers for costs less than half of what there is, and
+    # metadata hardly anything.
+    assert sum(kinds.values()) <= 36_000, (name, kinds)
     assert kinds.get("meta", 0) <= 20 * 8, (name, kinds)
     if name == "429 for everything":
-        assert len(ledger.rows) <= HOUR_S / 3, (name, kinds)
+        assert len(ledger.rows) <= HOUR_S / 2, (name, kinds)
     if name == "the address limit":
         orders = kinds.get("order", 0)
-        assert 20 <= orders <= hours * HOUR_S / 10 + 5, "one every ten seconds is let through, and no more are tried"
+        assert 20 <= orders <= HOUR_S / 10 + 5, "one every ten seconds is let through, and no more are tried"
