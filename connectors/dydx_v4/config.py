@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from latentspeed.connectors.dydx_v4.candles import MOST_INTERVALS, RESOLUTIONS
 from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT
 from latentspeed.connectors.dydx_v4.keys import is_address
 from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
@@ -55,6 +56,7 @@ class DydxConfig:
         limit_orders: "short_term" or "long_term": what LIMIT and LIMIT_MAKER orders are that do not say it.
         long_term_s: For how many seconds long-term orders, and those that wait for a trigger, are good.
         sequences: "timestamp", or "counter" for a chain that does not take times as sequences.
+        candle_intervals: The candles subscribed for each trading pair: 1m, 5m, 15m, 30m, 1h, 4h, 1d, at most four.
         slippage: How far beyond the touch a MARKET order may trade, as a fraction.
         prepared_signatures: How many signatures are kept half made; 0 makes each from the start.
         quote_max_age_s: A MARKET order is refused when the last quote is older.
@@ -81,6 +83,7 @@ class DydxConfig:
     limit_orders: str = SHORT_TERM
     long_term_s: float = 28 * 86_400.0
     sequences: str = TIMESTAMP
+    candle_intervals: tuple[str, ...] = ()
     slippage: float = 0.05
     prepared_signatures: int = 16
     quote_max_age_s: float = 15.0
@@ -125,6 +128,9 @@ class DydxConfig:
         if len(self.authenticators) > 1:
             rule = "one, for the one message that a transaction has: several rules go into one by AllOf"
             raise InvalidOption("authenticators", self.authenticators, rule)
+        if not set(self.candle_intervals) <= set(RESOLUTIONS) or len(self.candle_intervals) > MOST_INTERVALS:
+            rule = f"at most {MOST_INTERVALS} of {', '.join(RESOLUTIONS)}"
+            raise InvalidOption("candle_intervals", self.candle_intervals, rule)
         if not 0.0 < self.slippage < 1.0:
             raise InvalidOption("slippage", self.slippage, "a fraction between 0 and 1")
         if not 0 <= self.prepared_signatures <= 1000:

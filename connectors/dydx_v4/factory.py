@@ -24,6 +24,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "limit_orders": (str,),
     "long_term_s": (float, int),
     "sequences": (str,),
+    "candle_intervals": (list, tuple),
     "slippage": (float, int),
     "prepared_signatures": (int,),
     "quote_max_age_s": (float, int),

@@ -72,6 +72,12 @@ class IndexerRest:
         body = await self._get(f"/v4/orderbooks/perpetualMarket/{ticker}")
         return self._understand(messages.BOOK_SNAPSHOT.decode, body, "book")
 
+    async def candles(self, ticker: str, resolution: str, since: str, until: str) -> list[messages.CandleRow]:
+        """Candles that began in a span of ISO times, newest first; the newest 1000 of them at most."""
+        query = {"resolution": resolution, "fromISO": since, "toISO": until, "limit": "1000"}
+        body = await self._get(f"/v4/candles/perpetualMarkets/{ticker}", query)
+        return self._understand(messages.CANDLES.decode, body, "candles").candles
+
     async def markets(self) -> dict[str, MarketRow]:
         """All markets."""
         body = await self._get("/v4/perpetualMarkets")

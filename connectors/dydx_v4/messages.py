@@ -188,6 +188,24 @@ class HeightRow(msgspec.Struct, rename="camel"):
         return time_ns(self.time) // 1_000_000 if self.time else 0
 
 
+class CandleRow(msgspec.Struct, rename="camel"):
+    """A candle; the channel's updates do not name its resolution."""
+
+    started_at: str
+    open: str
+    high: str
+    low: str
+    close: str
+    base_token_volume: str = "0"
+    trades: int = 0
+
+
+class Candles(msgspec.Struct):
+    """Candles as REST and snapshots have them, newest first."""
+
+    candles: list[CandleRow] = []
+
+
 class TimeRow(msgspec.Struct):
     """The indexer's clock: seconds since the epoch."""
 
@@ -282,6 +300,8 @@ BOOK_CHANGES = msgspec.json.Decoder(BookChanges)
 TRADES = msgspec.json.Decoder(Trades)
 HEIGHT = msgspec.json.Decoder(HeightRow)
 TIME = msgspec.json.Decoder(TimeRow)
+CANDLE = msgspec.json.Decoder(CandleRow)
+CANDLES = msgspec.json.Decoder(Candles)
 BROADCAST_REPLY = msgspec.json.Decoder(BroadcastReply)
 STATUS_REPLY = msgspec.json.Decoder(StatusReply)
 QUERY_REPLY = msgspec.json.Decoder(QueryReply)

@@ -10,10 +10,12 @@ import msgspec
 
 from latentspeed.connectors.channels import ChannelWatch
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.clock_skew import ClockSkew, SkewEstimate
 from latentspeed.connectors.dydx_v4.account import Account
 from latentspeed.connectors.dydx_v4.authority import Authority
 from latentspeed.connectors.dydx_v4.block_budget import BlockBudget
 from latentspeed.connectors.dydx_v4.book_check import BookCheck
+from latentspeed.connectors.dydx_v4.candles import CandleFeed
 from latentspeed.connectors.dydx_v4.client_ids import ClientIds, client_id_of
 from latentspeed.connectors.dydx_v4.config import LONG_TERM, DydxConfig
 from latentspeed.connectors.dydx_v4.delivery import Delivery
@@ -85,6 +87,8 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
         )
         self._names = OrderNames(self._tracker, self._forms.uuid)
         self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_row, self._events.error)
+        self._candles = CandleFeed(self._market, config.candle_intervals, on_problem=self._events.error)
+        self._skew = SkewEstimate()
         self._fills_from_ns = 0
         self._is_open = False
         self._can_sign = False
@@ -108,6 +112,11 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
     def signer_address(self) -> str:
         """The address of the key that signs."""
         return self._key.address
+
+    @property
+    def clock_skew(self) -> ClockSkew | None:
+        """How far the indexer's clock is from this machine's."""
+        return self._skew.current if self._is_open else None
 
     @property
     def foreign_orders(self) -> list[OrderRow]:
@@ -173,6 +182,7 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
                 "v4_markets": self._feed.on_markets,
                 "v4_orderbook": self._feed.on_book,
                 "v4_trades": self._feed.on_trades,
+                "v4_candles": self._candles.on_channel,
             },
             on_up=self._on_up,
             on_down=self._on_down,

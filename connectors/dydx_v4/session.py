@@ -18,10 +18,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from latentspeed.connectors.candle import Candle
+from latentspeed.connectors.candle_feed import candles_of
 from latentspeed.connectors.channels import Channel, ChannelState
 from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.block_budget import Limit
+from latentspeed.connectors.dydx_v4.candles import CHANNEL, RESOLUTIONS, candles_in, iso_time
 from latentspeed.connectors.dydx_v4.config import COUNTER
 from latentspeed.connectors.dydx_v4.decoding import block_number
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
@@ -32,6 +35,7 @@ from latentspeed.connectors.dydx_v4.parts import DydxV4Parts
 from latentspeed.connectors.dydx_v4.streams import MOST_MARKETS
 from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.rate_limit import RateLimit
 from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
 from latentspeed.connectors.types import ConnectorState
@@ -154,8 +158,9 @@ class DydxV4Session(DydxV4Parts):
         """Asks for a market's data, before or after connecting. Raises OrderRefused for a pair known not to exist."""
         if self._market.rules:
             self._rule(trading_pair)
-        if trading_pair not in self._market.subscriptions and len(self._market.subscriptions) >= MOST_MARKETS:
-            raise OrderRefused("trading_pair", trading_pair, f"the venue takes {MOST_MARKETS} markets a connection")
+        most = MOST_MARKETS // max(1, len(self.config.candle_intervals))
+        if trading_pair not in self._market.subscriptions and len(self._market.subscriptions) >= most:
+            raise OrderRefused("trading_pair", trading_pair, f"the venue takes {most} of these a connection")
         self._market.subscriptions[trading_pair] = None
         if self.is_connected:
             self._network_loop.call(lambda: self._subscribe_streams(trading_pair))
@@ -163,6 +168,33 @@ class DydxV4Session(DydxV4Parts):
     def _subscribe_streams(self, trading_pair: str) -> None:
         self._streams.subscribe("v4_orderbook", trading_pair)
         self._streams.subscribe("v4_trades", trading_pair)
+        self._candles.add(trading_pair, trading_pair)
+        for name in self._candles.names_of(trading_pair):
+            self._streams.subscribe(CHANNEL, name)
+
+    def fetch_candles(
+        self, trading_pair: str, interval: str, start_utc_ns: int, end_utc_ns: int = 0
+    ) -> Pending[list[Candle]]:
+        """The candles that began from `start_utc_ns` to `end_utc_ns` (0 for now), oldest first, from the indexer.
+
+        The newest 1000 of them at most, and only intervals in which something was traded. Raises OrderRefused for an
+        unknown pair or interval; the result raises VenueUnreachable.
+        """
+        rule = self._rule(trading_pair)
+        if interval not in RESOLUTIONS:
+            raise OrderRefused("interval", interval, f"one of {', '.join(RESOLUTIONS)}")
+
+        async def fetch() -> list[Candle]:
+            self._check_open()
+            now_ms = time.time_ns() // 1_000_000
+            since, until = iso_time(start_utc_ns), iso_time(end_utc_ns or (now_ms + 1000) * 1_000_000)
+            rows = await self._rest.candles(trading_pair, RESOLUTIONS[interval][0], since, until)
+            try:
+                return candles_of(candles_in(rows, trading_pair, interval), rule, now_ms)
+            except ValueError as error:
+                raise TransportError(f"candles: {error}") from None
+
+        return self._run(fetch())
 
     def _on_up(self) -> None:
         self._start(self._synchronise(), "synchronise")
@@ -186,6 +218,7 @@ class DydxV4Session(DydxV4Parts):
                 continue
             if self._streams.is_up and self._streams.link.opened == opened:
                 self._upkeep.compared()
+                self._start(self._measure_clock(), "clock")
                 self._set_authenticated(not self._authority.refusal)
                 # An indexer answers also while its chain is halted.
                 is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
@@ -193,10 +226,20 @@ class DydxV4Session(DydxV4Parts):
                 self._live.set()
             return
 
+    async def _measure_clock(self) -> None:
+        before_ns = time.time_ns()
+        try:
+            row = await self._rest.now()
+        except TransportError as error:
+            self._events.error("clock_failed", str(error))
+        else:
+            self._skew.add(before_ns, int(row.epoch * 1000), time.time_ns())
+
     def _on_down(self, reason: str) -> None:
         self._last_loss = reason
         self._feed.invalidate()
         self._book_check.forget()
+        self._candles.interrupt()
         if self._connection_state is not ConnectorState.DISCONNECTED:
             self._events.error("socket_lost", reason)
             self._set_connection_state(ConnectorState.CONNECTING)
@@ -225,6 +268,7 @@ class DydxV4Session(DydxV4Parts):
         if self._block_age_s() > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
             self._events.error("no_blocks", f"no block for {self._block_age_s():.0f} s")
             self._set_connection_state(ConnectorState.STALE)
+        self._candles.close_due(time.time_ns() // 1_000_000)
         self._upkeep.tick()
 
     def _block_age_s(self) -> float:

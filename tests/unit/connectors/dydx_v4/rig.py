@@ -7,6 +7,7 @@ from support.heard import Heard
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4 import decoding, messages
 from latentspeed.connectors.dydx_v4.account import Account
+from latentspeed.connectors.dydx_v4.candles import CandleFeed
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.market_data import MarketFeed
 from latentspeed.connectors.dydx_v4.markets import market_terms
@@ -34,6 +35,7 @@ class Rig:
         self.market.set_rules(terms.rule for terms in self.terms.values())
         self.lifetimes = Lifetimes(2)
         self.feed = MarketFeed(self.market, lambda quote: None, self.rows.__setitem__, self.tell)
+        self.candles = CandleFeed(self.market, ("1h",), on_problem=self.tell)
         self.account = Account(
             self.tracker,
             self.market,
@@ -53,6 +55,7 @@ class Rig:
                 "v4_markets": self.feed.on_markets,
                 "v4_orderbook": self.feed.on_book,
                 "v4_trades": self.feed.on_trades,
+                "v4_candles": self.candles.on_channel,
             },
             on_up=lambda: None,
             on_down=lambda reason: None,

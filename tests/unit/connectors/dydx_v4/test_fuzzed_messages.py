@@ -25,6 +25,7 @@ TOPICS = {
     "v4_markets": "",
     "v4_orderbook": "BTC-USD",
     "v4_trades": "BTC-USD",
+    "v4_candles": "BTC-USD/1HOUR",
 }
 MARKET = MarketRow("BTC-USD", "0", "ACTIVE", "64000", "0", "0.02", "0", "1", "0.0001", 1_000_000, 100_000)
 MARKET_FIELDS = ("status", "oraclePrice", "nextFundingRate", "openInterest", "tickSize", "stepSize")
@@ -118,6 +119,11 @@ nearly = {
         },
     ),
 }
+candles = st.fixed_dictionaries(
+    {"startedAt": texts, "open": texts, "high": texts, "low": texts, "close": texts},
+    optional={"baseTokenVolume": texts, "trades": st.integers()},
+)
+nearly["v4_candles"] = st.one_of(candles, st.fixed_dictionaries({"candles": st.lists(candles, max_size=3)}))
 contents = st.sampled_from(sorted(TOPICS)).flatmap(
     lambda channel: st.tuples(st.just(channel), st.one_of(nearly[channel], values))
 )
@@ -126,6 +132,7 @@ quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthC
 
 def new_rig():
     rig = Rig([MARKET])
+    rig.candles.add("BTC-USD", "BTC-USD")
     for channel, name in TOPICS.items():
         rig.want(channel, name)
     # A sound book first, so that changes have something to change.
