@@ -196,16 +196,16 @@ class NetworkConnector(ConnectorBase):
             self._settle_failed_flush(cancels, places, error)
 
     def _take_cancels(self) -> list[InFlightOrder]:
-        """The cancels to send. An order that was not signed yet ends here and is never sent."""
-        cancels = []
+        """The cancels to send, each once. An order that was not signed yet ends here and is never sent."""
+        cancels: dict[str, InFlightOrder] = {}
         outbox = self._cancel_outbox
         while outbox:
             order = outbox.popleft()
             if order.state is OrderState.PENDING_CREATE:
                 self._end_unsent(order, OrderState.CANCELLED, "never_sent")
-            elif self._tracker.mark_cancel_requested(order):
-                cancels.append(order)
-        return cancels
+            elif order.client_order_id not in cancels and self._tracker.mark_cancel_requested(order):
+                cancels[order.client_order_id] = order
+        return list(cancels.values())
 
     def _take_places(self) -> list[InFlightOrder]:
         """The orders to sign now, in the order they were submitted."""

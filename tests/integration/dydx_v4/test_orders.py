@@ -299,18 +299,22 @@ def test_orders_of_an_earlier_process_are_settled_with_their_fills():
 def test_a_cancel_for_an_earlier_processs_order_that_comes_while_connecting_is_sent_at_the_end_of_it():
     async def scenario(venue):
         async with connected(venue, good_til_blocks=20) as first:
-            resting = first.buy(limit(0.001, 60_000))
-            await until(lambda: first.get_order(resting).state is OrderState.OPEN)
-            order = first.get_order(resting)
+            resting = [first.buy(limit(0.001, 60_000)) for _ in range(2)]
+            orders = [first.get_order(order_id) for order_id in resting]
+            await until(lambda: all(order.state is OrderState.OPEN for order in orders))
+        for order in orders:
+            order.cancel_requested = True  # as the table of an earlier gateway may have it
         second = new_connector(venue)
-        second.recover_orders([order], fills_since_utc_ns=1)
+        second.recover_orders(orders, fills_since_utc_ns=1)
+        assert all(second.cancel(order_id) for order_id in resting)
         connecting = second.connect()
         # The loop runs, and nothing that a signature needs is known yet.
         await asyncio.sleep(0)
-        assert second.cancel(resting)
+        assert all(second.cancel(order_id) for order_id in resting), "sent once: a batch names no order twice"
         await connecting
         try:
-            assert (await ended(second, resting)).state is OrderState.CANCELLED
+            for order_id in resting:
+                assert (await ended(second, order_id)).state is OrderState.CANCELLED
             assert "send_failed" not in [code for code, _ in second.heard.errors]
         finally:
             await second.disconnect()
