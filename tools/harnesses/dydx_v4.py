@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 from latentspeed.connectors import ClientOrderIdGenerator, TradeType, format_client_order_id
 from latentspeed.connectors.dydx_v4 import DydxConfig, DydxKey, DydxV4PerpetualConnector
@@ -75,39 +76,52 @@ class DydxPerpetualHarness(ConformanceHarness):
             Fault.UNKNOWN_FIELDS,
             Fault.CLOCK_AHEAD,
             Fault.VENUE_STALLED,
+            Fault.KEY_REVOKED,
             Fault.MARKET_DELISTED,
         }
     )
     patience_s = 15.0
+    limit_orders = "short_term"
+    venue_settings: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
-        config = VenueConfig(market="none", block_interval_ms=BLOCK_MS, initial_balance=1_000_000)
+        config = VenueConfig(
+            market="none", block_interval_ms=BLOCK_MS, initial_balance=1_000_000, **self.venue_settings
+        )
         self._venue = DydxVenue(config)
         self._incarnations: Iterator[int] = itertools.count(1000)
         self._used: list[int] = []
         self._skewed = False
         self._keys = {name: DydxKey(bytes([number]) * 32) for number, name in enumerate(("maker", "taker"), 1)}
+        self._permitted_key = DydxKey(b"\x11" * 32)
+        self._rule = 0
 
     async def start(self) -> None:
         """Start the venue, with both accounts on it."""
         await self._venue.start()
         for key in self._keys.values():
             self._venue.chain.enrol(key.address)
+        rules = self._venue.chain.authenticators
+        self._rule = rules.add(self._keys["taker"].address, "SignatureVerification", self._permitted_key.public_key)
 
     async def stop(self) -> None:
         """End the venue."""
         await self._venue.stop()
 
     def new_connector(self, account: str, *, engine: int = 1, stale_after_s: float = 0.0) -> DydxV4PerpetualConnector:
-        """A connector that signs by the account's own key."""
+        """A connector that signs by the account's own key, or for the taker by one that the owner permits."""
         venue = self._venue
+        is_permitted = account == "taker"
         config = DydxConfig(
             domain=LOCAL,
             node_urls=(venue.rpc_url,),
             indexer_url=venue.rest_url,
             ws_url=venue.ws_url,
+            account_address=self._keys[account].address,
+            authenticators=(self._rule,) if is_permitted else (),
             engine_instance=engine,
             good_til_blocks=20,
+            limit_orders=self.limit_orders,
             request_timeout_s=REQUEST_TIMEOUT_S,
             connect_timeout_s=self.patience_s,
             stale_after_s=stale_after_s or 1e6,
@@ -117,7 +131,8 @@ class DydxPerpetualHarness(ConformanceHarness):
         incarnation = next(self._incarnations)
         self._used.append(incarnation)
         ids = ClientOrderIdGenerator(incarnation)
-        return DydxV4PerpetualConnector(config, self._keys[account], id_generator=ids)
+        key = self._permitted_key if is_permitted else self._keys[account]
+        return DydxV4PerpetualConnector(config, key, id_generator=ids)
 
     async def order_fault(self, fault: Fault) -> None:
         """Order it at the part of the venue that it concerns."""
@@ -145,6 +160,8 @@ class DydxPerpetualHarness(ConformanceHarness):
             venue.chain.faults.is_halted = True
         elif fault is Fault.MARKET_DELISTED:
             venue.do_set_status(self.other_pair, "FINAL_SETTLEMENT")
+        elif fault is Fault.KEY_REVOKED:
+            venue.chain.authenticators.remove(self._keys["taker"].address, self._rule)
 
     def _cross_book(self) -> None:
         """A bid far above every ask: one node's optimism."""
@@ -227,3 +244,21 @@ class DydxPerpetualHarness(ConformanceHarness):
             Decimal(str(row["fee"])),
             "USDC",
         )
+
+
+class DydxLongTermHarness(DydxPerpetualHarness):
+    """The same with orders that the chain keeps, without its limit of how many: they rest until they are cancelled."""
+
+    name = "dydx_v4_perpetual_long_term"
+    abilities = DydxPerpetualHarness.abilities | {Ability.LASTING}
+    # An order that may have reached a node and is in no block is settled when no block can take it any more. That is
+    # 40 s later, which is too long for cases that let this happen again and again.
+    faults = DydxPerpetualHarness.faults - frozenset(
+        {
+            Fault.REFUSED_AS_TOO_MANY,
+            Fault.SERVER_ERROR,
+            Fault.GARBLED_REPLY,
+        }
+    )
+    limit_orders = "long_term"
+    venue_settings: dict[str, Any] = {"stateful_limits": ()}  # noqa: RUF012

@@ -164,6 +164,9 @@ class Interventions(ABC):
         if status == "FINAL_SETTLEMENT":
             for order in [one for one in self.chain.memclob.resting.values() if one.market is market]:
                 self.chain.memclob.remove(order, Removal.FINAL_SETTLEMENT)
+            # The next block ends those that the chain keeps, whether they wait for a trigger or rest.
+            kept = [one for one in self.chain.stateful.values() if one.market is market]
+            self.chain.memclob.doomed += [(order, Removal.FINAL_SETTLEMENT) for order in kept]
         self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
 
     def do_set_price(self, ticker: str, price: str) -> None:
