@@ -171,6 +171,9 @@ class Feeds:
             self.market.mark_stale(pair)
         if never := self.watch.never_heard():
             names = ", ".join(f"{channel.name} of {channel.trading_pair}" for channel in never)
+            for channel in never:
+                if channel.trading_pair:
+                    self.market.mark_stale(channel.trading_pair)
             self._on_problem("market_data_silent", f"confirmed, and nothing heard in {limit_s} s: {names}")
             self._streams.link.drop(f"nothing was heard of {names}")
         for pair in self.market.to_check(min(limit_s, self._config.quote_max_age_s) / 2)[:CHECKS_AT_ONCE]:
