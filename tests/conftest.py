@@ -59,12 +59,10 @@ def adopt_orphans():
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
-def pytest_collection_modifyitems(config, items):
+def pytest_itemcollected(item):
     """Several workers share one /dev/shm: what uses it stays together on one of them."""
-    if config.pluginmanager.has_plugin("xdist"):
-        for item in items:
-            if not is_free_of_shared_memory(item.path):
-                item.add_marker(pytest.mark.xdist_group("shared-memory"))
+    if hasattr(item.config, "workerinput") and not is_free_of_shared_memory(item.path):
+        item.add_marker(pytest.mark.xdist_group("shared-memory"))
 
 
 def is_free_of_shared_memory(path: Path) -> bool:

@@ -45,12 +45,12 @@ def assert_all_scenarios_ran(run: subprocess.CompletedProcess[str]) -> None:
 
 
 def test_no_record_is_torn_lost_or_slept_over_between_threads(build):
-    assert_all_scenarios_ran(make(build, "native", 0.1))
+    assert_all_scenarios_ran(make(build, "native", 0.4))
 
 
 def test_thread_sanitizer_finds_no_race(build):
     skip_without_thread_sanitizer(build)
-    assert_all_scenarios_ran(make(build, "tsan", 0.1))
+    assert_all_scenarios_ran(make(build, "tsan", 0.4))
 
 
 @pytest.mark.parametrize("ordering", ["release", "acquire"])
@@ -67,7 +67,7 @@ def test_it_runs_on_an_emulated_aarch64(build):
     missing = [tool for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed: `make smoke-arm` names the packages")
-    assert_all_scenarios_ran(make(build, "arm", 0.1))
+    assert_all_scenarios_ran(make(build, "arm", 0.4))
 
 
 def skip_without_thread_sanitizer(build: Path) -> None:
