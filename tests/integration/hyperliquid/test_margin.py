@@ -41,15 +41,23 @@ def test_leverage_and_margin_mode_are_set_together_and_each_alone():
     run(scenario)
 
 
+async def set_elsewhere(client, leverage):
+    """Sets a leverage by the official client, whose key is the connector's: not in the same millisecond."""
+    await asyncio.sleep(0.005)
+    reply = await asyncio.to_thread(client.update_leverage, leverage, "BTC", False)
+    assert reply["status"] == "ok", reply
+    await asyncio.sleep(0.005)
+
+
 def test_what_another_client_changed_meanwhile_is_kept():
     async def scenario(venue):
         async with connected(venue) as connector:
             assert await connector.set_leverage(PAIR, 10) == 10
             client = await asyncio.to_thread(Exchange, Account.from_key("0x" + "01" * 32), venue.base_url)
-            await asyncio.to_thread(client.update_leverage, 3, "BTC", False)
+            await set_elsewhere(client, 3)
             assert await connector.set_leverage(PAIR, 7) == 7
             assert at_venue(venue) == (7, ISOLATED)
-            await asyncio.to_thread(client.update_leverage, 4, "BTC", False)
+            await set_elsewhere(client, 4)
             assert await connector.set_margin_mode(PAIR, CROSS) is CROSS
             assert at_venue(venue) == (4, CROSS)
 
