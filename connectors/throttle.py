@@ -124,7 +124,7 @@ class WeightBudget:
         at_once = ordinary * AT_ONCE
         if used > at_once:
             self._paced_until = now + min(LONGEST_PACE_S, weight * self._period_s / (ordinary - at_once))
-        if self.capacity - used < self._reserve:
+        if self._reserve and self.capacity - used < self._reserve:
             self._urgent_paced_until = now + min(LONGEST_PACE_S, weight * self._period_s / self._reserve)
 
     def exhaust(self) -> None:

@@ -106,3 +106,13 @@ def test_mixed_use_keeps_the_limit_and_what_is_kept_is_bounded(seed):
         clock.now += chance.random() * 0.05
     assert most_in_a_period(times) <= CAPACITY
     assert len(budget._taken) <= SLOTS + 2
+
+
+def test_a_budget_without_a_reserve_may_be_overdrawn():
+    budget, clock = budget_with_clock(10.0, 0.0)
+    for _ in range(30):
+        budget.take(1)
+    assert budget.level == -20
+    assert budget.wait_s(1.0, urgent=True) > 0
+    clock.now += 2 * PERIOD_S
+    assert budget.level == 10
