@@ -22,6 +22,7 @@ from latentspeed.connectors.data_sources import (
 )
 from latentspeed.connectors.errors import (
     ConnectorError,
+    InvalidOption,
     NotReady,
     OrderEnded,
     OrderNeverSent,
@@ -42,6 +43,7 @@ from latentspeed.connectors.events import (
 from latentspeed.connectors.funding import FundingPayment, PredictedFunding
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.options import checked_options
 from latentspeed.connectors.order_book import OrderBook
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
 from latentspeed.connectors.pending import Pending
@@ -86,6 +88,7 @@ __all__ = [
     "FundingPayment",
     "ExitParams",
     "InFlightOrder",
+    "InvalidOption",
     "MarginMode",
     "MarketDataListener",
     "MarketDataSink",
@@ -122,6 +125,7 @@ __all__ = [
     "UserStreamTrackerDataSource",
     "VenueRejected",
     "VenueUnreachable",
+    "checked_options",
     "decimal_units",
     "enum_name",
     "format_client_order_id",

@@ -23,6 +23,13 @@ class OrderRefused(ConnectorError):
         return f"{self.field}={self.value!r} refused: {self.rule}"
 
 
+class InvalidOption(ConnectorError):
+    """A setting of a connector that cannot be used; names the option, the value and the rule."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name}={value!r}: {rule}")
+
+
 class NotReady(ConnectorError):
     """The connector cannot send orders now: it is not connected or has not synchronised with the venue yet."""
 

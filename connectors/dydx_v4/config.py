@@ -9,8 +9,9 @@ from latentspeed.connectors.dydx_v4.candles import MOST_INTERVALS, RESOLUTIONS
 from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT
 from latentspeed.connectors.dydx_v4.keys import is_address
 from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
-from latentspeed.connectors.errors import ConnectorError
-from latentspeed.connectors.transport import InsecureAddress, SocketTiming, check_address, is_loopback
+from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.options import check_seconds, check_url_option
+from latentspeed.connectors.transport import SocketTiming
 
 MAINNET: Final = "dydx_v4_perpetual"
 TESTNET: Final = "dydx_v4_perpetual_testnet"
@@ -29,13 +30,6 @@ SHORT_TERM: Final = "short_term"
 LONG_TERM: Final = "long_term"
 TIMESTAMP: Final = "timestamp"
 COUNTER: Final = "counter"
-
-
-class InvalidOption(ConnectorError):
-    """A configured value that cannot be used; names the option, the value and the rule."""
-
-    def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(f"{name}={value!r}: {rule}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ class DydxConfig:
             if not urls:
                 raise InvalidOption(name, urls, "at least one address is required")
             for url in urls:
-                self._check_url(name, url)
+                check_url_option(name, url, self.domain if self.domain == LOCAL else "")
         if self.account_address is not None and not is_address(self.account_address):
             raise InvalidOption("account_address", self.account_address, "dydx1 and 38 bech32 characters")
         if not 0 <= self.subaccount <= MAX_SUBACCOUNT:
@@ -137,12 +131,8 @@ class DydxConfig:
             raise InvalidOption("prepared_signatures", self.prepared_signatures, "0 to 1000")
         if self.settle_margin_blocks < 1:
             raise InvalidOption("settle_margin_blocks", self.settle_margin_blocks, "a positive whole number")
-        for name in ("quote_max_age_s", "request_timeout_s", "connect_timeout_s", "stale_after_s"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
-        for name in ("reconcile_every_s", "book_check_every_s"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
+        check_seconds(self, "quote_max_age_s", "request_timeout_s", "connect_timeout_s", "stale_after_s")
+        check_seconds(self, "reconcile_every_s", "book_check_every_s", is_never_allowed=True)
 
     @property
     def chain_id(self) -> str:
@@ -163,11 +153,3 @@ class DydxConfig:
     def socket_url(self) -> str:
         """The indexer's sockets."""
         return self.ws_url if self.ws_url is not None else _INDEXERS[self.domain][1]
-
-    def _check_url(self, name: str, url: str) -> None:
-        try:
-            check_address(url)
-        except InsecureAddress as error:
-            raise InvalidOption(name, url, str(error)) from None
-        if self.domain == LOCAL and not is_loopback(url):
-            raise InvalidOption(name, url, f"domain {LOCAL} takes addresses of this machine only")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from latentspeed.connectors.errors import ConnectorError
-from latentspeed.connectors.transport import InsecureAddress, SocketTiming, check_address, is_loopback
+from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.options import check_seconds, check_url_option
+from latentspeed.connectors.transport import SocketTiming
 
 MAINNET = "hyperliquid_perpetual"
 TESTNET = "hyperliquid_perpetual_testnet"
@@ -23,13 +24,6 @@ ACCOUNT_KINDS = ("master", "sub_account", "vault")
 MARKET_CHANNELS = ("bbo", "l2Book", "trades", "activeAssetCtx")
 CANDLE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M")
 MOST_CANDLES = 4
-
-
-class InvalidOption(ConnectorError):
-    """An option that cannot be; names it, its value and the rule."""
-
-    def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(f"{name}={value!r}: {rule}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ class HyperliquidConfig:
         for name in ("base_url", "ws_url"):
             value = getattr(self, name)
             if value is not None:
-                _check_url(name, value, self.domain if self._network == _HERE else "")
+                check_url_option(name, value, self.domain if self._network == _HERE else "")
         if self.account_address is not None and not is_address(self.account_address):
             raise InvalidOption("account_address", self.account_address, "0x and 40 hexadecimal digits")
         if self.account_kind not in ACCOUNT_KINDS:
@@ -135,12 +129,9 @@ class HyperliquidConfig:
         for name in ("place_expiry_ms", "expiry_margin_ms", "max_requests_in_flight"):
             if getattr(self, name) < 1:
                 raise InvalidOption(name, getattr(self, name), "a positive whole number")
-        for name in ("request_timeout_s", "connect_timeout_s", "quote_max_age_s"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise InvalidOption(name, getattr(self, name), "a positive number of seconds")
-        for name in ("stale_after_s", "reconcile_every_s", "rules_every_s", "agent_check_every_s"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise InvalidOption(name, getattr(self, name), "a number of seconds, 0 for never")
+        check_seconds(self, "request_timeout_s", "connect_timeout_s", "quote_max_age_s")
+        intervals = ("stale_after_s", "reconcile_every_s", "rules_every_s", "agent_check_every_s")
+        check_seconds(self, *intervals, is_never_allowed=True)
         self._check_builder()
         if self.dead_man_switch_s and not 5.0 <= self.dead_man_switch_s <= 86_400.0:
             rule = "0 for never, or 5 to 86400 seconds: the venue takes nothing sooner"
@@ -230,12 +221,3 @@ class HyperliquidConfig:
 def is_address(text: str) -> bool:
     """Whether the text is 0x and 40 hexadecimal digits."""
     return len(text) == 42 and text.startswith("0x") and all(digit in "0123456789abcdefABCDEF" for digit in text[2:])
-
-
-def _check_url(name: str, value: str, local_domain: str) -> None:
-    try:
-        check_address(value)
-    except InsecureAddress as error:
-        raise InvalidOption(name, value, str(error)) from None
-    if local_domain and not is_loopback(value):
-        raise InvalidOption(name, value, f"domain {local_domain} takes addresses of this machine only")

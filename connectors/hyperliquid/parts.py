@@ -20,14 +20,14 @@ from latentspeed.connectors.channels import Channel, ChannelState
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
-from latentspeed.connectors.errors import NotReady
+from latentspeed.connectors.errors import InvalidOption, NotReady
 from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.answers import OrderAnswers
 from latentspeed.connectors.hyperliquid.authority import Authority
 from latentspeed.connectors.hyperliquid.builder_fee import BuilderFee
-from latentspeed.connectors.hyperliquid.config import DOMAINS, SPOT_DOMAINS, HyperliquidConfig, InvalidOption
+from latentspeed.connectors.hyperliquid.config import DOMAINS, SPOT_DOMAINS, HyperliquidConfig
 from latentspeed.connectors.hyperliquid.dead_man import DeadManSwitch
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills

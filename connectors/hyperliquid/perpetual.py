@@ -6,8 +6,8 @@ particular to perpetual futures.
 
 from __future__ import annotations
 
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid.account import Account
-from latentspeed.connectors.hyperliquid.config import InvalidOption
 from latentspeed.connectors.hyperliquid.margin import MarginSession
 from latentspeed.connectors.hyperliquid.metadata import COLLATERAL, OWN_DEX, perpetual_rules
 from latentspeed.connectors.hyperliquid.trading import TradingSession

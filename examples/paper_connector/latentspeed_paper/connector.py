@@ -9,6 +9,7 @@ from latentspeed.connectors import (
     ClientOrderIdGenerator,
     ConnectorState,
     InFlightOrder,
+    InvalidOption,
     MarginMode,
     NetworkConnector,
     OrderLimits,
@@ -182,5 +183,10 @@ def create_connector(
     last_nonce: int,
     store_nonce: Callable[[int], None],
 ) -> PaperConnector:
-    """What an engine calls for `type = "paper"`; an exchange in memory needs no key, so the account is the secret's."""
+    """What an engine calls for `type = "paper"`; an exchange in memory needs no key, so the account is the secret's.
+
+    Raises InvalidOption for any option: there are none.
+    """
+    for key, value in options.items():
+        raise InvalidOption(f"connectors.{name}.options.{key}", value, "a paper exchange has no options")
     return PaperConnector(EXCHANGES.setdefault(domain, PaperExchange()), account_address or secret, domain)

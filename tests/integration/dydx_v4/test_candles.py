@@ -7,7 +7,7 @@ from on_chain import PAIR, connected, limit, new_connector, run, until
 
 from latentspeed.connectors import ConnectorState, OrderRefused, TimeInForce
 from latentspeed.connectors.dydx_v4.candles import iso_time
-from latentspeed.connectors.dydx_v4.config import InvalidOption
+from latentspeed.connectors.errors import InvalidOption
 
 MINUTE_NS = 60 * 10**9
 

@@ -10,8 +10,9 @@ from on_chain import MAKER_KEY, PAIR, connected, ended, limit, run, until
 
 from latentspeed.connectors import ClientOrderIdGenerator, ConnectorState, NotReady, OrderParams, OrderState, OrderType
 from latentspeed.connectors.dydx_v4.authority import AGAIN_FIRST_S
-from latentspeed.connectors.dydx_v4.config import LOCAL, DydxConfig, InvalidOption
+from latentspeed.connectors.dydx_v4.config import LOCAL, DydxConfig
 from latentspeed.connectors.dydx_v4.keys import DydxKey
+from latentspeed.connectors.errors import InvalidOption
 
 TRADER_KEY = DydxKey(b"\x05" * 32)
 OWNER = MAKER_KEY.address

@@ -6,7 +6,8 @@ import pytest
 from connected import MAKER_KEY, PAIR, TAKER_KEY, connected, ended, limit, new_connector, resting, run, until
 
 from latentspeed.connectors import MarginMode, OrderParams, OrderRefused, OrderState, PositionAction, TimeInForce
-from latentspeed.connectors.hyperliquid.config import LOCAL, HyperliquidConfig, InvalidOption
+from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.hyperliquid.config import LOCAL, HyperliquidConfig
 
 HOUR_MS = 3_600_000
 SILVER, NVDA, OIL = "xyz:SILVER-USD", "xyz:NVDA-USD", "hed:OIL-USDH"

@@ -12,8 +12,9 @@ import pytest
 from connected import MAKER_KEY, PAIR, connected, limit, new_connector, resting, run, until, venue_orders
 
 from latentspeed.connectors import OrderState
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid import dead_man
-from latentspeed.connectors.hyperliquid.config import HyperliquidConfig, InvalidOption
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
 ARMED = {"dead_man_switch_s": 5}

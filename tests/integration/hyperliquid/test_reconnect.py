@@ -16,7 +16,8 @@ from latentspeed.connectors import (
     TradeType,
     VenueUnreachable,
 )
-from latentspeed.connectors.hyperliquid.config import HyperliquidConfig, InvalidOption
+from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.transport import SocketTiming
 
 SLOW_TO_RETURN = SocketTiming(heartbeat_s=1.0, silence_s=4.0, first_delay_s=0.4, longest_delay_s=0.5)

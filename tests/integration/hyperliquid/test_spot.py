@@ -17,8 +17,9 @@ from latentspeed.connectors import (
     TimeInForce,
     TradeType,
 )
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid import HyperliquidConfig, HyperliquidSpotConnector, SigningKey, TwapState
-from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_MAINNET, SPOT_TESTNET, InvalidOption
+from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_MAINNET, SPOT_TESTNET
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 
 HYPE = "HYPE-USDC"

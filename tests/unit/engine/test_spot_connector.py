@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from latentspeed.connectors import ConnectorType, OrderRefused, OrderType, PositionAction, SignerInUse, TradeType
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid import (
     HyperliquidConfig,
     HyperliquidPerpetualConnector,
     HyperliquidSpotConnector,
     SigningKey,
 )
-from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_LOCAL, InvalidOption
+from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_LOCAL
 from latentspeed.engine.connector_factory import ConnectorRequest, create_connector
 from latentspeed.engine.connector_limits import read_limits, write_limits
 from latentspeed.engine.margin_commands import MARGIN_KINDS, start_margin_command

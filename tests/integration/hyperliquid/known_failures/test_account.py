@@ -22,8 +22,9 @@ from hyperliquid.exchange import Exchange
 from msgspec import UNSET
 
 from latentspeed.connectors import ConnectorState, OrderState, TimeInForce
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid import builder_fee
-from latentspeed.connectors.hyperliquid.config import TESTNET, HyperliquidConfig, InvalidOption
+from latentspeed.connectors.hyperliquid.config import TESTNET, HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.hyperliquid.owner import NotTheOwner

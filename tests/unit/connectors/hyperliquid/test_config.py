@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from latentspeed.connectors.hyperliquid.config import LOCAL, MAINNET, TESTNET, HyperliquidConfig, InvalidOption
+from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.hyperliquid.config import LOCAL, MAINNET, TESTNET, HyperliquidConfig
 
 
 def test_addresses_follow_the_domain():
