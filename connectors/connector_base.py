@@ -180,7 +180,7 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
             client_order_id = self.generate_client_order_id()
         else:
             self._check_new_id(client_order_id)
-        return InFlightOrder(
+        order = InFlightOrder(
             client_order_id,
             rule,
             trade_type,
@@ -195,6 +195,8 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
             strategy_tag=strategy_tag,
             expire_mono_ns=expire_mono_ns,
         )
+        self._check_order(order)
+        return order
 
     def submit_order(self, order: InFlightOrder) -> None:
         """Tracks a created order and hands it over for sending. Raises NotReady, and then it is not tracked."""
@@ -243,12 +245,14 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
         The venue is asked for fills from `fills_since_utc_ns` on, 0 for as far back as the orders go; unless told
         otherwise, those before were counted.
         """
+        restored = list(orders)
         self._tracker.recover_orders(
-            orders,
+            restored,
             known_trade_ids=known_trade_ids,
             counted_until_utc_ns=fills_since_utc_ns if counted_until_utc_ns is None else counted_until_utc_ns,
             forgotten=forgotten,
         )
+        self._took_over(restored, fills_since_utc_ns)
 
     def forget_history(self) -> None:
         """Fills that the latest positions contain are history: those of orders that nobody tracks are not told.
@@ -337,6 +341,12 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
 
     def _check_extra_params(self, params: OrderParams) -> None:
         """Refuses values of extra_params that the venue would not take; the keys have been checked."""
+
+    def _check_order(self, order: InFlightOrder) -> None:
+        """Hook: raises OrderRefused for an order that is well formed and that the venue would not take now."""
+
+    def _took_over(self, orders: list[InFlightOrder], fills_since_utc_ns: int) -> None:
+        """Hook: these orders of an earlier process are tracked now; see `recover_orders`."""
 
     def _is_notional_exempt(self, params: OrderParams) -> bool:
         """Whether the venue takes this order below the minimum notional."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -35,19 +34,21 @@ from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.dydx_v4.streams import Streams
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.dydx_v4.upkeep import Upkeep
-from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.market_price import market_limit_units
-from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
 from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.transport import HttpClient
+from latentspeed.connectors.venue_session import VenueSession
 
 CANCEL_RESERVE = 0.1
 """The part of the short-term budget that is kept for cancels."""
 
 
-class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
+class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
     """Makes the parts, and answers from them."""
+
+    config: DydxConfig
+    _streams: Streams
+    _authority: Authority
 
     def __init__(
         self,
@@ -90,10 +91,7 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
         self._candles = CandleFeed(self._market, config.candle_intervals, on_problem=self._events.error)
         self._skew = SkewEstimate()
         self._fills_from_ns = 0
-        self._is_open = False
         self._can_sign = False
-        self._live = asyncio.Event()
-        self._last_loss = ""
         self._last_block_mono = 0.0
 
     # Identity
@@ -102,11 +100,6 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
     def name(self) -> str:
         """`dydx_v4_perpetual`."""
         return "dydx_v4_perpetual"
-
-    @property
-    def domain(self) -> str:
-        """The configured domain."""
-        return self.config.domain
 
     @property
     def signer_address(self) -> str:
@@ -237,24 +230,14 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
             expire=self._expire_unsent,
         )
 
-    def _market_price_units(self, order: InFlightOrder) -> int:
-        if not self._feed.is_fresh(order.trading_pair, self.config.quote_max_age_s):
-            return 0
-        return market_limit_units(order, self._market.quote(order.trading_pair), self.config.slippage)
+    def _has_fresh_touch(self, trading_pair: str) -> bool:
+        return self._feed.is_fresh(trading_pair, self.config.quote_max_age_s)
 
     async def _probe(self) -> TxResult:
         """What a node says of a transaction that does nothing, by an id that no order has."""
         return await self._outbox.probe(client_id_of(self._ids.next()))
 
     # What the session makes of what its parts tell
-
-    @abstractmethod
-    def _on_up(self) -> None:
-        """Every subscription of an opening of the socket is confirmed."""
-
-    @abstractmethod
-    def _on_down(self, reason: str) -> None:
-        """The socket was lost."""
 
     @abstractmethod
     def _on_height(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
@@ -267,7 +250,3 @@ class DydxV4Parts(NetworkConnector, PerpetualDerivativeBase):
     @abstractmethod
     def _on_book_checked(self, ticker: str, corrected: int) -> None:
         """A book was compared with REST, and so many levels were corrected."""
-
-    @abstractmethod
-    def _on_authority(self) -> None:
-        """The key was refused, or may sign again."""

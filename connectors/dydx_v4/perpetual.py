@@ -14,17 +14,12 @@ from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.session import DydxV4Session
 from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
 from latentspeed.connectors.dydx_v4.wire import OrderFlags
-from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import check_slippage
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
 from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import (
-    MarginMode,
-    OrderType,
-    PositionAction,
-    TradeType,
-)
+from latentspeed.connectors.types import MarginMode, OrderType
 
 
 class DydxV4PerpetualConnector(DydxV4Session):
@@ -56,33 +51,14 @@ class DydxV4PerpetualConnector(DydxV4Session):
 
     # Orders
 
-    def create_order(
-        self,
-        trade_type: TradeType,
-        params: OrderParams,
-        *,
-        client_order_id: str | None = None,
-        strategy_tag: int = 0,
-        expire_mono_ns: int = 0,
-    ) -> InFlightOrder:
-        """A checked order, see ConnectorBase; the venue takes reduce-only orders that do not rest only."""
-        order = super().create_order(
-            trade_type,
-            params,
-            client_order_id=client_order_id,
-            strategy_tag=strategy_tag,
-            expire_mono_ns=expire_mono_ns,
-        )
-        if params.position_action is PositionAction.CLOSE and not is_immediate(order):
+    def _check_order(self, order: InFlightOrder) -> None:
+        if order.is_reduce_only and not is_immediate(order):
             rule = "reduce-only orders are IOC, MARKET, STOP_MARKET or TAKE_PROFIT_MARKET on this venue"
             raise OrderRefused("position_action", "CLOSE", rule)
-        is_crossing = params.order_type is not OrderType.LIMIT_MAKER
+        is_crossing = order.order_type is not OrderType.LIMIT_MAKER
         if is_crossing and self._terms[order.trading_pair].status == POST_ONLY:
-            raise OrderRefused("order_type", params.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
-        if order.order_type is OrderType.MARKET and not self._market_price_units(order):
-            age_s = self.config.quote_max_age_s
-            raise OrderRefused("order_type", "MARKET", f"no quote of {order.trading_pair} within {age_s} s bounds it")
-        return order
+            raise OrderRefused("order_type", order.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
+        super()._check_order(order)
 
     def _check_extra_params(self, params: OrderParams) -> None:
         check_slippage(params)
@@ -103,18 +79,6 @@ class DydxV4PerpetualConnector(DydxV4Session):
 
     def _outbox_of(self, order: InFlightOrder) -> Outbox | StatefulOutbox:
         return self._outbox if self._forms.flags(order) is OrderFlags.SHORT_TERM else self._stateful_outbox
-
-    async def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
-        self._outbox_of(order).send_place(order)
-        try:
-            exchange_order_id = await order.get_exchange_order_id()
-        except OrderEnded:
-            raise VenueRejected(order.reason) from None
-        return exchange_order_id, order.last_update_utc_ns
-
-    async def _cancel_order(self, order: InFlightOrder) -> bool:
-        self._flush_outbox([order], [])
-        return False
 
     # Leverage
 

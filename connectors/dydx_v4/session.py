@@ -5,23 +5,19 @@ streams:   Streams (streams.py) -> MarketFeed (market_data.py)  -> quotes, books
                                 -> Lifetimes (lifetimes.py)     -> which orders are over
 questions: Resynchroniser (resync.py) -> IndexerRest (indexer.py) -> the same account and tracker
 
-DISCONNECTED -> CONNECTING -> SYNCING -> LIVE <-> STALE (no block has come for a while)
-LIVE and STALE show as UNAUTHORISED while the chain refuses what the key signs.
+The states it goes through: `venue_session`. STALE is a session that no block has come to for a while.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.candle_feed import candles_of
 from latentspeed.connectors.channels import Channel, ChannelState
-from latentspeed.connectors.counted_before import ForgottenFills
 from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.block_budget import Limit
 from latentspeed.connectors.dydx_v4.candles import CHANNEL, RESOLUTIONS, candles_in, iso_time
@@ -33,17 +29,14 @@ from latentspeed.connectors.dydx_v4.messages import MarketRow
 from latentspeed.connectors.dydx_v4.nodes import BlockRates
 from latentspeed.connectors.dydx_v4.parts import DydxV4Parts
 from latentspeed.connectors.dydx_v4.streams import MOST_MARKETS
-from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.rate_limit import RateLimit
-from latentspeed.connectors.transport import BackOff, HttpClient, TransportError
+from latentspeed.connectors.transport import HttpClient, TransportError
 from latentspeed.connectors.types import ConnectorState
+from latentspeed.connectors.venue_session import OPEN_STATES
 
-log = logging.getLogger(__name__)
-
-
-OPEN_STATES = (ConnectorState.LIVE, ConnectorState.STALE, ConnectorState.UNAUTHORISED)
 USUAL_RATES = BlockRates((Limit(5, 4000),), (Limit(1, 2), Limit(100, 20)))
 
 
@@ -108,15 +101,6 @@ class DydxV4Session(DydxV4Parts):
             self._events.error("limits_unknown", str(error))
             return USUAL_RATES
 
-    async def _wait_live(self) -> None:
-        timeout_s = self.config.connect_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._live.wait()
-        except TimeoutError:
-            reason = self._last_loss or "the first comparison with the indexer did not finish"
-            raise VenueUnreachable(f"{self.config.socket_url}: not live in {timeout_s} s: {reason}") from None
-
     async def _disconnect(self) -> None:
         self._set_connection_state(ConnectorState.DISCONNECTED)
         self._set_authenticated(False)
@@ -130,40 +114,23 @@ class DydxV4Session(DydxV4Parts):
             self._feed.invalidate()
             self._fills_from_ns = max(self._fills_from_ns, self._account.newest_fill_ns)
 
-    def recover_orders(
-        self,
-        orders: Iterable[InFlightOrder],
-        *,
-        known_trade_ids: Iterable[str | tuple[str, str]] = (),
-        counted_until_utc_ns: int | None = None,
-        forgotten: Mapping[str, ForgottenFills] | None = None,
-        fills_since_utc_ns: int = 0,
-    ) -> None:
-        """Takes over orders of an earlier process before connecting; their last blocks settle them at the latest."""
-        restored = list(orders)
-        super().recover_orders(
-            restored,
-            known_trade_ids=known_trade_ids,
-            counted_until_utc_ns=counted_until_utc_ns,
-            forgotten=forgotten,
-            fills_since_utc_ns=fills_since_utc_ns,
-        )
-        for order in restored:
+    def _took_over(self, orders: list[InFlightOrder], fills_since_utc_ns: int) -> None:
+        """Their last blocks settle them at the latest."""
+        for order in orders:
             self._names.add(order)
         self._fills_from_ns = fills_since_utc_ns or 1
 
     # Synchronising and watching
 
     def subscribe(self, trading_pair: str) -> None:
-        """Asks for a market's data, before or after connecting. Raises OrderRefused for a pair known not to exist."""
-        if self._market.rules:
-            self._rule(trading_pair)
+        """Asks for a market's data, before or after connecting.
+
+        Raises OrderRefused for a pair known not to exist, and for one more than the venue takes a connection.
+        """
         most = MOST_MARKETS // max(1, len(self.config.candle_intervals))
         if trading_pair not in self._market.subscriptions and len(self._market.subscriptions) >= most:
             raise OrderRefused("trading_pair", trading_pair, f"the venue takes {most} of these a connection")
-        self._market.subscriptions[trading_pair] = None
-        if self.is_connected:
-            self._network_loop.call(lambda: self._subscribe_streams(trading_pair))
+        super().subscribe(trading_pair)
 
     def _subscribe_streams(self, trading_pair: str) -> None:
         self._streams.subscribe("v4_orderbook", trading_pair)
@@ -196,35 +163,17 @@ class DydxV4Session(DydxV4Parts):
 
         return self._run(fetch())
 
-    def _on_up(self) -> None:
-        self._start(self._synchronise(), "synchronise")
+    async def _compare_opening(self) -> None:
+        await self._resynchroniser.run(after_gap=True)
 
-    async def _synchronise(self) -> None:
-        """After an opening of the socket: everything is compared, and only then is the session live."""
-        if self._connection_state is ConnectorState.LIVE:
-            return  # A subscription was added to an opening that was compared already.
-        self._set_connection_state(ConnectorState.SYNCING)
-        back_off = BackOff(0.25, 10.0)
-        opened = self._streams.link.opened
-        while self._streams.is_up and self._streams.link.opened == opened:
-            try:
-                await self._resynchroniser.run(after_gap=True)
-            except Exception as error:
-                # Whatever it was: a session that has not been compared must neither trade nor give up.
-                self._events.error("resync_failed", str(error) or repr(error))
-                if not isinstance(error, TransportError):
-                    log.exception("the comparison with the indexer failed")
-                await asyncio.sleep(back_off.next_s())
-                continue
-            if self._streams.is_up and self._streams.link.opened == opened:
-                self._upkeep.compared()
-                self._start(self._measure_clock(), "clock")
-                self._set_authenticated(not self._authority.refusal)
-                # An indexer answers also while its chain is halted.
-                is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
-                self._set_connection_state(ConnectorState.LIVE if is_moving else ConnectorState.STALE)
-                self._live.set()
-            return
+    def _state_when_compared(self) -> ConnectorState:
+        # An indexer answers also while its chain is halted.
+        is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
+        return ConnectorState.LIVE if is_moving else ConnectorState.STALE
+
+    def _went_live(self) -> None:
+        self._upkeep.compared()
+        self._start(self._measure_clock(), "clock")
 
     async def _measure_clock(self) -> None:
         before_ns = time.time_ns()
@@ -236,13 +185,10 @@ class DydxV4Session(DydxV4Parts):
             self._skew.add(before_ns, int(row.epoch * 1000), time.time_ns())
 
     def _on_down(self, reason: str) -> None:
-        self._last_loss = reason
         self._feed.invalidate()
         self._book_check.forget()
         self._candles.interrupt()
-        if self._connection_state is not ConnectorState.DISCONNECTED:
-            self._events.error("socket_lost", reason)
-            self._set_connection_state(ConnectorState.CONNECTING)
+        super()._on_down(reason)
 
     def _on_height(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
         row = messages.HEIGHT.decode(contents)
@@ -281,30 +227,6 @@ class DydxV4Session(DydxV4Parts):
     async def _resync(self) -> None:
         self._check_open()
         await self._resynchroniser.run()
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise NotReady(f"{self.name} is not connected")
-
-    def _on_authority(self) -> None:
-        """The key was refused, or may sign again."""
-        self._set_authenticated(not self._authority.refusal)
-        if self._connection_state in OPEN_STATES:
-            self._set_connection_state(ConnectorState.LIVE)
-
-    def _set_connection_state(self, state: ConnectorState) -> None:
-        """An open session whose transactions the chain refuses is UNAUTHORISED, however well it is otherwise."""
-        if state in OPEN_STATES and self._authority.refusal:
-            state = ConnectorState.UNAUTHORISED
-        super()._set_connection_state(state)
-
-    def _check_can_place(self) -> None:
-        if self._connection_state is ConnectorState.UNAUTHORISED:
-            raise NotReady(
-                f"{self.name}: the chain does not take what {self.signer_address} signs for account "
-                f"{self.account_address}: {self._authority.refusal}; no order was sent"
-            )
-        super()._check_can_place()
 
     def _on_market_row(self, ticker: str, row: MarketRow) -> None:
         known = self._terms.get(ticker)

@@ -10,7 +10,6 @@ Here nothing happens by itself: `session.py` opens, watches and closes what is m
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 
@@ -20,7 +19,7 @@ from latentspeed.connectors.channels import Channel, ChannelState
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import ClockSkew
-from latentspeed.connectors.errors import InvalidOption, NotReady
+from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.http_line import HttpLine
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.account_state import AccountState
@@ -48,12 +47,12 @@ from latentspeed.connectors.hyperliquid.upkeep import Upkeep
 from latentspeed.connectors.hyperliquid.user_signing import UserSigner
 from latentspeed.connectors.hyperliquid.wire import encode_cloid
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.rate_limit import RateLimit
 from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpClient
+from latentspeed.connectors.venue_session import VenueSession
 
 NonceStore = tuple[int, Callable[[int], None]]
 
@@ -61,9 +60,12 @@ WEIGHT_PER_MINUTE = 1200.0
 WEIGHT_FOR_CANCELS = 200.0
 
 
-class SessionParts(NetworkConnector):
+class SessionParts(VenueSession):
     """The parts of one session, and what they ask of whoever joins them."""
 
+    config: HyperliquidConfig
+    _streams: Streams
+    _authority: Authority
     is_spot: bool
     """Whether its domains are those of spot."""
 
@@ -110,14 +112,6 @@ class SessionParts(NetworkConnector):
         )
         self._fills_from_ms = 0
         self._is_fresh = False
-        self._is_open = False
-        self._live = asyncio.Event()
-        self._last_loss = ""
-
-    @property
-    def domain(self) -> str:
-        """The configured domain."""
-        return self.config.domain
 
     @property
     def signer_address(self) -> str:
@@ -153,10 +147,6 @@ class SessionParts(NetworkConnector):
         """What takes positions and balances."""
 
     @abstractmethod
-    def _market_price_units(self, order: InFlightOrder) -> int:
-        """The limit of a MARKET order from the current quote, in price units; 0 when none is fresh."""
-
-    @abstractmethod
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
         """A fill was counted or shown for the first time."""
 
@@ -165,29 +155,12 @@ class SessionParts(NetworkConnector):
         """The venue refused something, with its name for the reason and its text."""
 
     @abstractmethod
-    def _on_authority(self) -> None:
-        """The venue began or ceased to refuse what the key signs."""
-
-    @abstractmethod
-    def _on_up(self) -> None:
-        """The socket is open and subscribed."""
-
-    @abstractmethod
-    def _on_down(self, reason: str) -> None:
-        """The socket was lost."""
-
-    @abstractmethod
     def _set_stale(self, is_stale: bool) -> None:
         """Told at each tick whether the market data has stopped."""
 
     @abstractmethod
     async def _load_rules(self) -> None:
         """Reads the list of markets."""
-
-    def _check_open(self) -> None:
-        """Raises NotReady before the session was opened and after it was closed."""
-        if not self._is_open:
-            raise NotReady(f"{self.name} is not connected")
 
     def channels(self) -> list[tuple[Channel, ChannelState]]:
         """Every subscription of this session, with how it is doing now."""

@@ -1,24 +1,13 @@
 """One session with the venue: opening, synchronising, watching and closing it, for whatever market is traded.
 
-    DISCONNECTED -> CONNECTING -> SYNCING -> LIVE <-> STALE
-                        ^            |        |        |
-                        +---- the socket was lost -----+
-
-LIVE and STALE show as UNAUTHORISED while the venue refuses what the key signs.
-
-Every opening of the socket is followed by a full comparison with the venue, and only then is the session LIVE. Open
-but silent is not healthy: a session whose market data has stopped is STALE, and its socket is opened again.
+The states it goes through, and what a comparison is needed for: `venue_session`. Open but silent is not healthy: a
+session whose market data has stopped is STALE, and its socket is opened again.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterable, Mapping
-
 from latentspeed.connectors.candle import Candle
-from latentspeed.connectors.counted_before import ForgottenFills
-from latentspeed.connectors.errors import NotReady, OrderRefused, VenueUnreachable
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.funding import PredictedFunding
 from latentspeed.connectors.hyperliquid.account_requests import AccountRequests
 from latentspeed.connectors.hyperliquid.answers import ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT
@@ -32,11 +21,8 @@ from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule
-from latentspeed.connectors.transport import BackOff, TransportError
 from latentspeed.connectors.types import ConnectorState
-
-log = logging.getLogger(__name__)
-OPEN_STATES = (ConnectorState.LIVE, ConnectorState.STALE, ConnectorState.UNAUTHORISED)
+from latentspeed.connectors.venue_session import OPEN_STATES
 
 
 class HyperliquidSession(AccountRequests):
@@ -77,7 +63,7 @@ class HyperliquidSession(AccountRequests):
                 self._is_fresh = True
             self._resynchroniser.fills_from_ms = self._feeds.fundings.counts_from_ms = self._fills_from_ms
             for pair in self._market.subscriptions:
-                self._subscribe_streams(self._rule(pair))
+                self._subscribe_streams(pair)
             self._start(self._streams.link.run(), "socket")
             self._start(self._line.open(), "order line")
             self._signature_keeper.start()
@@ -85,15 +71,6 @@ class HyperliquidSession(AccountRequests):
         except BaseException:
             await self._disconnect()
             raise
-
-    async def _wait_live(self) -> None:
-        timeout_s = self.config.connect_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._live.wait()
-        except TimeoutError:
-            reason = self._last_loss or "the first comparison with the venue did not finish"
-            raise VenueUnreachable(f"{self.config.rest_url}: not live in {timeout_s} s: {reason}") from None
 
     async def _check_account(self) -> None:
         """Asks the venue once for what decides how the account is read."""
@@ -145,35 +122,16 @@ class HyperliquidSession(AccountRequests):
 
     # Synchronising and watching
 
-    def _on_up(self) -> None:
-        self._start(self._synchronise(), "synchronise")
+    async def _compare_opening(self) -> None:
+        await self._resynchroniser.run(after_reconnect=True)
+        if self._is_fresh:
+            self._is_fresh = False
+            self.forget_history()
+        await self._dead_man.arm_first()
 
-    async def _synchronise(self) -> None:
-        """After an opening of the socket: everything is compared, and only then is the session live."""
-        self._set_connection_state(ConnectorState.SYNCING)
-        back_off = BackOff(0.25, 10.0)
-        opened = self._streams.link.opened
-        while self._streams.is_up and self._streams.link.opened == opened:
-            try:
-                await self._resynchroniser.run(after_reconnect=True)
-            except Exception as error:
-                # Whatever it was: a session that has not been compared must neither trade nor give up.
-                self._events.error("resync_failed", str(error) or repr(error))
-                if not isinstance(error, TransportError):
-                    log.exception("the comparison with the venue failed")
-                await asyncio.sleep(back_off.next_s())
-                continue
-            if self._is_fresh:
-                self._is_fresh = False
-                self.forget_history()
-            await self._dead_man.arm_first()
-            if self._streams.is_up and self._streams.link.opened == opened:
-                self._set_authenticated(not self._authority.refusal)
-                self._set_connection_state(ConnectorState.LIVE)
-                self._twaps.resume()
-                self._live.set()
-                self._feeds.went_up()
-            return
+    def _went_live(self) -> None:
+        self._twaps.resume()
+        self._feeds.went_up()
 
     def forget_history(self) -> None:
         """Fills up to the latest state of the account are in its positions, by the venue's own clock."""
@@ -185,11 +143,8 @@ class HyperliquidSession(AccountRequests):
         await self._resynchroniser.run()
 
     def _on_down(self, reason: str) -> None:
-        self._last_loss = reason
         self._feeds.went_down()
-        if self._connection_state is not ConnectorState.DISCONNECTED:
-            self._events.error("socket_lost", reason)
-            self._set_connection_state(ConnectorState.CONNECTING)
+        super()._on_down(reason)
 
     def _keep_house(self) -> None:
         super()._keep_house()
@@ -203,28 +158,12 @@ class HyperliquidSession(AccountRequests):
     def _set_stale(self, is_stale: bool) -> None:
         self._set_connection_state(ConnectorState.STALE if is_stale else ConnectorState.LIVE)
 
-    def _set_connection_state(self, state: ConnectorState) -> None:
-        """An open session whose actions the venue refuses is UNAUTHORISED, however well it is otherwise."""
-        if state in OPEN_STATES and self._authority.refusal:
-            state = ConnectorState.UNAUTHORISED
-        super()._set_connection_state(state)
-
     def _on_authority(self) -> None:
-        """The key was refused, or may sign again; then what was asked for meanwhile is compared."""
-        self._set_authenticated(not self._authority.refusal)
-        if self._connection_state in OPEN_STATES:
-            self._set_connection_state(ConnectorState.LIVE)
-            if not self._authority.refusal:
-                self._dead_man.retry()
-                self._upkeep.ask("reconcile", self._resynchroniser.run())
-
-    def _check_can_place(self) -> None:
-        if self._connection_state is ConnectorState.UNAUTHORISED:
-            raise NotReady(
-                f"{self.name}: the venue does not take what {self.signer_address} signs for account "
-                f"{self.account_address}: {self._authority.refusal}; no order was sent"
-            )
-        super()._check_can_place()
+        super()._on_authority()
+        if self._connection_state is ConnectorState.LIVE:
+            # What was asked for while the key was refused is asked for again, and compared.
+            self._dead_man.retry()
+            self._upkeep.ask("reconcile", self._resynchroniser.run())
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
@@ -264,42 +203,15 @@ class HyperliquidSession(AccountRequests):
         else:
             await self._dead_man.disarm()
 
-    def recover_orders(
-        self,
-        orders: Iterable[InFlightOrder],
-        *,
-        known_trade_ids: Iterable[str | tuple[str, str]] = (),
-        counted_until_utc_ns: int | None = None,
-        forgotten: Mapping[str, ForgottenFills] | None = None,
-        fills_since_utc_ns: int = 0,
-    ) -> None:
-        """Takes over orders of an earlier process before connecting; the first comparison with the venue settles them.
-
-        Orders of this engine that the venue has open, and that are not among them, are adopted then.
-        """
-        restored = list(orders)
-        super().recover_orders(
-            restored,
-            known_trade_ids=known_trade_ids,
-            counted_until_utc_ns=counted_until_utc_ns,
-            forgotten=forgotten,
-            fills_since_utc_ns=fills_since_utc_ns,
-        )
-        since_ns = fills_since_utc_ns or min((order.last_update_utc_ns for order in restored), default=0)
+    def _took_over(self, orders: list[InFlightOrder], fills_since_utc_ns: int) -> None:
+        """The first comparison settles them, and adopts orders of this engine that are open and not among them."""
+        since_ns = fills_since_utc_ns or min((order.last_update_utc_ns for order in orders), default=0)
         self._fills_from_ms = since_ns // 1_000_000 or now_ms()
 
     # Sending
 
-    def subscribe(self, trading_pair: str) -> None:
-        """Asks for a market's data, before or after connecting. Raises OrderRefused for a pair known not to exist."""
-        if self._market.rules:
-            self._rule(trading_pair)
-        self._market.subscriptions[trading_pair] = None
-        if self.is_connected:
-            self._network_loop.call(lambda: self._subscribe_streams(self._rule(trading_pair)))
-
-    def _subscribe_streams(self, rule: TradingRule) -> None:
-        self._feeds.subscribe(rule)
+    def _subscribe_streams(self, trading_pair: str) -> None:
+        self._feeds.subscribe(self._rule(trading_pair))
 
     def _flush_outbox(self, cancels: list[InFlightOrder], places: list[InFlightOrder]) -> None:
         self._check_open()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from latentspeed.connectors.errors import OrderEnded, OrderRefused, VenueRejected
+from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.hyperliquid.session import HyperliquidSession
 from latentspeed.connectors.hyperliquid.twap import TwapOrder
-from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.market_price import check_slippage, market_limit_units
+from latentspeed.connectors.market_price import check_slippage
 from latentspeed.connectors.order_params import OrderParams, check_order
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import OrderType, PositionAction, TradeType
@@ -21,50 +20,11 @@ class TradingSession(HyperliquidSession):
 
     # Orders
 
-    def create_order(
-        self,
-        trade_type: TradeType,
-        params: OrderParams,
-        *,
-        client_order_id: str | None = None,
-        strategy_tag: int = 0,
-        expire_mono_ns: int = 0,
-    ) -> InFlightOrder:
-        """A checked order, see ConnectorBase; a MARKET order is refused unless a fresh quote bounds its price."""
-        order = super().create_order(
-            trade_type,
-            params,
-            client_order_id=client_order_id,
-            strategy_tag=strategy_tag,
-            expire_mono_ns=expire_mono_ns,
-        )
-        if order.order_type is OrderType.MARKET and not self._market_price_units(order):
-            age_s = self.config.quote_max_age_s
-            raise OrderRefused("order_type", "MARKET", f"no quote of {order.trading_pair} within {age_s} s bounds it")
-        return order
-
     def _check_extra_params(self, params: OrderParams) -> None:
         check_slippage(params)
 
-    def _market_price_units(self, order: InFlightOrder) -> int:
-        pair = order.trading_pair
-        if not self._is_open or not self._feed.is_fresh(pair, self.config.quote_max_age_s):
-            return 0
-        return market_limit_units(order, self._market.quote(pair), self.config.slippage)
-
-    async def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
-        self._outbox.add_place(order)
-        self._outbox.flush()
-        try:
-            exchange_order_id = await order.get_exchange_order_id()
-        except OrderEnded:
-            raise VenueRejected(order.reason) from None
-        return exchange_order_id, order.last_update_utc_ns
-
-    async def _cancel_order(self, order: InFlightOrder) -> bool:
-        self._outbox.add_cancel(order)
-        self._outbox.flush()
-        return False
+    def _has_fresh_touch(self, trading_pair: str) -> bool:
+        return self._is_open and self._feed.is_fresh(trading_pair, self.config.quote_max_age_s)
 
     # TWAP
 
