@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
 from latentspeed.connectors import ConnectorBase, TradingRule
+from latentspeed.connectors.errors import VenueUnreachable
 from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.tools.conformance.agreement import differences
 from latentspeed.tools.conformance.harness import ConformanceHarness, Fault, VenueBook, VenueOrder, VenueState
@@ -53,7 +55,7 @@ class Case:
         """Subscribe to the pair, connect, and wait until the trader is ready."""
         trader.connector.subscribe(trader.pair)
         async with asyncio.timeout(2 * self.harness.patience_s):
-            await trader.connector.connect()
+            await insist(trader.connector.connect)
             await trader.connector.wait_ready()
         return trader
 
@@ -98,6 +100,17 @@ class Case:
         while found := differences(lives, await self.book(lives[0])):
             assert time.monotonic() < deadline, "\n".join(found)
             await asyncio.sleep(0.05)
+
+
+async def insist(ask: Callable[[], Awaitable[None]]) -> None:
+    """Ask again as long as the venue is not reached: time limits are short here, and the machine may be busy."""
+    while True:
+        try:
+            await ask()
+        except VenueUnreachable:
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 def _hasten(connector: ConnectorBase) -> None:

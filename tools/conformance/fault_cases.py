@@ -56,10 +56,10 @@ class FaultCases:
             try_to(lambda: taker.buy(at=-0.02))
             await asyncio.sleep(HOLD_S / 2)
             await case.harness.clear_faults()
+        await asyncio.gather(maker.at_rest(), taker.at_rest())
         for trader in (maker, taker):
-            await trader.at_rest()
             await case.agree(trader)
-        order = await taker.resting(taker.buy(at=-0.03))
+        order = await taker.resting(await taker.taken(lambda: taker.buy(at=-0.03)))
         taker.cancel(order)
         await taker.ended(order)
 
@@ -231,14 +231,17 @@ class FaultCases:
 
     @needs(Fault.POST_ONLY_PHASE, Ability.LIMIT_MAKER)
     async def test_while_only_resting_orders_are_taken_others_fail(self, case: Case) -> None:
-        """And as soon as it is over they do not."""
+        """Or are refused before they are sent, where the phase is known; as soon as it is over they are not."""
         maker, taker = await case.maker_and_taker()
         await case.fault(Fault.POST_ONLY_PHASE)
         sell = await maker.resting(maker.sell(at=0.0, order_type=OrderType.LIMIT_MAKER))
-        buy = await taker.ended(taker.buy(at=0.0, time_in_force=TimeInForce.IOC))
-        assert (buy.state, buy.filled_lots) == (OrderState.FAILED, 0)
+        buy = try_to(lambda: taker.buy(at=0.0, time_in_force=TimeInForce.IOC))
+        if buy is not None:
+            await taker.ended(buy)
+            assert (buy.state, buy.filled_lots) == (OrderState.FAILED, 0)
         await case.harness.clear_faults()
-        assert (await taker.ended(taker.buy(at=0.0))).state is OrderState.FILLED
+        again = await taker.taken(lambda: taker.buy(at=0.0))
+        assert (await taker.ended(again)).state is OrderState.FILLED
         assert (await maker.ended(sell)).state is OrderState.FILLED
 
     @needs(Fault.BUDGET_EXHAUSTED)

@@ -142,6 +142,7 @@ class ConformanceHarness(ABC):
         new_pair: the market that `Fault.NEW_MARKET` lists.
         abilities: what connector and harness can do.
         faults: what the venue can be ordered to do wrong.
+        why_not: why something is in neither of them, for the report: what the venue cannot do, and no harness could.
         patience_s: after how long anything that must happen counts as not happening. Allow for blocks and lag.
     """
 
@@ -152,6 +153,7 @@ class ConformanceHarness(ABC):
     new_pair: ClassVar[str] = ""
     abilities: ClassVar[frozenset[Ability]]
     faults: ClassVar[frozenset[Fault]]
+    why_not: ClassVar[Mapping[Ability | Fault, str]] = {}
     patience_s: ClassVar[float] = 10.0
 
     @abstractmethod

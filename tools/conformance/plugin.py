@@ -57,9 +57,11 @@ def case(request: pytest.FixtureRequest) -> Any:
     callspec = getattr(request.node, "callspec", None)
     missing = lacking(request.function, dict(callspec.params) if callspec is not None else {}, harness)
     if missing:
-        shown = ", ".join(need.value for need in missing)
-        request.config.stash[unsupported].setdefault(harness.name, set()).update(need.value for need in missing)
-        pytest.skip(f"{harness.name} does not support: {shown}")
+        shown = [
+            f"{need.value} ({harness.why_not[need]})" if need in harness.why_not else need.value for need in missing
+        ]
+        request.config.stash[unsupported].setdefault(harness.name, set()).update(shown)
+        pytest.skip(f"{harness.name} does not support: {', '.join(shown)}")
     return Case(harness())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latentspeed.connectors import NotReady, OrderParams, OrderRefused, OrderType, TimeInForce
-from latentspeed.tools.conformance.case import Case
+from latentspeed.tools.conformance.case import Case, insist
 from latentspeed.tools.conformance.harness import Ability
 from latentspeed.tools.conformance.needs import needs
 from latentspeed.tools.conformance.trader import Trader
@@ -29,7 +29,7 @@ class RuleCases:
     async def test_rules_are_known_before_connecting(self, case: Case) -> None:
         """`initialize` is enough, and a pair's rule names the pair."""
         trader = case.new_trader("maker")
-        await trader.connector.initialize()
+        await insist(trader.connector.initialize)
         rule = case.rule(trader)
         assert rule.trading_pair == case.harness.pair
         assert rule.lot_size > 0
@@ -97,7 +97,7 @@ class RuleCases:
     async def test_without_a_session_nothing_is_placed(self, case: Case) -> None:
         """NotReady before connecting and after disconnecting; cancels are another matter."""
         trader = case.new_trader("maker")
-        await trader.connector.initialize()
+        await insist(trader.connector.initialize)
         with pytest.raises(NotReady):
             trader.buy()
         await case.connect(trader)

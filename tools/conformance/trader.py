@@ -17,6 +17,7 @@ from latentspeed.connectors import (
     NotReady,
     OrderEventListener,
     OrderParams,
+    OrderRefused,
     OrderState,
     OrderType,
     PositionAction,
@@ -102,10 +103,10 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
 
 
 def try_to(place: Callable[[], InFlightOrder]) -> InFlightOrder | None:
-    """Place an order unless the connector is not ready to."""
+    """Place an order unless the connector is not ready to, or knows that the market does not take it now."""
     try:
         return place()
-    except NotReady:
+    except (NotReady, OrderRefused):
         return None
 
 
@@ -211,6 +212,18 @@ class Trader:
         """Wait until the order is finished, its fills counted."""
         await self.until(lambda: order.is_done and not order.is_awaiting_fills, order)
         return order
+
+    async def taken(self, place: Callable[[], InFlightOrder]) -> InFlightOrder:
+        """Place an order as soon as the connector takes it."""
+        placed: list[InFlightOrder] = []
+
+        def is_taken() -> bool:
+            order = try_to(place)
+            placed.extend([] if order is None else [order])
+            return order is not None
+
+        await self.until(is_taken, "an order that is taken")
+        return placed[0]
 
     async def ready(self) -> None:
         """Wait until the connector is ready."""

@@ -6,12 +6,14 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from latentspeed.connectors import ClientOrderIdGenerator, TradeType, format_client_order_id
 from latentspeed.connectors.dydx_v4 import DydxConfig, DydxKey, DydxV4PerpetualConnector
 from latentspeed.connectors.dydx_v4.client_ids import client_id_of
 from latentspeed.connectors.dydx_v4.config import LOCAL
+from latentspeed.connectors.dydx_v4.sequences import NONCE_WINDOW_MS
+from latentspeed.connectors.dydx_v4.stateful_watch import VOID_MARGIN_MS
 from latentspeed.connectors.transport import SocketTiming
 from latentspeed.tools.conformance import (
     Ability,
@@ -29,21 +31,55 @@ from latentspeed.tools.venues.dydx_v4.orders import Order, TimeInForce
 from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 
 QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest_delay_s=0.1)
-REQUEST_TIMEOUT_S = 0.6
+REQUEST_TIMEOUT_S = 1.5
+"""Short enough to wait for, and longer than a busy machine takes for an honest answer."""
 BLOCK_MS = 100
-CROSSED_S = 0.5
+PAIR, NEW_PAIR = "BTC-USD", "NEW-USD"
 TEN_MINUTES_MS = 600_000
 IN_PROCESS_SLOT = 255
+VOID_AFTER_MS = NONCE_WINDOW_MS + VOID_MARGIN_MS + 1000
+"""How long after a transaction was signed no block can have it."""
+LATE_MS = 300
+"""How late fills are, or what should come before them: several blocks, and less than a request may take."""
+SHUFFLE_MS = 60
+WHY_NOT: dict[Ability | Fault, str] = {
+    Ability.LEVERAGE: "not offered: leverage follows from the positions of a subaccount",
+    Ability.MODIFY: "the chain replaces an order under its own id: nobody could say which of the two a fill is of",
+    Ability.BRACKETS: "the chain knows no order that waits for another one or ends with it",
+    Ability.ADOPTION: "an order has room for 32 bits of its 64-bit id here, and none for its engine",
+}
 STATUSES = {Fault.SERVER_ERROR: 500, Fault.GARBLED_REPLY: 502, Fault.REFUSED_AS_TOO_MANY: 429}
+
+COMMANDS: dict[Fault, dict[str, dict[str, Any]]] = {
+    Fault.LOST_REPLY: {"lose_answers": {}},
+    Fault.BROKEN_REPLY: {"break_answers": {}},
+    Fault.LATE_REPLY: {"delay_answers": {"ms": int(1500 * REQUEST_TIMEOUT_S)}},
+    Fault.STREAM_SILENT: {"silence_sockets": {}},
+    Fault.HEARTBEAT_SILENT: {"ignore_pings": {}},
+    Fault.REPEATED_REPORTS: {"repeat_messages": {}},
+    Fault.REORDERED_REPORTS: {"shuffle_messages": {"ms": SHUFFLE_MS}},
+    Fault.LATE_OPEN: {"open_late": {}},
+    Fault.FILL_BEFORE_ACKNOWLEDGEMENT: {"delay_reports": {"memory_ms": LATE_MS}, "delay_answers": {"ms": LATE_MS}},
+    Fault.FILL_AFTER_CANCEL: {"delay_reports": {"blocks_ms": LATE_MS}},
+    Fault.STALE_SNAPSHOT: {"keep_snapshots": {}},
+    Fault.CROSSED_BOOK: {"cross_book": {"ticker": PAIR}},
+    Fault.UNKNOWN_STATUS: {"report_unknown_status": {}},
+    Fault.UNKNOWN_WORDS: {"use_unknown_words": {}},
+    Fault.UNKNOWN_FIELDS: {"add_unknown_fields": {}},
+    Fault.VENUE_STALLED: {"halt": {}},
+    Fault.NEW_MARKET: {"list_market": {"ticker": NEW_PAIR, "price": "25"}},
+}
+"""What the venue calls the faults that it makes by itself."""
 
 
 class DydxPerpetualHarness(ConformanceHarness):
     """A venue in the event loop of the case, with quick blocks, and real sockets between it and its connectors."""
 
     name = "dydx_v4_perpetual"
-    pair = "BTC-USD"
+    pair = PAIR
     price = 64_000.0
     other_pair = "ETH-USD"
+    new_pair = NEW_PAIR
     abilities = frozenset(
         {
             Ability.LIMIT,
@@ -61,25 +97,11 @@ class DydxPerpetualHarness(ConformanceHarness):
             Ability.FUNDING_ACCOUNTS,
         }
     )
-    faults = frozenset(
-        {
-            Fault.LOST_REPLY,
-            Fault.LATE_REPLY,
-            Fault.REFUSED_AS_TOO_MANY,
-            Fault.SERVER_ERROR,
-            Fault.GARBLED_REPLY,
-            Fault.STREAM_CUT,
-            Fault.STREAM_CLOSED,
-            Fault.STREAM_SILENT,
-            Fault.REPEATED_REPORTS,
-            Fault.CROSSED_BOOK,
-            Fault.UNKNOWN_FIELDS,
-            Fault.CLOCK_AHEAD,
-            Fault.VENUE_STALLED,
-            Fault.KEY_REVOKED,
-            Fault.MARKET_DELISTED,
-        }
-    )
+    faults = frozenset(Fault)
+    why_not: ClassVar[dict[Ability | Fault, str]] = {
+        **WHY_NOT,
+        Ability.LASTING: "a short-term order lives for 20 blocks",
+    }
     patience_s = 15.0
     limit_orders = "short_term"
     venue_settings: dict[str, Any] = {}  # noqa: RUF012
@@ -91,7 +113,7 @@ class DydxPerpetualHarness(ConformanceHarness):
         self._venue = DydxVenue(config)
         self._incarnations: Iterator[int] = itertools.count(1000)
         self._used: list[int] = []
-        self._skewed = False
+        self._skewed_ms = 0
         self._keys = {name: DydxKey(bytes([number]) * 32) for number, name in enumerate(("maker", "taker"), 1)}
         self._permitted_key = DydxKey(b"\x11" * 32)
         self._rule = 0
@@ -137,49 +159,36 @@ class DydxPerpetualHarness(ConformanceHarness):
     async def order_fault(self, fault: Fault) -> None:
         """Order it at the part of the venue that it concerns."""
         venue = self._venue
-        if fault is Fault.LOST_REPLY:
-            venue.node.lost_answers += 1
-        elif fault is Fault.LATE_REPLY:
-            venue.node.delay_s = 2 * REQUEST_TIMEOUT_S
-        elif fault in STATUSES:
+        if fault in STATUSES:
             venue.node.broadcast_failures.append(STATUSES[fault])
         elif fault in (Fault.STREAM_CUT, Fault.STREAM_CLOSED):
             await venue.sockets.drop_all(code=1012 if fault is Fault.STREAM_CLOSED else None)
-        elif fault is Fault.STREAM_SILENT:
-            venue.sockets.set_silent(True)
-        elif fault is Fault.REPEATED_REPORTS:
-            venue.sockets.copies = 2
-        elif fault is Fault.UNKNOWN_FIELDS:
-            venue.sockets.stranger = {"neverHeardOf": {"at": ["all"]}}
-        elif fault is Fault.CROSSED_BOOK:
-            self._cross_book()
-        elif fault is Fault.CLOCK_AHEAD and not self._skewed:
-            self._skewed = True
-            venue.offset_ms += TEN_MINUTES_MS
-        elif fault is Fault.VENUE_STALLED:
-            venue.chain.faults.is_halted = True
+        elif fault is Fault.CLOCK_AHEAD:
+            self._skew(TEN_MINUTES_MS)
+        elif fault is Fault.POST_ONLY_PHASE:
+            venue.do_set_status(self.pair, "POST_ONLY")
         elif fault is Fault.MARKET_DELISTED:
             venue.do_set_status(self.other_pair, "FINAL_SETTLEMENT")
         elif fault is Fault.KEY_REVOKED:
             venue.chain.authenticators.remove(self._keys["taker"].address, self._rule)
+        elif fault is Fault.BUDGET_EXHAUSTED:
+            for key in self._keys.values():
+                venue.do_use_up_limits(key.address)
+        else:
+            for name, arguments in COMMANDS[fault].items():
+                getattr(venue, f"do_{name}")(**arguments)
 
-    def _cross_book(self) -> None:
-        """A bid far above every ask: one node's optimism."""
-        market = self._venue.indexer.markets[self.pair]
-        price = market.price_text(market.oracle_subticks * 2)
-        publish = self._venue.sockets.publish
-        publish("v4_orderbook", self.pair, {"bids": [[price, "0.0001"]]})
-        loop = asyncio.get_running_loop()
-        loop.call_later(CROSSED_S, publish, "v4_orderbook", self.pair, {"bids": [[price, "0"]]})
+    def _skew(self, ms: int) -> None:
+        """Put the chain's clock so much ahead of this machine's."""
+        self._venue.offset_ms += ms - self._skewed_ms
+        self._skewed_ms = ms
 
     async def clear_faults(self) -> None:
-        """Reset everything that is armed, and put clock and chain right."""
+        """Reset everything that is armed, and put clock and market right."""
         self._venue.do_reset_faults()
-        self._venue.sockets.copies = 1
-        self._venue.sockets.stranger = {}
-        if self._skewed:
-            self._skewed = False
-            self._venue.offset_ms -= TEN_MINUTES_MS
+        self._skew(0)
+        if self._venue.chain.markets[self.pair].terms.status != "ACTIVE":
+            self._venue.do_set_status(self.pair, "ACTIVE")
 
     async def fund(self, account: str, amount: Decimal) -> None:
         """Deposit dollars."""
@@ -251,14 +260,27 @@ class DydxLongTermHarness(DydxPerpetualHarness):
 
     name = "dydx_v4_perpetual_long_term"
     abilities = DydxPerpetualHarness.abilities | {Ability.LASTING}
-    # An order that may have reached a node and is in no block is settled when no block can take it any more. That is
-    # 40 s later, which is too long for cases that let this happen again and again.
-    faults = DydxPerpetualHarness.faults - frozenset(
-        {
-            Fault.REFUSED_AS_TOO_MANY,
-            Fault.SERVER_ERROR,
-            Fault.GARBLED_REPLY,
-        }
-    )
+    why_not = WHY_NOT
     limit_orders = "long_term"
     venue_settings: dict[str, Any] = {"stateful_limits": ()}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def order_fault(self, fault: Fault) -> None:
+        """A request that failed may have been taken until its sequence is too old: that time passes at once."""
+        await super().order_fault(fault)
+        if fault in STATUSES:
+            self._waiting = asyncio.create_task(self._let_time_pass())
+
+    async def _let_time_pass(self) -> None:
+        while self._venue.node.broadcast_failures:
+            await asyncio.sleep(0.01)
+        self._venue.offset_ms += VOID_AFTER_MS
+
+    async def stop(self) -> None:
+        """End the venue."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        await super().stop()

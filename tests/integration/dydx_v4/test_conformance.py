@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from latentspeed.tools.conformance import Ability, Fault
 from latentspeed.tools.conformance.suite import ConnectorConformance
 from latentspeed.tools.harnesses.dydx_v4 import DydxLongTermHarness, DydxPerpetualHarness
 
@@ -16,3 +19,9 @@ class TestDydxLongTerm(ConnectorConformance):
     """Orders that the chain keeps, on the same chain."""
 
     harness = DydxLongTermHarness
+
+
+@pytest.mark.parametrize("harness", [DydxPerpetualHarness, DydxLongTermHarness])
+def test_nothing_is_left_out_but_what_the_venue_itself_does_not_have(harness):
+    lacking = {*Ability, *Fault} - harness.abilities - harness.faults
+    assert lacking == set(harness.why_not)

@@ -141,6 +141,7 @@ def test_what_is_not_supported_is_listed_and_not_hidden(tmp_path):
     plant = """
     abilities = HyperliquidPerpetualHarness.abilities - {Ability.MARKET}
     faults = frozenset()
+    why_not = {Ability.MARKET: "nobody quotes there"}
     def plant(self, connector, tracker):
         pass
 """
@@ -149,7 +150,7 @@ def test_what_is_not_supported_is_listed_and_not_hidden(tmp_path):
     )
     assert done.returncode == 0, done.stdout
     assert "0 cases passed, 0 failed, 5 need what is not supported" in done.stdout
-    assert "not supported: market orders" in done.stdout
+    assert "not supported: market orders (nobody quotes there)" in done.stdout
     assert f"not supported: {'the next order request is applied and its answer never arrives'}" in done.stdout
 
 

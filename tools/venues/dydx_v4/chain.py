@@ -21,7 +21,7 @@ from latentspeed.tools.venues.dydx_v4.authenticators import Authenticators
 from latentspeed.tools.venues.dydx_v4.blocks import BlockMaker
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.faults import ChainFaults
-from latentspeed.tools.venues.dydx_v4.markets import Market
+from latentspeed.tools.venues.dydx_v4.markets import Market, MarketTerms
 from latentspeed.tools.venues.dydx_v4.memclob import MemClob, OffChainSink
 from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey, Removal
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
@@ -74,6 +74,8 @@ class Chain:
         """Orders in all transactions that could be read, refused ones included."""
         self.height = config.start_height
         self.time_ms = clock_ms()
+        self.busy_owners: set[str] = set()
+        """A fault: owners whose other programs use up what the chain lets an account send."""
         self._seen: dict[str, None] = {}
         self._short_term_counts: dict[str, deque[int]] = {}
         self._stateful_counts: dict[str, deque[int]] = {}
@@ -213,6 +215,8 @@ class Chain:
         owner = transaction.signer
         for message in transaction.messages:
             weight = 2 if message.name == "MsgBatchCancel" else 1
+            if owner in self.busy_owners and (_is_short_term(message) or message.name == "MsgPlaceOrder"):
+                raise TxRefused(CLOB, 5001, "Rate exceeds configured block rate limit: other programs have used it up")
             if _is_short_term(message):
                 if self.config.short_term_limit:
                     limits = ((self.config.short_term_blocks, self.config.short_term_limit),)
@@ -372,6 +376,11 @@ class Chain:
         self.sink.block_made(block)
         self.block_maker.enter()
         return block
+
+    def list_market(self, terms: MarketTerms) -> Market:
+        """Adds a market, which has no price yet."""
+        market = self.markets[terms.ticker] = self.by_pair[terms.clob_pair_id] = Market(terms)
+        return market
 
     def set_oracle(self, ticker: str, subticks: int) -> None:
         """Sets an oracle price; the next block tells of it."""

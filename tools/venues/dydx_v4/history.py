@@ -30,6 +30,7 @@ class OrderHistory:
                 "confirmed": order.confirmed,
                 "matched": order.filled,
                 "filled": order.market.size_text(order.confirmed),
+                "last_block": order.good_til_block or height,
                 "is_over": order.key.is_short_term and order.good_til_block <= height,
                 "is_immediate": order.time_in_force is TimeInForce.IOC,
                 "removal": end.name if (end := self.ends.get(order.oid)) is not None else None,

@@ -78,8 +78,13 @@ class Indexer:
         """Learns of the markets and whose state to read when a block tells that it changed."""
         self._ledger = ledger
         self.markets = ledger.markets
-        self.books = {ticker: {True: {}, False: {}} for ticker in self.markets}
-        self.trades = {ticker: deque(maxlen=TRADES_KEPT) for ticker in self.markets}
+        for ticker in self.markets:
+            self.add_market(ticker)
+
+    def add_market(self, ticker: str) -> None:
+        """Keeps books and trades of a market."""
+        self.books[ticker] = {True: {}, False: {}}
+        self.trades[ticker] = deque(maxlen=TRADES_KEPT)
 
     # --- from the node's memory ---
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from latentspeed.tools.venues.dydx_v4 import rows
 from latentspeed.tools.venues.dydx_v4.markets import PPM, STATUSES, Market
 from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.refusals import ACCOUNTPLUS, CLOB, SDK, SUBACCOUNTS
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
     from latentspeed.tools.venues.dydx_v4.history import OrderHistory
     from latentspeed.tools.venues.dydx_v4.indexer import Indexer
     from latentspeed.tools.venues.dydx_v4.node import Node
+    from latentspeed.tools.venues.dydx_v4.odd_reports import OddReports
     from latentspeed.tools.venues.dydx_v4.outside import Outside
     from latentspeed.tools.venues.dydx_v4.rest import Rest
     from latentspeed.tools.venues.dydx_v4.rest_view import RestView
     from latentspeed.tools.venues.dydx_v4.sockets import Sockets
 
 CODESPACES = (SDK, CLOB, SUBACCOUNTS, ACCOUNTPLUS)
+PATTERN_MARKET = "SOL-USD"
+"""Whose steps and margins a market gets that is listed later."""
 
 
 class Interventions(ABC):
@@ -34,6 +40,7 @@ class Interventions(ABC):
     is_market_paused: bool
     nodes: list[Node]
     outside: Outside
+    reports: OddReports
     rest: Rest
     rest_view: RestView
     sockets: Sockets
@@ -71,8 +78,12 @@ class Interventions(ABC):
         self.is_market_paused = is_paused
 
     def do_orders(self, address: str) -> dict[str, Any]:
-        """Every order of an owner that the chain has ever taken, and what became of it."""
-        return {"orders": self.history.rows_of(address, self.chain.height)}
+        """Every order of an owner that the chain has ever taken, what became of it, and what clients heard of that."""
+        found = self.history.rows_of(address, self.chain.height)
+        for row in found:
+            known = self.sockets.tellings.reason_known(row["id"], row["last_block"])
+            row["told"] = None if known is None else known.name
+        return {"orders": found}
 
     def do_repeat_messages(self, copies: int = 2) -> None:
         """Sends every message of a channel so many times; 1 for no more."""
@@ -95,6 +106,10 @@ class Interventions(ABC):
     def do_lose_answers(self, count: int = 1, node: int = 0) -> None:
         """Takes the next broadcasts of a node and cuts their connections."""
         self._node(node).lost_answers += count
+
+    def do_break_answers(self, count: int = 1, node: int = 0) -> None:
+        """Takes the next broadcasts of a node and resets their connections in the middle of the answer."""
+        self._node(node).broken_answers += count
 
     def do_delay_answers(self, ms: int, node: int = 0) -> None:
         """Answers a node's broadcasts so much later, after acting."""
@@ -151,6 +166,49 @@ class Interventions(ABC):
         """Holds the next messages back until another channel has told something."""
         self.sockets.held_back += count
 
+    def do_ignore_pings(self, is_on: bool = True) -> None:
+        """Answers no ping frame of a client, while everything is told."""
+        self.sockets.answers_pings = not is_on
+
+    def do_keep_snapshots(self, is_on: bool = True) -> None:
+        """Lets whoever subscribes from now on begin with what is now, however late that will be."""
+        self.sockets.keep_snapshots(is_on)
+
+    def do_shuffle_messages(self, ms: int) -> None:
+        """Lets every channel be late by up to so much, so that they overtake each other; 0 for no more."""
+        self.reports.shuffle_ms = ms
+
+    def do_delay_reports(self, memory_ms: int | None = None, blocks_ms: int | None = None) -> None:
+        """Lets subaccounts hear so late of a node's memory, or of blocks, while REST knows of both."""
+        if memory_ms is not None:
+            self.reports.memory_late_ms = memory_ms
+        if blocks_ms is not None:
+            self.reports.blocks_late_ms = blocks_ms
+
+    def do_open_late(self, count: int = 1) -> None:
+        """Tells of the next orders that they were opened when a block has ended them."""
+        self.reports.late_opens += count
+
+    def do_report_unknown_status(self, count: int = 1) -> None:
+        """Gives the next reports of orders a status that no document knows."""
+        self.reports.strange_statuses += count
+
+    def do_use_unknown_words(self, is_on: bool = True) -> None:
+        """Calls kinds of orders, fills and trades, and reasons of removals, by words that no document knows."""
+        self.reports.is_strange = is_on
+
+    def do_cross_book(self, ticker: str, ms: int = 500) -> None:
+        """Tells of a bid at twice the oracle's price, as of one node's optimism, and takes it back after a while."""
+        market = self._market(ticker)
+        price = market.price_text(market.oracle_subticks * 2)
+        step = market.size_text(market.terms.step_quantums)
+        self.reports.publish("v4_orderbook", ticker, {"bids": [[price, step]]})
+        self.begin(self._uncross(ticker, price, ms / 1000))
+
+    async def _uncross(self, ticker: str, price: str, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self.reports.publish("v4_orderbook", ticker, {"bids": [[price, "0"]]})
+
     def do_refuse_snapshots(self, count: int = 1) -> None:
         """Cannot fetch the next snapshots."""
         self.sockets.refuses_snapshots += count
@@ -168,6 +226,22 @@ class Interventions(ABC):
             kept = [one for one in self.chain.stateful.values() if one.market is market]
             self.chain.memclob.doomed += [(order, Removal.FINAL_SETTLEMENT) for order in kept]
         self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
+
+    def do_list_market(self, ticker: str, price: str) -> None:
+        """Lists a market with the integers of SOL-USD; the channel of markets tells all of it."""
+        exact = _decimal("price", price)
+        if ticker in self.chain.markets or exact <= 0:
+            raise ValueError(f"ticker={ticker!r}, price={price!r}: a new market with a price above 0")
+        like = self.chain.markets[PATTERN_MARKET].terms
+        number = max(self.chain.by_pair) + 1
+        market = self.chain.list_market(replace(like, ticker=ticker, clob_pair_id=number, status="ACTIVE"))
+        self.indexer.add_market(ticker)
+        self.chain.set_oracle(ticker, market.to_subticks(round(exact * SCALE), up=False))
+        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: rows.market_row(market, 0)}})
+
+    def do_use_up_limits(self, address: str, is_on: bool = True) -> None:
+        """Lets other programs of an account send as much as the chain lets it, so that there is nothing left."""
+        (self.chain.busy_owners.add if is_on else self.chain.busy_owners.discard)(address)
 
     def do_set_price(self, ticker: str, price: str) -> None:
         """Moves a market's oracle price, and the outside market where there is one."""
@@ -200,14 +274,18 @@ class Interventions(ABC):
     def do_reset_faults(self) -> None:
         """Lets nothing go wrong any more."""
         self.chain.faults.reset()
+        self.chain.busy_owners.clear()
+        self.reports.reset()
         for node in self.nodes:
-            node.lost_answers = node.lag_blocks = 0
+            node.lost_answers = node.broken_answers = node.lag_blocks = 0
             node.delay_s = 0.0
             node.failures.clear()
             node.broadcast_failures.clear()
         self.rest.failures.clear()
         self.sockets.lost = self.sockets.refuses_snapshots = self.sockets.held_back = 0
         self.sockets.copies, self.sockets.stranger = 1, {}
+        self.sockets.answers_pings = True
+        self.sockets.keep_snapshots(False)
         self.sockets.set_silent(False)
 
     def _node(self, number: int) -> Node:

@@ -33,6 +33,8 @@ class Node:
         """A fault: answers to broadcasts come so much later, after the node has acted."""
         self.lost_answers = 0
         """A fault: so many broadcasts are taken and their connection is cut."""
+        self.broken_answers = 0
+        """A fault: so many broadcasts are taken, and their connection is reset in the middle of the answer."""
         self.lag_blocks = 0
         """A fault: by how many blocks this node is behind."""
         self.failures: list[int] = []
@@ -75,6 +77,9 @@ class Node:
                 return web.Response()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
+            if self.broken_answers:
+                self.broken_answers -= 1
+                return await _half(request, {"jsonrpc": "2.0", "id": number, **found})
         elif method == "status":
             found = {"result": self._status_row()}
         elif method == "abci_query":
@@ -249,6 +254,17 @@ class Node:
 
 def _json(found: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(found), status=status, content_type="application/json")
+
+
+async def _half(request: web.Request, found: Any) -> web.StreamResponse:
+    """Half of an answer, and a reset."""
+    whole = orjson.dumps(found)
+    answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
+    await answer.prepare(request)
+    await answer.write(whole[: len(whole) // 2])
+    if request.transport is not None:
+        request.transport.abort()
+    return answer
 
 
 def _not_found(text: str) -> web.Response:

@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from latentspeed.tools.venues.dydx_v4.rows import Row
+from latentspeed.tools.venues.dydx_v4.tellings import Tellings
 
 PARENTS: Final = 128
 PER_CHANNEL: Final = {
@@ -49,6 +50,8 @@ class Connection:
         self.attempts: dict[Topic, deque[float]] = {}
         self.outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.is_silent = False
+        self.ended_height: int | None = None
+        """The chain's height when it ended."""
 
     def send(self, kind: str, *, counts: bool = True, **fields: Any) -> None:
         """Queues a message."""
@@ -66,8 +69,11 @@ class Connection:
 class Sockets:
     """All connections and their subscriptions; it is what the indexer publishes to."""
 
-    def __init__(self, snapshot: Snapshot, *, batch_ms: int, ping_s: float = 30.0) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, batch_ms: int, ping_s: float = 30.0, height: Callable[[], int] = lambda: 0
+    ) -> None:
         self._snapshot = snapshot
+        self.tellings = Tellings(height)
         self._batch_s = batch_ms / 1000
         self._ping_s = ping_s
         self._topics: dict[Topic, dict[Connection, bool]] = {}
@@ -85,6 +91,10 @@ class Sockets:
         """A fault: how often each message is told."""
         self.stranger: Row = {}
         """A fault: fields that every row of every message has besides its own."""
+        self.answers_pings = True
+        """Whether the pings of clients are answered. A fault where not."""
+        self.past: dict[Topic, bytes] = {}
+        """A fault: what new subscriptions begin with, instead of what is."""
 
     # --- from the indexer ---
 
@@ -118,7 +128,9 @@ class Sockets:
         subscribers = self._topics.get(topic, {})
         if self.stranger:
             contents = _with_fields(contents, self.stranger)
+        removed = [row for row in contents.get("orders", ()) if "removalReason" in row]
         for connection, is_batched in subscribers.items():
+            self.tellings.note(removed, connection)
             for _ in range(self.copies if not is_batched else 0):
                 connection.send("channel_data", **_about(topic, number), contents=contents)
         if any(subscribers.values()):
@@ -141,7 +153,7 @@ class Sockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one connection until it ends."""
-        socket = web.WebSocketResponse(heartbeat=self._ping_s, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(heartbeat=self._ping_s, max_msg_size=1 << 20, autoping=False)
         await socket.prepare(request)
         connection = Connection(socket)
         self.connections.add(connection)
@@ -151,6 +163,8 @@ class Sockets:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self._on_text(connection, message.data)
+                elif message.type is aiohttp.WSMsgType.PING and self.answers_pings:
+                    await socket.pong(message.data)
         finally:
             self._forget(connection)
             writer.cancel()
@@ -201,7 +215,7 @@ class Sockets:
             text = f"Internal error, could not fetch data for subscription: {channel}."
             connection.error(text, channel=channel, id=name)
             return
-        contents = self._snapshot(channel, name)
+        contents = orjson.Fragment(self.past[topic]) if topic in self.past else self._snapshot(channel, name)
         if contents is None:
             connection.error(f"Invalid subscription id for channel: ({channel}-{name})")
             return
@@ -234,6 +248,7 @@ class Sockets:
 
     def _forget(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        connection.ended_height = self.tellings.height()
         for topic in connection.topics:
             self._topics.get(topic, {}).pop(connection, None)
 
@@ -253,6 +268,11 @@ class Sockets:
         """Lets open connections hear nothing more, while they stay open."""
         for connection in self.connections:
             connection.is_silent = is_silent
+
+    def keep_snapshots(self, is_on: bool) -> None:
+        """Lets whoever subscribes from now on begin with what is now, as from a cache that nobody refreshes; or not."""
+        now = {topic: self._snapshot(*topic) for topic in self._topics} if is_on else {}
+        self.past = {topic: orjson.dumps(contents) for topic, contents in now.items() if contents is not None}
 
     async def close(self) -> None:
         """Ends all connections."""

@@ -27,6 +27,7 @@ from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.indexer_queries import Queries
 from latentspeed.tools.venues.dydx_v4.interventions import Interventions
 from latentspeed.tools.venues.dydx_v4.node import Node
+from latentspeed.tools.venues.dydx_v4.odd_reports import OddReports
 from latentspeed.tools.venues.dydx_v4.outside import Outside
 from latentspeed.tools.venues.dydx_v4.rest import Rest
 from latentspeed.tools.venues.dydx_v4.rest_view import RestView
@@ -56,8 +57,9 @@ class DydxVenue(Interventions):
         self.rest_view = RestView(self.indexer)
         self.rest_view.lag_ms = self.config.rest_lag_ms
         self.queries = Queries(self.rest_view, self.chain.enrol)
-        self.sockets = Sockets(self.queries.snapshot, batch_ms=self.config.batch_ms)
-        self.indexer.publisher = self.sockets
+        self.sockets = Sockets(self.queries.snapshot, batch_ms=self.config.batch_ms, height=lambda: self.chain.height)
+        self.reports = OddReports(self.sockets, self.config.seed)
+        self.indexer.publisher = self.reports
         self.rest = Rest(self.rest_view, self.queries, self.now_ms, is_limited=self.config.rest_limits)
         self.nodes = [Node(self.chain, self._note_orders) for _ in range(self.config.nodes)]
         self.node = self.nodes[0]

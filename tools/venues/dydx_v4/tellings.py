@@ -1,0 +1,55 @@
+"""Which client was told why an order left the books, and whether it lived to act on it.
+
+A removal is told once, to those who listen, and nothing can be asked about it later. So whoever compares a client's
+books with the chain's has to know whether the client can have known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from latentspeed.tools.venues.dydx_v4.orders import Removal
+from latentspeed.tools.venues.dydx_v4.rows import Row
+
+ACTED_AFTER_BLOCKS: Final = 20
+"""How many blocks after an order's last one a client has surely ended it: its own margin, and questions that fail."""
+_PREFIX: Final = "ORDER_REMOVAL_REASON_"
+
+
+class Listener(Protocol):
+    """A connection: silent or not, and the height at which it ended, None as long as it lives."""
+
+    is_silent: bool
+    ended_height: int | None
+
+
+class Tellings:
+    """The reasons that were told of each order, and to whom."""
+
+    def __init__(self, height: Callable[[], int]) -> None:
+        """Nothing was told yet; `height` is the chain's."""
+        self.height = height
+        self._told: dict[str, list[tuple[str, Listener]]] = {}
+
+    def note(self, orders: Iterable[Row], listener: Listener) -> None:
+        """Keeps what rows of orders say of removals, unless the listener hears nothing."""
+        if listener.is_silent:
+            return
+        for row in orders:
+            if row.get("removalReason"):
+                self._told.setdefault(row["id"], []).append((row["removalReason"], listener))
+
+    def reason_known(self, order_id: str, last_block: int) -> Removal | None:
+        """Why a client surely thinks that an order of this last block has left; None where it may think otherwise.
+
+        Sure is what was told to a client that still listened some blocks after the order's last one, if no other reason
+        was told of the same order.
+        """
+        told = self._told.get(order_id, [])
+        reasons = {reason.removeprefix(_PREFIX) for reason, _ in told}
+        safe = last_block + ACTED_AFTER_BLOCKS
+        is_sure = any(one.ended_height is None or one.ended_height > safe for _, one in told)
+        if not is_sure or len(reasons) != 1:
+            return None
+        return Removal.__members__.get(reasons.pop())
