@@ -68,7 +68,7 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The connector's name, such as `hyperliquid_perpetual`."""
+        """The connector's name: the venue, and which of its markets."""
 
     @property
     @abstractmethod

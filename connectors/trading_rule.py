@@ -5,7 +5,7 @@ Prices and amounts are float64 for the user and integers inside: `price_units` c
 float that is not the nearest one to a multiple of the tick is off the tick. The hot paths use one multiplication and
 prove the result with one correctly rounded division; where rounding could decide, they fall back to `Decimal`.
 
-Where `significant_figures` is set (Hyperliquid), the tick grows with the price so that a price has at most that many
+Where `significant_figures` is set, the tick grows with the price so that a price has at most that many
 significant figures, but never beyond 1: whole numbers are always valid.
 """
 

@@ -1,6 +1,6 @@
 """The process of one connector: it owns the venue session, the signing key and the segment, and joins them.
 
-python -m latentspeed.engine.gateway --config engine.toml --connector hyperliquid
+python -m latentspeed.engine.gateway --config engine.toml --connector NAME
 
 start   writer lock, RECOVERING, metadata, settle what an earlier gateway left, connect, resync, LIVE; where the venue
         does not answer, it is asked again and again, while the heart beats and cancels are taken

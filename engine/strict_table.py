@@ -58,7 +58,7 @@ class StrictTable:
         return key in self._values
 
     def key_path(self, key: str) -> str:
-        """Returns the whole path of a key, as `connectors.hyperliquid.domain`."""
+        """Returns the whole path of a key, as `connectors.NAME.domain`."""
         shown = key if _BARE_KEY.fullmatch(key) else json.dumps(key)
         return f"{self.path}.{shown}" if self.path and key else self.path or shown
 

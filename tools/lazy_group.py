@@ -37,7 +37,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Commands below a command, as `hyperliquid` below `venue`."""
+    """Commands below a command, as `orders` below `bench`."""
 
     commands: Mapping[str, Command]
     summary: str

@@ -21,6 +21,14 @@ MAY_IMPORT = {
     "exports": {"exports", "engine", "connectors", "ipc"},
     "tools": {"tools", "exports", "engine", "connectors", "ipc"},
 }
+VENUES = {"hyperliquid": "hyperliquid", "dydx_v4": "dydx"}
+NAMED_AFTER = {
+    "hyperliquid": ("tools/harnesses/hyperliquid", "tools/bench/sign_hyperliquid", "tools/hyperliquid_owner"),
+    "dydx_v4": ("tools/harnesses/dydx_v4", "tools/bench/sign_dydx_v4"),
+}
+"""Beside its two folders, what serves one venue only; by how its name begins."""
+LISTS = ("tools/cli.py", "tools/bench/cli.py", "tools/bench/orders.py", "tools/harnesses/__init__.py")
+"""Commands and harnesses by venue, and the bench that runs on one."""
 DOTTED_NAME = re.compile(rf"latentspeed\.({'|'.join(FLOORS)})(\.\w+)*(:\w+)?")
 
 
@@ -88,13 +96,20 @@ def test_the_connector_framework_knows_no_connector():
     assert not found
 
 
-def test_nothing_outside_its_folder_knows_that_a_venue_exists():
-    """dYdX came second: whatever else trades, runs or carries orders was not written with it in mind."""
-    folders = [path for path in (ROOT / "connectors").iterdir() if path.name != "dydx_v4"]
-    files = [file for path in (*folders, ROOT / "engine", ROOT / "ipc") for file in [path, *path.rglob("*.py")]]
-    texts = {path: path.read_text().lower() for path in files if path.suffix == ".py"}
-    assert len(texts) > 100
-    assert not [str(path.relative_to(ROOT)) for path, text in texts.items() if "dydx" in text]
+@pytest.mark.parametrize(("venue", "word"), VENUES.items())
+def test_nothing_outside_what_a_venue_owns_knows_that_it_exists(venue, word):
+    """What trades, runs or carries orders is written for every venue: only lists of what there is name one."""
+    owned = {f"connectors/{venue}", f"tools/venues/{venue}", *NAMED_AFTER[venue]}
+    assert all(any(ROOT.glob(f"{name}*")) for name in owned), "what owns nothing is not to be excused"
+    files = [path for folder in ("connectors", "engine", "exports", "ipc", "tools") for path in modules(folder)]
+    names = {path.relative_to(ROOT).as_posix(): path for path in files}
+    assert len(names) > 300
+    tell = [
+        name
+        for name, path in names.items()
+        if word in path.read_text().lower() and name not in LISTS and not name.startswith(tuple(owned))
+    ]
+    assert not tell
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from latentspeed.tools.bench.orders import OrderBenchReport, Transport, run_order_bench
 from latentspeed.tools.bench.send import ORDERS, run_send_bench
-from latentspeed.tools.bench.sign import run_sign_bench
 from latentspeed.tools.bench.sign_costs import ROUNDS
-from latentspeed.tools.bench.sign_dydx import run_dydx_sign_bench
+from latentspeed.tools.bench.sign_dydx_v4 import run_dydx_v4_sign_bench
+from latentspeed.tools.bench.sign_hyperliquid import run_hyperliquid_sign_bench
 from latentspeed.tools.latency import LatencySummary
 
 
@@ -48,7 +48,7 @@ def orders(
         raise typer.Exit(1)
 
 
-SIGN_BENCHES = {"hyperliquid": run_sign_bench, "dydx_v4": run_dydx_sign_bench}
+SIGN_BENCHES = {"hyperliquid": run_hyperliquid_sign_bench, "dydx_v4": run_dydx_v4_sign_bench}
 
 
 def sign(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import suppress
 
 import pytest
-from support.gateway_desk import GatewayDesk
+from support.remote_desk import RemoteDesk
 
 from latentspeed.connectors import (
     ExitParams,
@@ -21,7 +19,6 @@ from latentspeed.connectors import (
     TradeType,
 )
 from latentspeed.engine.records import CommandKind
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.ipc import CommandQueueFull
 
 TAKE, STOP = ExitParams(70_000.0), ExitParams(50_000.0)
@@ -31,21 +28,8 @@ class Killed(BaseException):
     """Nothing of the gateway runs after this."""
 
 
-class Pair:
-    """A gateway's core and a strategy's connector on one segment."""
-
-    def __init__(self):
-        self.desk = GatewayDesk(suffix=".memory")
-        self.remote = RemoteConnector(self.desk.name.removesuffix(".memory"), "memory", background=False)
-        self.remote.initialize().result(5)
-        thread = threading.Thread(target=lambda: self.remote.connect().result(5))
-        thread.start()
-        deadline = time.monotonic() + 5
-        while thread.is_alive():
-            assert time.monotonic() < deadline
-            self.desk.core.sessions.poll()
-            time.sleep(0.001)
-        thread.join()
+class Pair(RemoteDesk):
+    """What a strategy does with orders that belong together."""
 
     def resting(self, price=60_000.0, amount=0.003):
         order = self.remote.get_order(self.remote.buy(OrderParams("BTC-USD", amount, price)))
@@ -58,18 +42,12 @@ class Pair:
         ids = self.remote.place_bracket(TradeType.BUY, entry, take_profit=take_profit, stop_loss=stop_loss)
         return [self.remote.get_order(name) for name in ids if name]
 
-    def settle(self):
-        self.desk.drain()
-        while self.remote.poll():
-            pass
-
 
 @pytest.fixture
 def pair():
     pair = Pair()
     yield pair
-    pair.remote.disconnect().result(5)
-    pair.desk.close()
+    pair.close()
 
 
 # Modify

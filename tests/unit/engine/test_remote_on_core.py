@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
-from support.gateway_desk import GatewayDesk
+from support.remote_desk import RemoteDesk
 
 from latentspeed.connectors import (
     ConnectorState,
@@ -17,42 +16,21 @@ from latentspeed.connectors import (
     PositionAction,
     VenueRejected,
 )
-from latentspeed.engine.remote_connector import RemoteConnector
 
 
-class Pair:
-    """A desk whose segment has a connector's name, and the remote connector that is attached to it."""
-
-    def __init__(self):
-        self.desk = GatewayDesk(suffix=".memory")
-        self.remote = RemoteConnector(self.desk.name.removesuffix(".memory"), "memory", background=False)
-        self.remote.initialize().result(5)
-        thread = threading.Thread(target=lambda: self.remote.connect().result(5))
-        thread.start()
-        deadline = time.monotonic() + 5
-        while thread.is_alive():
-            assert time.monotonic() < deadline
-            self.desk.core.sessions.poll()
-            time.sleep(0.001)
-        thread.join()
+class Pair(RemoteDesk):
+    """What a strategy does with single orders."""
 
     def place(self, price=60000.0):
         order_id = self.remote.buy(OrderParams("BTC-USD", 0.003, price, OrderType.LIMIT))
         return self.remote.get_order(order_id)
-
-    def settle(self):
-        """Both sides have read everything."""
-        self.desk.drain()
-        while self.remote.poll():
-            pass
 
 
 @pytest.fixture
 def pair():
     pair = Pair()
     yield pair
-    pair.remote.disconnect().result(5)
-    pair.desk.close()
+    pair.close()
 
 
 def test_cancel_all_ends_what_works_and_what_was_not_read_yet(pair):

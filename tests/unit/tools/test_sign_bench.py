@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from latentspeed.tools.bench.sign import run_sign_bench
 from latentspeed.tools.bench.sign_costs import BARE, FROM_THE_START, OFFICIAL, ONE_ORDER, SignCost, SignReport
-from latentspeed.tools.bench.sign_dydx import run_dydx_sign_bench
+from latentspeed.tools.bench.sign_dydx_v4 import run_dydx_v4_sign_bench
+from latentspeed.tools.bench.sign_hyperliquid import run_hyperliquid_sign_bench
 
 
 def test_every_candidate_is_measured_and_the_bare_signature_is_the_unit():
-    report = run_sign_bench(rounds=1, orders=3)
+    report = run_hyperliquid_sign_bench(rounds=1, orders=3)
     assert report.costs[BARE].times_bare == 1.0
     assert {BARE, ONE_ORDER, "one order, signed from the start", "an order of 40 in one request"} <= set(report.costs)
     assert ("official client" in report.costs) != ("official client" in report.left_out)
@@ -23,7 +23,7 @@ def test_every_candidate_is_measured_and_the_bare_signature_is_the_unit():
 
 def test_dydx_is_measured_by_the_same_unit_and_says_when_its_official_client_is_not_there(monkeypatch):
     monkeypatch.setenv("LATENTSPEED_DYDX_CLIENT_PYTHON", "/nowhere/python")
-    report = run_dydx_sign_bench(rounds=1, orders=3)
+    report = run_dydx_v4_sign_bench(rounds=1, orders=3)
     assert set(report.costs) == {BARE, ONE_ORDER, FROM_THE_START}
     assert "/nowhere/python" in report.left_out[OFFICIAL]
     assert report.costs[FROM_THE_START].us > report.costs[BARE].us / 2

@@ -1,17 +1,12 @@
-"""A venue in a process of its own, for programs and tests whose client blocks or must not share a loop with it."""
+"""This venue in a process of its own; see `tools.venues.process`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import orjson
-
-STOP_TIMEOUT_S = 10
+from latentspeed.tools.venues.process import running_venue
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +26,5 @@ def venue_process(*options: str) -> Iterator[VenueProcess]:
     Raises:
         RuntimeError: the venue ended before it was ready, or did not end cleanly when it was told to.
     """
-    command = [sys.executable, "-m", "latentspeed.tools.venues.hyperliquid.cli", "--port", "0", *options]
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"the venue ended with {process.wait(STOP_TIMEOUT_S)} before it was ready")
-            yield VenueProcess(**orjson.loads(line))
-        finally:
-            process.terminate()
-            try:
-                code = process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-    if code:
-        raise RuntimeError(f"the venue ended with {code}")
+    with running_venue("latentspeed.tools.venues.hyperliquid.cli", "--port", "0", *options) as ready:
+        yield VenueProcess(**ready)

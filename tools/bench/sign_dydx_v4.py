@@ -109,7 +109,7 @@ class _Desk:
         return taken
 
 
-def run_dydx_sign_bench(
+def run_dydx_v4_sign_bench(
     *, rounds: int = ROUNDS, orders: int = ORDERS, say: Callable[[str], None] = lambda line: None
 ) -> SignReport:
     """Runs all candidates, interleaved; `say` is told what goes on."""

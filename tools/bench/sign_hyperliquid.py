@@ -112,7 +112,7 @@ class _Desk:
         )
 
 
-def run_sign_bench(
+def run_hyperliquid_sign_bench(
     *, rounds: int = ROUNDS, orders: int = ORDERS, say: Callable[[str], None] = lambda line: None
 ) -> SignReport:
     """Runs all candidates, interleaved; `say` is told what goes on."""
