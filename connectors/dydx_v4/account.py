@@ -9,9 +9,10 @@ import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4.decoding import account_changes, block_number, finite
+from latentspeed.connectors.dydx_v4.holdings import Holdings
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.markets import QUOTE_ASSET
-from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, PositionRow, SubaccountRow
+from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, SubaccountRow
 from latentspeed.connectors.dydx_v4.order_forms import OrderNames
 from latentspeed.connectors.dydx_v4.reports import BEST_EFFORT_CANCELED, LIVE, order_update, removal_of, trade_update
 from latentspeed.connectors.in_flight_order import InFlightOrder
@@ -29,6 +30,8 @@ class Account:
         market: MarketState,
         names: OrderNames,
         lifetimes: Lifetimes,
+        holdings: Holdings,
+        number: int,
         *,
         update_position: Callable[[Position], None],
         update_positions: Callable[[list[Position]], None],
@@ -42,6 +45,8 @@ class Account:
             market: The rules, and where balances go.
             names: Which order the indexer means.
             lifetimes: Learns of heights and last blocks.
+            holdings: Learns of positions.
+            number: The subaccount, or the parent.
             update_position: Takes one position.
             update_positions: Takes all positions.
             on_money_moved: Called when something has changed that the channel does not say what of.
@@ -57,13 +62,16 @@ class Account:
         self._market = market
         self._names = names
         self._lifetimes = lifetimes
+        self.holdings = holdings
+        """What is held, and by which subaccount."""
+        self._number = number
         self._update_position = update_position
         self._update_positions = update_positions
         self._on_money_moved = on_money_moved
         self._on_problem = on_problem
 
     def on_channel(self, name: str, contents: msgspec.Raw, is_snapshot: bool, mono_ns: int) -> None:
-        """A message of the subaccount's channel; fills before orders, so that an end comes after what led to it."""
+        """A message of a channel, about the subaccount that `name` says; fills before orders, which may end by them."""
         changes = account_changes(contents, self._on_problem)
         for fill in changes.fills:
             self.take_fill(fill, ReportSource.STREAM)
@@ -71,8 +79,10 @@ class Account:
             self.take_order(order, ReportSource.STREAM)
         if changes.subaccount is not None:
             self.take_subaccount(changes.subaccount, mono_ns)
+        number = int(name.rpartition("/")[2])
         for position in changes.perpetual_positions:
-            self._take_position(position, mono_ns)
+            if self.holdings.take_position(position, number):
+                self._update_position(self.holdings.position(position.market, mono_ns))
         if changes.perpetual_positions or changes.fills:
             self._on_money_moved()
         if changes.block_height and not is_snapshot:
@@ -128,15 +138,18 @@ class Account:
         return sum(self.take_fill(row, ReportSource.SNAPSHOT) for row in rows)
 
     def take_subaccount(self, row: SubaccountRow, mono_ns: int = 0) -> None:
-        """Takes all positions, and what the subaccount is worth."""
+        """Takes all positions, and what the subaccount, or the parent with its children, is worth."""
         mono_ns = mono_ns or time.monotonic_ns()
+        rows = [row] if row.child_subaccounts is None else row.child_subaccounts
+        # Of a parent with children, new orders may use what is free in the parent itself.
+        own = next((one for one in rows if one.subaccount_number == self._number), None)
         try:
-            equity, free_collateral = finite(row.equity), finite(row.free_collateral)
+            equity, free_collateral = finite(row.equity), 0.0 if own is None else finite(own.free_collateral)
+            self.holdings.take_subaccounts(rows)
         except ValueError as error:
             self._on_problem("malformed_message", f"subaccount: {error}")
             return
-        positions = [found for one in row.open_perpetual_positions.values() if (found := self._position(one, mono_ns))]
-        self._update_positions(positions)
+        self._update_positions(self.holdings.positions(mono_ns))
         self._market.update_balance(
             QUOTE_ASSET,
             equity,
@@ -144,33 +157,6 @@ class Account:
             venue_utc_ns=time.time_ns(),
             received_mono_ns=mono_ns,
         )
-
-    def _take_position(self, row: PositionRow, mono_ns: int) -> None:
-        position = self._position(row, mono_ns)
-        if position is not None:
-            self._update_position(position)
-
-    def _position(self, row: PositionRow, mono_ns: int) -> Position | None:
-        rule = self._market.rules.get(row.market)
-        if rule is None:
-            return None
-        try:
-            is_open = row.status == "OPEN"
-            # The sign is in the size and in the side; a size that has none takes the side's, and none takes it twice.
-            lots = rule.lots_from_text(row.size) if is_open else 0
-            lots = -abs(lots) if row.side == "SHORT" else lots
-            amount = rule.amount_from_lots(lots)
-            return Position(
-                row.market,
-                amount,
-                entry_price=finite(row.entry_price) if is_open and row.entry_price else float("nan"),
-                unrealized_pnl=finite(row.unrealized_pnl) if is_open and row.unrealized_pnl else 0.0,
-                venue_utc_ns=time.time_ns(),
-                received_mono_ns=mono_ns,
-            )
-        except ValueError as error:
-            self._on_problem("malformed_message", f"position in {row.market}: {error}")
-            return None
 
     def forget(self, orders: Iterable[InFlightOrder]) -> None:
         """Keeps the removals of these orders only."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from latentspeed.connectors.dydx_v4.candles import MOST_INTERVALS, RESOLUTIONS
-from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT
+from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT, PARENT_SUBACCOUNTS
 from latentspeed.connectors.dydx_v4.keys import is_address
 from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
 from latentspeed.connectors.errors import InvalidOption
@@ -40,6 +40,7 @@ class DydxConfig:
         domain: Which network: one of the three domains.
         account_address: The owner of the subaccount; None for the key's own address.
         subaccount: The subaccount's number.
+        parent_subaccount: Whether its children are traded and heard of with it: isolated markets from a child each.
         node_urls: JSON-RPC addresses of full nodes, the first that can be reached is used; None for public ones.
         indexer_url: The indexer without /v4; None for the network's.
         ws_url: The indexer's sockets; None for the network's.
@@ -67,6 +68,7 @@ class DydxConfig:
     domain: str = MAINNET
     account_address: str | None = None
     subaccount: int = 0
+    parent_subaccount: bool = False
     node_urls: tuple[str, ...] | None = None
     indexer_url: str | None = None
     ws_url: str | None = None
@@ -122,6 +124,10 @@ class DydxConfig:
         if len(self.authenticators) > 1:
             rule = "one, for the one message that a transaction has: several rules go into one by AllOf"
             raise InvalidOption("authenticators", self.authenticators, rule)
+        if self.parent_subaccount and self.subaccount >= PARENT_SUBACCOUNTS:
+            raise InvalidOption(
+                "parent_subaccount", True, f"subaccount {self.subaccount} is a child: parents are 0 to 127"
+            )
         if not set(self.candle_intervals) <= set(RESOLUTIONS) or len(self.candle_intervals) > MOST_INTERVALS:
             rule = f"at most {MOST_INTERVALS} of {', '.join(RESOLUTIONS)}"
             raise InvalidOption("candle_intervals", self.candle_intervals, rule)

@@ -47,8 +47,9 @@ class _LooseMarkets(msgspec.Struct, rename="camel"):
     oracle_prices: dict[str, msgspec.Raw] = {}
 
 
-class _LooseFills(msgspec.Struct):
+class _LooseFills(msgspec.Struct, rename="camel"):
     fills: list[msgspec.Raw] = []
+    total_results: Any = 0
 
 
 _LOOSE_ACCOUNT = msgspec.json.Decoder(_LooseAccount)
@@ -99,12 +100,15 @@ def market_rows(body: bytes, tell: Tell) -> dict[str, MarketRow]:
         return _sound_by_name(_LOOSE_MARKETS.decode(body).markets, _MARKET, "market", tell)
 
 
-def fill_rows(body: bytes, tell: Tell) -> list[FillRow]:
-    """The fills of an answer."""
+def fill_rows(body: bytes, tell: Tell) -> tuple[list[FillRow], int]:
+    """The fills of an answer, and how many there are on all pages, 0 where the answer does not say it."""
     try:
-        return messages.FILLS.decode(body).fills
+        answer = messages.FILLS.decode(body)
+        return answer.fills, answer.total_results
     except MalformedMessage:
-        return _sound(_LOOSE_FILLS.decode(body).fills, _FILL, "fill", tell)
+        loose = _LOOSE_FILLS.decode(body)
+        total = loose.total_results if isinstance(loose.total_results, int) else 0
+        return _sound(loose.fills, _FILL, "fill", tell), total
 
 
 def order_rows(body: bytes, tell: Tell) -> list[OrderRow]:

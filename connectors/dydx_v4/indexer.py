@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import TypeVar
 
 from latentspeed.connectors.dydx_v4 import decoding, messages
@@ -35,7 +36,7 @@ LIVE_STATUSES = "OPEN,UNTRIGGERED,BEST_EFFORT_OPENED"
 
 
 class IndexerRest:
-    """Reads of one subaccount."""
+    """Reads of one subaccount, or of a parent with its children."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class IndexerRest:
         address: str,
         subaccount: int,
         *,
+        is_parent: bool = False,
         on_problem: Callable[[str, str], None] = lambda code, text: None,
     ) -> None:
         """Asks nothing yet; `on_problem` takes a code and a text for what could not be understood."""
@@ -51,9 +53,11 @@ class IndexerRest:
         self._budgets: dict[str, WeightBudget] = {}
         self._not_before: dict[str, float] = {}
         self._refused: dict[str, int] = {}
-        self._who = {"address": address, "subaccountNumber": str(subaccount)}
-        self._address = address
-        self._subaccount = subaccount
+        kind = "parentSubaccountNumber" if is_parent else "subaccountNumber"
+        self._who = {"address": address, kind: str(subaccount)}
+        self._branch = f"/{kind}" if is_parent else ""
+        """What the paths of lists end with."""
+        self._subaccount_path = f"/v4/addresses/{address}/{kind}/{subaccount}"
 
     async def height(self) -> int:
         """The height of the last block that it has processed; see `block`."""
@@ -84,9 +88,9 @@ class IndexerRest:
         return self._understand(lambda body: decoding.market_rows(body, self._on_problem), body, "markets")
 
     async def subaccount(self) -> SubaccountRow | None:
-        """The subaccount; None before its first deposit."""
+        """The subaccount, or the parent with its children; None before the first deposit."""
         try:
-            body = await self._get(f"/v4/addresses/{self._address}/subaccountNumber/{self._subaccount}")
+            body = await self._get(self._subaccount_path)
         except HttpStatusError as error:
             if error.status == 404:
                 return None
@@ -96,7 +100,7 @@ class IndexerRest:
     async def live_orders(self) -> list[OrderRow]:
         """Orders that are open, wait for their trigger, or are open as far as the indexer's node knows."""
         query = {**self._who, "status": LIVE_STATUSES, "returnLatestOrders": "true"}
-        body = await self._get("/v4/orders", query)
+        body = await self._get(f"/v4/orders{self._branch}", query)
         return self._understand(lambda body: decoding.order_rows(body, self._on_problem), body, "orders")
 
     async def order(self, identifier: str) -> OrderRow | None:
@@ -112,31 +116,54 @@ class IndexerRest:
     async def fills(self, since_ns: int) -> list[FillRow]:
         """The fills from `since_ns` on, oldest first, read backwards in pages until one is older."""
         found: dict[str, FillRow] = {}
-        before = ""
-        repeated = 0
-        while True:
-            query = {**self._who, "limit": str(PAGE)}
-            if before:
-                query["createdBeforeOrAtHeight"] = before
-            page, length = self._understand(self._dated_fills, await self._get("/v4/fills", query), "fills")
-            fresh = [row for row in page if row.id not in found]
-            found.update((row.id, row) for row in fresh)
-            oldest = min((int(row.created_at_height) for row in page), default=0)
-            is_enough = any(messages.time_ns(row.created_at) < since_ns for row in page)
-            if length < PAGE or is_enough:
-                break
-            repeated = 0 if fresh else repeated + 1
-            if repeated > 1:
-                raise TransportError(f"fills: the page before height {before} comes again and again")
-            # A block may have more fills than a page: go on from the same height while that brings anything new.
-            before = str(oldest if fresh and str(oldest) != before else oldest - 1)
+        async with aclosing(self._numbered_pages() if self._branch else self._pages_by_height()) as pages:
+            async for page in pages:
+                found.update((row.id, row) for row in page)
+                if any(messages.time_ns(row.created_at) < since_ns for row in page):
+                    break
         rows = [row for row in found.values() if messages.time_ns(row.created_at) >= since_ns]
         return sorted(rows, key=lambda row: int(row.created_at_height))
 
-    def _dated_fills(self, body: bytes) -> tuple[list[FillRow], int]:
-        """Fills whose time and height can be read, for by them they are put in order; and how many rows there were."""
+    async def _pages_by_height(self) -> AsyncGenerator[list[FillRow], None]:
+        """The pages of one subaccount's fills, newest first."""
+        known: set[str] = set()
+        before = ""
+        repeated = 0
+        while True:
+            query = {"createdBeforeOrAtHeight": before} if before else {}
+            page, length, _ = await self._fill_page(query)
+            fresh = {row.id for row in page} - known
+            known |= fresh
+            yield page
+            if length < PAGE:
+                return
+            repeated = 0 if fresh else repeated + 1
+            if repeated > 1:
+                raise TransportError(f"fills: the page before height {before} comes again and again")
+            oldest = min((int(row.created_at_height) for row in page), default=0)
+            # A block may have more fills than a page: go on from the same height while that brings anything new.
+            before = str(oldest if fresh and str(oldest) != before else oldest - 1)
+
+    async def _numbered_pages(self) -> AsyncGenerator[list[FillRow], None]:
+        """The pages of a parent's fills, newest first; they are numbered from the oldest, and heights bound nothing."""
+        page, length, _ = await self._fill_page({})
+        yield page
+        if length < PAGE:
+            return
+        _, _, total = await self._fill_page({"page": "1"})
+        for number in range(-(-total // PAGE), 0, -1):
+            page, _, _ = await self._fill_page({"page": str(number)})
+            yield page
+
+    async def _fill_page(self, query: Mapping[str, str]) -> tuple[list[FillRow], int, int]:
+        body = await self._get(f"/v4/fills{self._branch}", {**self._who, "limit": str(PAGE), **query})
+        return self._understand(self._dated_fills, body, "fills")
+
+    def _dated_fills(self, body: bytes) -> tuple[list[FillRow], int, int]:
+        """Fills whose time and height can be read, for by them they are put in order; how many rows there were, and how
+        many there are on all pages, where the answer says it."""
         dated = []
-        rows = decoding.fill_rows(body, self._on_problem)
+        rows, total = decoding.fill_rows(body, self._on_problem)
         for row in rows:
             try:
                 messages.time_ns(row.created_at)
@@ -145,7 +172,7 @@ class IndexerRest:
                 self._on_problem("malformed_message", f"fill {row.id}: {error}")
             else:
                 dated.append(row)
-        return dated, len(rows)
+        return dated, len(rows), total
 
     def rate_limits(self) -> list[RateLimit]:
         """What is used of the indexer's limits, by kind of question."""

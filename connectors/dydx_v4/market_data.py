@@ -24,6 +24,7 @@ class MarketFeed:
         market: MarketState,
         publish_quote: Callable[[Quote], None],
         on_terms: Callable[[str, MarketRow], None],
+        on_oracle: Callable[[str, float], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
         """Has heard nothing yet.
@@ -32,6 +33,7 @@ class MarketFeed:
             market: Where everything is kept.
             publish_quote: Called when a quote was changed.
             on_terms: Called with the ticker and what a market's row says, whether or not it is new.
+            on_oracle: Called with the ticker and the oracle price of a market, subscribed or not.
             on_problem: Called with a code and a text for what could not be understood.
         """
         self.on_snapshot: Callable[[str, RawBook], None] = lambda ticker, book: None
@@ -39,6 +41,7 @@ class MarketFeed:
         self._market = market
         self._publish_quote = publish_quote
         self._on_terms = on_terms
+        self._on_oracle = on_oracle
         self._on_problem = on_problem
         self._books: dict[str, RawBook] = {}
 
@@ -125,13 +128,14 @@ class MarketFeed:
             except (ValueError, ArithmeticError) as error:
                 self._on_problem("malformed_message", f"market {ticker}: {error!r}")
         for ticker, price in changes.oracle_prices.items():
+            try:
+                oracle = finite(price.oracle_price)
+            except ValueError as error:
+                self._on_problem("malformed_message", f"oracle price of {ticker}: {error}")
+                continue
+            self._on_oracle(ticker, oracle)
             if ticker in self._market.subscriptions:
                 quote = self._market.quote(ticker)
-                try:
-                    oracle = finite(price.oracle_price)
-                except ValueError as error:
-                    self._on_problem("malformed_message", f"oracle price of {ticker}: {error}")
-                    continue
                 quote.oracle = quote.index = quote.mark = oracle
                 quote.venue_utc_ns = time_ns(price.effective_at) if price.effective_at else quote.venue_utc_ns
                 self._publish_quote(quote)

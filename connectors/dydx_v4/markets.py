@@ -89,4 +89,5 @@ def _rule(row: MarketRow) -> TradingRule:
         is_active=row.status in ACTIVE,
         quote_asset=QUOTE_ASSET,
         base_asset=row.ticker.partition("-")[0],
+        only_isolated=row.market_type == "ISOLATED",
     )

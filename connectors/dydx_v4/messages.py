@@ -20,7 +20,11 @@ class MarketRow(msgspec.Struct, rename="camel"):
     oracle_price: str | None = None
     next_funding_rate: str = ""
     initial_margin_fraction: str = ""
+    maintenance_margin_fraction: str = ""
     open_interest: str = ""
+    open_interest_lower_cap: str = ""
+    open_interest_upper_cap: str = ""
+    market_type: str = ""
     tick_size: str = ""
     step_size: str = ""
     step_base_quantums: int = 0
@@ -66,6 +70,7 @@ class OrderRow(msgspec.Struct, rename="camel"):
     good_til_block_time: str | None = None
     client_metadata: str = "0"
     updated_at: str = ""
+    subaccount_number: int | None = None
 
 
 class FillRow(msgspec.Struct, rename="camel"):
@@ -100,15 +105,18 @@ class PositionRow(msgspec.Struct, rename="camel"):
     side: str = ""
     entry_price: str | None = None
     unrealized_pnl: str | None = None
+    subaccount_number: int | None = None
 
 
 class SubaccountRow(msgspec.Struct, rename="camel"):
-    """A subaccount with what it is worth."""
+    """A subaccount with what it is worth. A parent has rows instead of positions: its own and its children's."""
 
+    subaccount_number: int = 0
     equity: str = "0"
     free_collateral: str = "0"
     open_perpetual_positions: dict[str, PositionRow] = {}
     latest_processed_block_height: str = "0"
+    child_subaccounts: list[SubaccountRow] | None = None
 
 
 class Subaccount(msgspec.Struct, rename="camel"):
@@ -127,10 +135,11 @@ class AccountChanges(msgspec.Struct, rename="camel"):
     block_height: str = ""
 
 
-class Fills(msgspec.Struct):
-    """Fills as REST answers."""
+class Fills(msgspec.Struct, rename="camel"):
+    """Fills as REST answers; how many there are is said where a page was asked for."""
 
     fills: list[FillRow] = []
+    total_results: int = 0
 
 
 class SnapshotLevel(msgspec.Struct):
@@ -213,14 +222,15 @@ class TimeRow(msgspec.Struct):
     iso: str = ""
 
 
-class Envelope(msgspec.Struct):
-    """A frame of the socket."""
+class Envelope(msgspec.Struct, rename={"subaccount_number": "subaccountNumber"}):
+    """A frame of the socket; what is told to a parent names the subaccount that it is about."""
 
     type: str
     channel: str = ""
     id: str = ""
     message: str = ""
     contents: msgspec.Raw = msgspec.Raw()
+    subaccount_number: int | None = None
 
 
 class TxResult(msgspec.Struct):

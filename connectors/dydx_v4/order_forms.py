@@ -11,6 +11,7 @@ from latentspeed.connectors.dydx_v4.identifiers import order_uuid
 from latentspeed.connectors.dydx_v4.kinds import flags_of
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
 from latentspeed.connectors.dydx_v4.reports import is_immediate
+from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import triggered_limit_units
@@ -25,12 +26,12 @@ _CONDITIONS = {
 
 
 class OrderForms:
-    """Makes the wire forms of one subaccount's orders."""
+    """Makes the wire forms of one account's orders."""
 
     def __init__(
         self,
         owner: str,
-        subaccount: int,
+        subaccounts: Subaccounts,
         engine_instance: int,
         terms: Mapping[str, MarketTerms],
         market_price_units: Callable[[InFlightOrder], int],
@@ -41,14 +42,14 @@ class OrderForms:
 
         Args:
             owner: The account.
-            subaccount: Its subaccount.
+            subaccounts: Which of its subaccounts trades what.
             engine_instance: Marks this engine's orders.
             terms: The markets.
             market_price_units: The limit of a MARKET order in price units, 0 when no quote is fresh.
             is_long_term: Whether an order that rests is long-term unless it says otherwise.
         """
         self._owner = owner
-        self._subaccount = subaccount
+        self._subaccounts = subaccounts
         self._engine_instance = engine_instance
         self._terms = terms
         self._market_price_units = market_price_units
@@ -60,18 +61,21 @@ class OrderForms:
 
     def order_id(self, order: InFlightOrder) -> OrderId:
         """What names an order on the chain."""
-        client_id = client_id_of(order.id64)
-        return OrderId(self._owner, self._subaccount, client_id, self.flags(order), order.rule.asset_id)
+        client_id, number = client_id_of(order.id64), self._subaccounts.of(order)
+        return OrderId(self._owner, number, client_id, self.flags(order), order.rule.asset_id)
 
     def unused_id(self, client_id: int) -> OrderId:
         """What would name a short-term order in some market."""
         pair = min(terms.rule.asset_id for terms in self._terms.values())
-        return OrderId(self._owner, self._subaccount, client_id, OrderFlags.SHORT_TERM, pair)
+        return OrderId(self._owner, self._subaccounts.number, client_id, OrderFlags.SHORT_TERM, pair)
 
     def uuid(self, order: InFlightOrder) -> str:
         """The indexer's id of an order, known before it is sent."""
-        order_id = self.order_id(order)
-        return order_uuid(self._owner, self._subaccount, order_id.client_id, order_id.clob_pair_id, order_id.flags)
+        return self.uuid_in(order, self._subaccounts.of(order))
+
+    def uuid_in(self, order: InFlightOrder, number: int) -> str:
+        """The indexer's id of an order if it was placed from this subaccount."""
+        return order_uuid(self._owner, number, client_id_of(order.id64), order.rule.asset_id, self.flags(order))
 
     def place(self, order: InFlightOrder, *, good_til_block: int = 0, good_til_time: int = 0) -> WireOrder | None:
         """The order itself, good until a block or a time in seconds; None for a MARKET order without a fresh quote."""
@@ -111,6 +115,7 @@ class OrderNames:
         self._tracker = tracker
         self._uuid_of = uuid_of
         self._client_order_ids: OrderedDict[str, str] = OrderedDict()
+        self._candidates: dict[str, Mapping[str, Callable[[], None]]] = {}
 
     def add(self, order: InFlightOrder) -> None:
         """Learns an order's id, which follows from the order itself."""
@@ -118,13 +123,24 @@ class OrderNames:
         if len(self._client_order_ids) > REMEMBERED:
             self._client_order_ids.popitem(last=False)
 
-    def uuid(self, order: InFlightOrder) -> str:
-        """The indexer's id of an order."""
-        return order.exchange_order_id or self._uuid_of(order)
+    def add_candidates(self, order: InFlightOrder, found: Mapping[str, Callable[[], None]]) -> None:
+        """An order has one of several ids; the one that is heard of is it, and calls what belongs to it."""
+        self._candidates[order.client_order_id] = found
+        for uuid in found:
+            self._client_order_ids[uuid] = order.client_order_id
+
+    def uuids(self, order: InFlightOrder) -> list[str]:
+        """The indexer's id of an order, or the ids that it may have, the likeliest first."""
+        if order.exchange_order_id:
+            return [order.exchange_order_id]
+        candidates = self._candidates.get(order.client_order_id) if self._candidates else None
+        return [self._uuid_of(order)] if candidates is None else list(candidates)
 
     def order(self, uuid: str) -> InFlightOrder | None:
         """The order of an id, if it is one of ours that is still known."""
         client_order_id = self._client_order_ids.get(uuid)
         if client_order_id is None:
             return self._tracker.get_order_by_exchange_id(uuid)
+        if self._candidates and (candidates := self._candidates.pop(client_order_id, None)) is not None:
+            candidates[uuid]()
         return self._tracker.get_order(client_order_id)

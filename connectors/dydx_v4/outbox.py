@@ -23,6 +23,7 @@ from latentspeed.connectors.dydx_v4.messages import TxResult
 from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.reports import is_immediate
+from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import TransportError
 
@@ -51,7 +52,7 @@ class Outbox:
         lifetimes: Lifetimes,
         budget: BlockBudget,
         owner: str,
-        subaccount: int,
+        subaccounts: Subaccounts,
         good_til_blocks: int,
         ioc_good_til_blocks: int,
         start: Callable[..., asyncio.Task[Any]],
@@ -65,7 +66,7 @@ class Outbox:
         self._names = names
         self._lifetimes = lifetimes
         self._owner = owner
-        self._subaccount = subaccount
+        self._subaccounts = subaccounts
         self._good_til_blocks = good_til_blocks
         self._ioc_good_til_blocks = ioc_good_til_blocks
         self._start = start
@@ -161,9 +162,11 @@ class Outbox:
 
     def send_cancels(self, orders: Sequence[InFlightOrder]) -> None:
         """Signs and writes cancels: one alone, or many in a batch."""
-        live = [order for order in orders if not order.is_done]
-        for first in range(0, len(live), wire.MAX_BATCH_CANCELS):
-            batch = live[first : first + wire.MAX_BATCH_CANCELS]
+        live: dict[int, list[InFlightOrder]] = {}
+        for order in orders:
+            if not order.is_done:
+                live.setdefault(self._subaccounts.of(order), []).append(order)
+        for batch in (batch for several in live.values() for batch in _batches(several)):
             height, weight = self._lifetimes.chain_height, 1 if len(batch) == 1 else 2
             if wait := self.budget.wait_blocks(height, weight, is_cancel=True):
                 for order in batch:
@@ -185,7 +188,7 @@ class Outbox:
             for order in orders:
                 order_id = self._forms.order_id(order)
                 by_pair.setdefault(order_id.clob_pair_id, []).append(order_id.client_id)
-            message = wire.batch_cancel(self._owner, self._subaccount, by_pair, last_block)
+            message = wire.batch_cancel(self._owner, self._subaccounts.of(orders[0]), by_pair, last_block)
         return self._delivery.signer.transaction([message])
 
     async def _deliver_cancels(self, orders: Sequence[InFlightOrder], transaction: bytes) -> None:
@@ -219,3 +222,9 @@ class Outbox:
         if await self._delivery.is_renumbered(result, number):
             result = await self._delivery.send(self._delivery.signer.transaction([message]))
         return result
+
+
+def _batches(orders: list[InFlightOrder]) -> list[list[InFlightOrder]]:
+    """Orders of one subaccount, as many together as one transaction cancels."""
+    most = wire.MAX_BATCH_CANCELS
+    return [orders[first : first + most] for first in range(0, len(orders), most)]

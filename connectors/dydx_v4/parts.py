@@ -18,9 +18,11 @@ from latentspeed.connectors.dydx_v4.candles import CandleFeed
 from latentspeed.connectors.dydx_v4.client_ids import ClientIds, client_id_of
 from latentspeed.connectors.dydx_v4.config import LONG_TERM, DydxConfig
 from latentspeed.connectors.dydx_v4.delivery import Delivery
+from latentspeed.connectors.dydx_v4.holdings import Holdings
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.keys import DydxKey
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.margins import Margins
 from latentspeed.connectors.dydx_v4.market_data import MarketFeed
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
 from latentspeed.connectors.dydx_v4.messages import MarketRow, OrderRow, TxResult
@@ -31,7 +33,8 @@ from latentspeed.connectors.dydx_v4.resync import Resynchroniser
 from latentspeed.connectors.dydx_v4.sequences import Sequences
 from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
 from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
-from latentspeed.connectors.dydx_v4.streams import Streams
+from latentspeed.connectors.dydx_v4.streams import ACCOUNTS, Streams
+from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.dydx_v4.upkeep import Upkeep
 from latentspeed.connectors.perpetual_derivative_base import PerpetualDerivativeBase
@@ -78,16 +81,20 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
         self._lifetimes = Lifetimes(config.settle_margin_blocks)
         self._sequences = Sequences(self._lifetimes.now_ms, last=last_nonce, store=store_nonce)
         self._watch = StatefulWatch(self._lifetimes, self._sequences)
+        self._subaccounts = Subaccounts(config.subaccount, is_parent=config.parent_subaccount)
+        self._margins = Margins()
         self._forms = OrderForms(
             self.account_address,
-            config.subaccount,
+            self._subaccounts,
             config.engine_instance,
             self._terms,
             self._market_price_units,
             is_long_term=config.limit_orders == LONG_TERM,
         )
         self._names = OrderNames(self._tracker, self._forms.uuid)
-        self._feed = MarketFeed(self._market, self._publish_quote, self._on_market_row, self._events.error)
+        self._feed = MarketFeed(
+            self._market, self._publish_quote, self._on_market_row, self._margins.take_oracle, self._events.error
+        )
         self._candles = CandleFeed(self._market, config.candle_intervals, on_problem=self._events.error)
         self._skew = SkewEstimate()
         self._fills_from_ns = 0
@@ -119,7 +126,13 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
     # Making
 
     def _make_rest(self, http: HttpClient) -> IndexerRest:
-        return IndexerRest(http, self.account_address, self.config.subaccount, on_problem=self._events.error)
+        return IndexerRest(
+            http,
+            self.account_address,
+            self.config.subaccount,
+            is_parent=self.config.parent_subaccount,
+            on_problem=self._events.error,
+        )
 
     def _open(self) -> None:
         config = self.config
@@ -131,11 +144,14 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
         )
         self._http = HttpClient(config.rest_url, timeout_s=config.request_timeout_s)
         self._rest = self._make_rest(self._http)
+        self._holdings = Holdings(self._market, self._margins, self._events.error)
         self._account = Account(
             self._tracker,
             self._market,
             self._names,
             self._lifetimes,
+            self._holdings,
+            config.subaccount,
             update_position=self.update_position,
             update_positions=self.update_positions_snapshot,
             on_money_moved=lambda: self._upkeep.refresh_soon(),
@@ -147,7 +163,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             self._account,
             self._lifetimes,
             self._watch,
-            uuid_of=self._names.uuid,
+            uuids_of=self._names.uuids,
             fills_from_ns=self._fills_from_ns,
         )
         self._authority = Authority(
@@ -170,7 +186,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             config.socket_url,
             self._http,
             {
-                "v4_subaccounts": self._account.on_channel,
+                **dict.fromkeys(ACCOUNTS, self._account.on_channel),
                 "v4_block_height": self._on_height,
                 "v4_markets": self._feed.on_markets,
                 "v4_orderbook": self._feed.on_book,
@@ -210,7 +226,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             lifetimes=self._lifetimes,
             budget=BlockBudget("short_term_orders", rates.short_term, reserve=CANCEL_RESERVE),
             owner=self.account_address,
-            subaccount=config.subaccount,
+            subaccounts=self._subaccounts,
             good_til_blocks=config.good_til_blocks,
             ioc_good_til_blocks=config.ioc_good_til_blocks,
             start=self._start,

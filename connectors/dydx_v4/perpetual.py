@@ -58,6 +58,7 @@ class DydxV4PerpetualConnector(DydxV4Session):
         is_crossing = order.order_type is not OrderType.LIMIT_MAKER
         if is_crossing and self._terms[order.trading_pair].status == POST_ONLY:
             raise OrderRefused("order_type", order.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
+        self._subaccounts.check(order.rule)
         super()._check_order(order)
 
     def _check_extra_params(self, params: OrderParams) -> None:

@@ -15,6 +15,7 @@ from latentspeed.connectors.dydx_v4.account import Account
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.kinds import is_stateful
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.messages import OrderRow
 from latentspeed.connectors.dydx_v4.reports import ended
 from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.events import OrderUpdate
@@ -37,10 +38,10 @@ class Resynchroniser:
         lifetimes: Lifetimes,
         watch: StatefulWatch,
         *,
-        uuid_of: Callable[[InFlightOrder], str],
+        uuids_of: Callable[[InFlightOrder], list[str]],
         fills_from_ns: int,
     ) -> None:
-        """Has asked nothing yet; `fills_from_ns` is since when fills have to be counted, `uuid_of` names an order."""
+        """Has asked nothing yet; `fills_from_ns` is since when fills have to be counted, `uuids_of` names an order."""
         self.runs = 0
         self.last_mono_ns = 0
         self.fills_from_ns = fills_from_ns
@@ -50,7 +51,7 @@ class Resynchroniser:
         self._account = account
         self._lifetimes = lifetimes
         self._watch = watch
-        self._uuid_of = uuid_of
+        self._uuids_of = uuids_of
         self._lock = asyncio.Lock()
 
     @property
@@ -72,7 +73,9 @@ class Resynchroniser:
             for row in live:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
             listed = {row.id for row in live}
-            await self._ask_for(order for order in known if is_stateful(order) and self._uuid_of(order) not in listed)
+            await self._ask_for(
+                order for order in known if is_stateful(order) and listed.isdisjoint(self._uuids_of(order))
+            )
             await self.refresh_account()
             self.runs += 1
             self.last_mono_ns = time.monotonic_ns()
@@ -127,7 +130,7 @@ class Resynchroniser:
         height, time_ms = await self._rest.block()
         self._lifetimes.on_indexer_height(height, time_ms)
         for order in orders:
-            row = await self._rest.order(self._uuid_of(order))
+            row = await self._record(order)
             self._watch.asked(order)
             if row is not None:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
@@ -137,6 +140,13 @@ class Resynchroniser:
                 self._end(order, OrderState.FAILED, "never_accepted", ReportSource.INFERRED)
             else:
                 self._tracker.mark_unknown(order.client_order_id, "in_no_block_yet")
+
+    async def _record(self, order: InFlightOrder) -> OrderRow | None:
+        """The indexer's record of an order, by whichever of its ids has one."""
+        for uuid in self._uuids_of(order):
+            if (row := await self._rest.order(uuid)) is not None:
+                return row
+        return None
 
     async def _settle_one(self, order: InFlightOrder) -> None:
         """Ends one order whose fills are all counted."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -55,6 +56,8 @@ class DydxV4Session(DydxV4Parts):
     async def _load_markets(self, rest: IndexerRest) -> None:
         rows = await rest.markets()
         self._take_terms(market_terms(rows.values(), self._events.error))
+        for ticker, row in rows.items():
+            self._take_margin(ticker, row)
         for ticker in self._market.subscriptions:
             if ticker in rows:
                 self._feed.take_market(ticker, rows[ticker], time.monotonic_ns())
@@ -77,7 +80,11 @@ class DydxV4Session(DydxV4Parts):
                 self._fills_from_ns = time.time_ns()
                 self._tracker.ignore_fills((), self._fills_from_ns)
             self._resynchroniser.fills_from_ns = self._fills_from_ns
-            self._streams.subscribe("v4_subaccounts", f"{self.account_address}/{self.config.subaccount}")
+            is_parent = self.config.parent_subaccount
+            if is_parent:
+                await self._find_children()
+            own = f"{self.account_address}/{self.config.subaccount}"
+            self._streams.subscribe("v4_parent_subaccounts" if is_parent else "v4_subaccounts", own)
             self._streams.subscribe("v4_block_height")
             self._streams.subscribe("v4_markets")
             for pair in self._market.subscriptions:
@@ -92,6 +99,26 @@ class DydxV4Session(DydxV4Parts):
         except BaseException:
             await self._disconnect()
             raise
+
+    async def _find_children(self) -> None:
+        """Which markets the children of the parent hold, and which of them orders of an earlier process belong to."""
+        row, live = await self._rest.subaccount(), await self._rest.live_orders()
+        children = [] if row is None else row.child_subaccounts or []
+        held = [(pair, child.subaccount_number) for child in children for pair in child.open_perpetual_positions]
+        held += [(one.ticker, one.subaccount_number) for one in live if one.subaccount_number is not None]
+        self._subaccounts.learn(held, (child.subaccount_number for child in children))
+        for order in self._tracker.active_orders:
+            if order.is_restored and order.rule.only_isolated:
+                self._place_restored(order)
+
+    def _place_restored(self, order: InFlightOrder) -> None:
+        """Finds the subaccount of an order of an earlier process: its market may have had another child then."""
+        numbers = {self._forms.uuid_in(order, number): number for number in self._subaccounts.candidates(order.rule)}
+        if order.exchange_order_id is not None:
+            self._subaccounts.pin(order, numbers.get(order.exchange_order_id, self._subaccounts.of(order)))
+        else:
+            pins = {uuid: partial(self._subaccounts.pin, order, number) for uuid, number in numbers.items()}
+            self._names.add_candidates(order, pins)
 
     async def _block_rates(self) -> BlockRates:
         """What the chain lets the account send; what it let everybody send lately if the node does not say."""
@@ -210,6 +237,7 @@ class DydxV4Session(DydxV4Parts):
         live = self._tracker.active_orders
         self._lifetimes.forget(live)
         self._watch.forget(live)
+        self._subaccounts.forget(live)
         self._account.forget(live)
         if self._block_age_s() > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
             self._events.error("no_blocks", f"no block for {self._block_age_s():.0f} s")
@@ -229,12 +257,19 @@ class DydxV4Session(DydxV4Parts):
         await self._resynchroniser.run()
 
     def _on_market_row(self, ticker: str, row: MarketRow) -> None:
+        self._take_margin(ticker, row)
         known = self._terms.get(ticker)
         if known is not None:
             if known.is_changed(row):
                 self._take_terms({ticker: known.changed(row)})
         elif row.oracle_price and row.step_size and row.ticker == ticker:
             self._take_terms(market_terms([row], self._events.error))
+
+    def _take_margin(self, ticker: str, row: MarketRow) -> None:
+        try:
+            self._margins.take_market(ticker, row)
+        except ValueError as error:
+            self._events.error("malformed_message", f"market {ticker}: {error}")
 
     def _take_terms(self, found: Mapping[str, MarketTerms]) -> None:
         """Takes new terms of markets. Orders that live are integers on the grid that they were made on: a market whose

@@ -24,6 +24,8 @@ MOST_MARKETS = 32
 """Subscriptions of one channel that a connection may have."""
 ASK_AGAIN_S = 1.0
 """How soon a subscription is asked for again whose snapshot the indexer could not fetch."""
+ACCOUNTS = ("v4_subaccounts", "v4_parent_subaccounts")
+"""The channels that are named by an address and a number, which is no market."""
 REGULAR = "v4_block_height"
 """The channel that speaks with each block: its silence is a fault."""
 _INVALID_NAME = re.compile(r"^Invalid subscription id for channel: \((v4_[a-z_]+)-(.+)\)$")
@@ -86,8 +88,7 @@ class Streams:
         topic = (channel, name)
         if topic not in self._wanted:
             self._wanted[topic] = None
-            # The account's channel is named by its address, which is no market.
-            pair = "" if channel == "v4_subaccounts" else name
+            pair = "" if channel in ACCOUNTS else name
             self._channels[topic] = self.watch.add(channel, pair, is_regular=channel == REGULAR)
             if self._is_connected:
                 self._ask(topic)
@@ -148,7 +149,7 @@ class Streams:
             self._on_error("unknown_channel", f"{frame.channel!r} of {frame.id!r:.80}, which nobody has asked for")
             return
         try:
-            handler(frame.id, contents, is_snapshot, mono_ns)
+            handler(_about(frame), contents, is_snapshot, mono_ns)
         except (*MalformedMessage, ValueError, ArithmeticError) as error:
             self.malformed += 1
             self._on_error("malformed_message", f"{frame.channel}: {error!r}: {bytes(contents)[:200]!r}")
@@ -182,3 +183,10 @@ class Streams:
     def _ask_again(self, topic: Topic, opened: int) -> None:
         if opened == self.link.opened and topic in self._unconfirmed and self._is_connected:
             self._ask(topic)
+
+
+def _about(frame: messages.Envelope) -> str:
+    """What a frame is about: its id, with the child's number where a parent is told of a child."""
+    if frame.subaccount_number is None:
+        return frame.id
+    return f"{frame.id.partition('/')[0]}/{frame.subaccount_number}"

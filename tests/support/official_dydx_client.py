@@ -18,7 +18,7 @@ from dydx_v4_client.faucet_client import FaucetClient
 from dydx_v4_client.indexer.candles_resolution import CandlesResolution
 from dydx_v4_client.indexer.rest.constants import OrderExecution, OrderType
 from dydx_v4_client.indexer.rest.indexer_client import IndexerClient
-from dydx_v4_client.indexer.socket.websocket import IndexerSocket
+from dydx_v4_client.indexer.socket.websocket import Channel, IndexerSocket
 from dydx_v4_client.key_pair import KeyPair
 from dydx_v4_client.network import local_node, make_insecure
 from dydx_v4_client.node.authenticators import Authenticator, AuthenticatorType
@@ -44,6 +44,12 @@ GOOD_TIL, IOC = Order.TIME_IN_FORCE_UNSPECIFIED, Order.TIME_IN_FORCE_IOC
 SHORT, CONDITIONAL, LONG = 0, 32, 64
 
 
+class ParentSubaccounts(Channel):
+    """A channel that the client has no class for."""
+
+    channel = "v4_parent_subaccounts"
+
+
 class Desk:
     """The client's parts, pointed at the venue."""
 
@@ -62,7 +68,7 @@ class Desk:
         address = Wallet(KeyPair.from_mnemonic(MNEMONICS[name]), 0, 0).address
         return await Wallet.from_mnemonic(self.node, MNEMONICS[name], address)
 
-    def stream(self, *wallets):
+    def stream(self, *wallets, parents=()):
         """Listens in a thread of its own, as the client means it to be done."""
 
         def on_message(socket, message):
@@ -74,10 +80,12 @@ class Desk:
                 socket.candles.subscribe("BTC-USD", CandlesResolution.ONE_MINUTE)
                 for wallet in wallets:
                     socket.subaccounts.subscribe(wallet.address, 0)
+                for wallet in parents:
+                    ParentSubaccounts(socket).subscribe(id=f"{wallet.address}/0")
 
         self.socket = IndexerSocket(self.urls["ws_url"], on_message=on_message)
         threading.Thread(target=lambda: asyncio.run(self.socket.connect()), daemon=True).start()
-        return self.until(lambda: sum(m["type"] == "subscribed" for m in self.heard) == 4 + len(wallets))
+        return self.until(lambda: sum(m["type"] == "subscribed" for m in self.heard) == 4 + len(wallets) + len(parents))
 
     def contents(self, channel):
         found = []
@@ -276,6 +284,58 @@ async def money(desk):
         "usdc": after[usdc] - before[usdc],
         "native": after[native] - before[native],
         "transfers": [row["type"] for row in moved],
+    }
+
+
+async def children(desk):
+    """A child is funded from its parent, trades an isolated market, and is told of with its parent."""
+    bob = await desk.wallet("bob")
+    await desk.stream(parents=[bob])
+    market = Market((await desk.rest.markets.get_perpetual_markets("ISO-USD"))["markets"]["ISO-USD"])
+    bob.sequence = (await desk.node.get_account(bob.address)).sequence
+    main, child = SubaccountId(owner=bob.address, number=0), SubaccountId(owner=bob.address, number=128)
+    verdicts = [verdict(await desk.node.transfer(bob, main, child, 0, 50_000_000))]
+
+    async def parent():
+        return (await desk.rest.account.get_parent_subaccount(bob.address, 0))["subaccount"]
+
+    async def is_funded():
+        return len((await parent())["childSubaccounts"]) == 2
+
+    await desk.until(is_funded)
+    last = await desk.node.latest_block_height() + 15
+    order = market.order(
+        market.order_id(bob.address, 128, 51, SHORT),
+        OrderType.LIMIT,
+        Order.SIDE_BUY,
+        size=10,
+        price=2.0,
+        time_in_force=GOOD_TIL,
+        reduce_only=False,
+        good_til_block=last,
+    )
+    verdicts.append(verdict(await desk.node.place_order(bob, order)))
+
+    def told(kind):
+        frames = [one for one in desk.heard if one.get("channel") == ParentSubaccounts.channel]
+        found = []
+        for one in frames:
+            contents = one["contents"] if isinstance(one["contents"], list) else [one["contents"]]
+            found += [(one.get("subaccountNumber"), row) for part in contents for row in part.get(kind, ())]
+        return found
+
+    await desk.until(lambda: [row for _, row in told("orders") if row["status"] == "BEST_EFFORT_OPENED"])
+    snapshot = next(one for one in desk.heard if one.get("channel") == ParentSubaccounts.channel)
+    return {
+        "verdicts": verdicts,
+        "snapshot": snapshot["contents"]["subaccount"],
+        "orders": [(number, row["clientId"], row["status"]) for number, row in told("orders")],
+        "listed": [
+            (row["subaccountNumber"], row["clientId"])
+            for row in await desk.rest.account.list_parent_orders(bob.address, 0)
+            if row["status"] == "BEST_EFFORT_OPENED"
+        ],
+        "equities": {str(row["subaccountNumber"]): row["equity"] for row in (await parent())["childSubaccounts"]},
     }
 
 

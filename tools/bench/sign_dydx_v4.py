@@ -32,6 +32,7 @@ from latentspeed.connectors.dydx_v4.markets import MarketTerms
 from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.outbox import Outbox
+from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.in_flight_order import InFlightOrder
@@ -72,7 +73,9 @@ class _Desk:
         self._signed_ns = 0
         lifetimes = Lifetimes(2)
         lifetimes.on_node_height(HEIGHT)
-        forms = OrderForms(key.address, 0, 7, {"BTC-USD": MarketTerms(RULE, 1_000_000, 100_000)}, lambda order: 0)
+        forms = OrderForms(
+            key.address, Subaccounts(0), 7, {"BTC-USD": MarketTerms(RULE, 1_000_000, 100_000)}, lambda order: 0
+        )
         nodes = Nodes(["http://127.0.0.1:1"], timeout_s=1.0)
         signer = TransactionSigner(key, "localdydxprotocol", 42, pool=pool)
         self._outbox = Outbox(
@@ -85,7 +88,7 @@ class _Desk:
             client_ids=ClientIds(),
             budget=BlockBudget("short_term_orders", [Limit(5, 1 << 30)]),
             owner=key.address,
-            subaccount=0,
+            subaccounts=Subaccounts(0),
             good_til_blocks=15,
             ioc_good_til_blocks=5,
             start=self._would_send,

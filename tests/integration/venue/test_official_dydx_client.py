@@ -84,6 +84,15 @@ def test_it_moves_money_and_pays_for_the_gas_that_it_simulated(client):
     assert seen["native"] == 10**18 - 777
 
 
+def test_it_hears_of_a_parent_with_its_children(client):
+    seen = client("children")
+    assert seen["verdicts"] == [OK, OK]
+    assert seen["snapshot"]["parentSubaccountNumber"] == 0
+    assert [128, "51", "BEST_EFFORT_OPENED"] in seen["orders"]
+    assert [128, "51"] in seen["listed"]
+    assert seen["equities"]["128"] == "50"
+
+
 def test_it_lets_another_key_trade_and_takes_that_back(client):
     assert client("permission") == {
         "added": OK,

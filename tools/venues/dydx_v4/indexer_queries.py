@@ -85,6 +85,13 @@ class Queries:
             if address == owner and (parent is None or number % PARENTS == parent)
         ]
 
+    def numbers_of(self, owner: str, parent: int) -> set[int]:
+        """A parent and its children, also those that have orders and no money."""
+        self.view(owner, parent)
+        ledger = self._indexer._ledger
+        known = [] if ledger is None else [number for address, number in ledger.subaccounts if address == owner]
+        return {parent, *(number for number in known if number % PARENTS == parent)}
+
     def subaccount(self, view: SubaccountView) -> Row:
         """A subaccount's row."""
         return rows.subaccount_row(view, self._indexer.markets, self._indexer.height)
@@ -143,9 +150,9 @@ class Queries:
         owner, _, digits = name.partition("/")
         number, height = int(digits), str(self._indexer.height)
         if channel == "v4_parent_subaccounts":
-            views = self.views_of(owner, number)
-            numbers = {view.number for view in views}
-            contents: Row = {"subaccount": self.parent(owner, number)} if views else {}
+            numbers = self.numbers_of(owner, number)
+            is_known = bool(self.views_of(owner, number))
+            contents: Row = {"subaccount": self.parent(owner, number)} if is_known else {}
         else:
             view = self.view(owner, number)
             numbers = {number}

@@ -246,10 +246,12 @@ class Rest:
         market = request.query.get("market") or request.query.get("ticker")
         if market is not None:
             found = [row for row in found if row["market"] == market]
-        height = request.query.get("createdBeforeOrAtHeight")
+        # The lists of a parent take no bounds.
+        bounds = request.query if "subaccountNumber" in request.query else {}
+        height = bounds.get("createdBeforeOrAtHeight")
         if height is not None:
             found = [row for row in found if int(row["createdAtHeight"]) <= int(height)]
-        before = request.query.get("createdBeforeOrAt")
+        before = bounds.get("createdBeforeOrAt")
         if before is not None:
             found = [row for row in found if row["createdAt"] <= before]
         found.sort(key=lambda row: int(row["createdAtHeight"]))
@@ -296,7 +298,7 @@ class Rest:
         owner = request.query["address"]
         parent = request.query.get("parentSubaccountNumber")
         if parent is not None:
-            return owner, {view.number for view in self._queries.views_of(owner, int(parent))} | {int(parent)}
+            return owner, self._queries.numbers_of(owner, int(parent))
         number = int(request.query["subaccountNumber"])
         self._queries.view(owner, number)
         return owner, {number}

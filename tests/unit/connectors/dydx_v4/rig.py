@@ -8,11 +8,13 @@ from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4 import decoding, messages
 from latentspeed.connectors.dydx_v4.account import Account
 from latentspeed.connectors.dydx_v4.candles import CandleFeed
+from latentspeed.connectors.dydx_v4.holdings import Holdings
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
+from latentspeed.connectors.dydx_v4.margins import Margins
 from latentspeed.connectors.dydx_v4.market_data import MarketFeed
 from latentspeed.connectors.dydx_v4.markets import market_terms
 from latentspeed.connectors.dydx_v4.order_forms import OrderNames
-from latentspeed.connectors.dydx_v4.streams import Streams
+from latentspeed.connectors.dydx_v4.streams import ACCOUNTS, Streams
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.transport import HttpClient, SocketTiming
@@ -34,13 +36,16 @@ class Rig:
         self.terms = market_terms(market_rows, self.tell)
         self.market.set_rules(terms.rule for terms in self.terms.values())
         self.lifetimes = Lifetimes(2)
-        self.feed = MarketFeed(self.market, lambda quote: None, self.rows.__setitem__, self.tell)
+        self.margins = Margins()
+        self.feed = MarketFeed(self.market, lambda quote: None, self._take_row, self.margins.take_oracle, self.tell)
         self.candles = CandleFeed(self.market, ("1h",), on_problem=self.tell)
         self.account = Account(
             self.tracker,
             self.market,
             OrderNames(self.tracker, lambda order: ""),
             self.lifetimes,
+            Holdings(self.market, self.margins, self.tell),
+            0,
             update_position=lambda position: self.positions.__setitem__(position.trading_pair, position),
             update_positions=self._take_positions,
             on_money_moved=lambda: None,
@@ -50,7 +55,7 @@ class Rig:
             "ws://127.0.0.1:1/v4/ws",
             HttpClient("http://127.0.0.1:1", timeout_s=1.0),
             {
-                "v4_subaccounts": self.account.on_channel,
+                **dict.fromkeys(ACCOUNTS, self.account.on_channel),
                 "v4_block_height": self._on_height,
                 "v4_markets": self.feed.on_markets,
                 "v4_orderbook": self.feed.on_book,
@@ -65,6 +70,10 @@ class Rig:
 
     def tell(self, code, text):
         self.told.append((code, text))
+
+    def _take_row(self, ticker, row):
+        self.rows[ticker] = row
+        self.margins.take_market(ticker, row)
 
     def _take_positions(self, positions):
         self.positions = {position.trading_pair: position for position in positions}

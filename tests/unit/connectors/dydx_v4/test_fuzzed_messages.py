@@ -253,8 +253,12 @@ def test_a_bad_row_of_an_answer_is_told_of_and_the_others_count(key):
     )
     rows = [good, {"id": 7}, good]
     body = json.dumps({"fills": rows} if key == "fills" else rows).encode()
-    decode = decoding.fill_rows if key == "fills" else decoding.order_rows
-    assert len(decode(body, lambda code, text: told.append(code))) == 2
+
+    def tell(code, text):
+        told.append(code)
+
+    found = decoding.fill_rows(body, tell)[0] if key == "fills" else decoding.order_rows(body, tell)
+    assert len(found) == 2
     assert told == ["malformed_message"]
 
 

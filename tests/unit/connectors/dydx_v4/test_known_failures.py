@@ -18,6 +18,7 @@ from latentspeed.connectors.dydx_v4.markets import MarketTerms, market_terms
 from latentspeed.connectors.dydx_v4.messages import BookSnapshot, MarketRow, SnapshotLevel
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms
 from latentspeed.connectors.dydx_v4.protobuf import fields
+from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.types import TradeType
@@ -187,7 +188,7 @@ def test_35_a_market_that_makes_no_grid_is_told_of_and_hides_no_other(wrong):
 def test_06_an_order_that_waits_for_a_trigger_says_which(kind, condition):
     terms = market_terms([market()])["BTC-USD"]
     owner = "dydx14zzueazeh0hj67cghhf9jypslcf9sh2n5k6art"
-    forms = OrderForms(owner, 0, 7, {"BTC-USD": terms}, lambda order: 0)
+    forms = OrderForms(owner, Subaccounts(0), 7, {"BTC-USD": terms}, lambda order: 0)
     price = 60_000 if kind.has_price else 0
     order = InFlightOrder("LS0000000000000001", terms.rule, TradeType.SELL, kind, 10, price, trigger_units=61_000)
     form = forms.place(order, good_til_time=1_800_000_000)

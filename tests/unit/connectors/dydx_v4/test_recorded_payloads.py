@@ -16,7 +16,7 @@ from latentspeed.connectors.dydx_v4.identifiers import order_uuid
 from latentspeed.connectors.dydx_v4.markets import market_terms
 from latentspeed.connectors.dydx_v4.messages import MarketRow, time_ns
 from latentspeed.connectors.dydx_v4.reports import trade_update
-from latentspeed.connectors.types import ReportSource, TradeType
+from latentspeed.connectors.types import MarginMode, ReportSource, TradeType
 
 MAKER = "dydx18p7nz5rqezkyscdz9pv9rchnsesjyjjyfe92t3"
 NOT_HEARD = {
@@ -69,7 +69,7 @@ DECODERS = {
     "orderbook": messages.BOOK_SNAPSHOT.decode,
     "trades": messages.TRADES.decode,
     "orders": lambda body: decoding.order_rows(body, nothing_told),
-    "fills": lambda body: decoding.fill_rows(body, nothing_told),
+    "fills": lambda body: decoding.fill_rows(body, nothing_told)[0],
     "broadcast": messages.BROADCAST_REPLY.decode,
     "subaccounts": lambda body: [messages.SUBACCOUNT.decode(row) for row in single_subaccounts(body)],
     "candles": lambda body: candles_in(messages.CANDLES.decode(body).candles, "ETH-USD", "1h"),
@@ -93,16 +93,11 @@ def test_every_recorded_payload_is_understood(payloads):
             rig = Rig(recorded_markets(payloads))
             frame = json.loads(path.read_text())
             channel, topic = frame.get("channel", ""), frame.get("id", "")
-            if channel == "v4_parent_subaccounts":
-                parts = frame["contents"] if isinstance(frame["contents"], list) else [frame["contents"]]
-                for part in parts:
-                    decoding.account_changes(msgspec.Raw(json.dumps(part).encode()), nothing_told)
-            else:
-                rig.want(channel, topic)
-                rig.hear(path.read_text())
-                told = [(code, text) for code, text in rig.told if not any(one in text for one in OTHER_GRID)]
-                assert [code for code, _ in told] == PROBLEMS.get(name, []), (name, told)
-                assert rig.streams.malformed == 0, (name, rig.told)
+            rig.want(channel, topic)
+            rig.hear(path.read_text())
+            told = [(code, text) for code, text in rig.told if not any(one in text for one in OTHER_GRID)]
+            assert [code for code, _ in told] == PROBLEMS.get(name, []), (name, told)
+            assert rig.streams.malformed == 0, (name, rig.told)
             heard += 1
         else:
             (kind,) = [kind for kind in DECODERS if kind in path.name]
@@ -130,6 +125,36 @@ def test_recorded_candles_are_sound_and_follow_each_other(payloads):
     running = rig.market.candles["ETH-USD", "1h"]
     assert (running.open, running.close, running.trade_count) == (1598.0, 1590.8, 726)
     assert not rig.told
+
+
+def test_a_recorded_parent_is_the_sum_of_its_children(payloads):
+    rig = Rig(recorded_markets(payloads))
+    for name, pair, amount, total, free in (
+        ("ws_parent_subscribed", "LDO-USD", 11.0, 1997.648570002, 1711.959192),
+        ("ws_parent_subscribed_isolated_and_orders", "APE-USD", 20.0, 155.66683808, 137.128721),
+    ):
+        text = (payloads / f"abacus/{name}.json").read_text()
+        rig.want("v4_parent_subaccounts", json.loads(text)["id"])
+        rig.hear(text)
+        assert rig.positions[pair].amount == amount
+        assert rig.positions[pair].margin_mode is MarginMode.ISOLATED, "a child of its own holds it"
+        balance = rig.market.balances["USDC"]
+        assert (balance.total, balance.available) == (total, free), "new orders are the parent's own"
+        assert rig.account.holdings.places == [(pair, 128)]
+
+
+def test_recorded_changes_of_a_child_are_the_childs(payloads):
+    rig = Rig(recorded_markets(payloads))
+    for name in ("ws_parent_subscribed_may2024", "ws_parent_batch_transfer_to_child", "ws_parent_batch"):
+        text = (payloads / f"abacus/{name}.json").read_text()
+        rig.want("v4_parent_subaccounts", json.loads(text)["id"])
+        rig.hear(text)
+    assert not [told for told in rig.told if not any(one in told[1] for one in OTHER_GRID)]
+    frame = json.loads((payloads / "abacus/ws_parent_batch.json").read_text())
+    rows = [row for part in frame["contents"] for row in part.get("perpetualPositions", ())]
+    assert rows
+    for row in rows:
+        assert (row["market"], frame["subaccountNumber"]) in rig.account.holdings.places
 
 
 def test_the_makers_snapshot_is_a_hundred_live_orders_of_somebody_else(payloads):
@@ -173,7 +198,7 @@ def test_two_fills_of_an_order_in_its_last_block_have_one_end(payloads):
 
 
 def test_fills_of_the_main_network_are_read_to_the_last_unit(payloads):
-    rows = decoding.fill_rows(result(payloads / "nautilus/http_get_fills.json"), nothing_told)
+    rows = decoding.fill_rows(result(payloads / "nautilus/http_get_fills.json"), nothing_told)[0]
     markets = decoding.market_rows(result(payloads / "nautilus/http_get_perpetual_markets.json"), nothing_told)
     rules = {pair: terms.rule for pair, terms in market_terms(markets.values()).items()}
     trade = trade_update(rows[0], None, rules, ReportSource.SNAPSHOT)
