@@ -42,13 +42,14 @@ from latentspeed.connectors.order_params import (
 )
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.quote import Quote
+from latentspeed.connectors.twap_orders import TwapOrders
 from latentspeed.connectors.types import ConnectorState, ConnectorType, TradeType
 from latentspeed.connectors.vitals import Vitals
 
 __all__ = ["ConnectorBase", "OrderParams"]
 
 
-class ConnectorBase(Vitals, MarketAccess, CompoundOrders):
+class ConnectorBase(Vitals, MarketAccess, CompoundOrders, TwapOrders):
     """Identity, lifecycle, orders and listeners of a connector."""
 
     order_limits: OrderLimits = OrderLimits()

@@ -12,6 +12,9 @@ from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import OrderType, PositionAction, TimeInForce, TradeType
 
+TWAP_KEYS = frozenset({"minutes", "randomize"})
+"""The keys of `extra_params` that a TWAP order takes: over how many minutes, and whether at random moments."""
+
 
 @dataclass(frozen=True, slots=True)
 class OrderParams:
@@ -76,6 +79,7 @@ def check_order(trade_type: TradeType, params: OrderParams, rule: TradingRule, l
     trigger_units = _check_trigger(params, rule)
     _check_leverage(params, rule, limits)
     _check_extra(params, limits)
+    _check_twap(params)
     return ExactOrder(amount_lots, price_units, trigger_units)
 
 
@@ -186,6 +190,22 @@ def _check_extra(params: OrderParams, limits: OrderLimits) -> None:
         if key not in limits.extra_param_keys:
             known = ", ".join(sorted(limits.extra_param_keys)) or "none"
             raise OrderRefused(f"extra_params[{key!r}]", value, f"keys that this connector knows: {known}")
+
+
+def _check_twap(params: OrderParams) -> None:
+    """A TWAP says over how many minutes it is traded, and nothing else does."""
+    extra = params.extra_params or {}
+    if params.order_type is not OrderType.TWAP:
+        for key in TWAP_KEYS & extra.keys():
+            raise OrderRefused(f"extra_params[{key!r}]", extra[key], "only a TWAP order takes it")
+        return
+    if params.time_in_force is TimeInForce.IOC:
+        raise OrderRefused("time_in_force", "IOC", "a TWAP order takes its time, an IOC order never does")
+    minutes, randomize = extra.get("minutes"), extra.get("randomize", False)
+    if isinstance(minutes, bool) or not isinstance(minutes, int) or minutes <= 0:
+        raise OrderRefused("minutes", minutes, "a whole number above zero is required")
+    if not isinstance(randomize, bool):
+        raise OrderRefused("randomize", randomize, "True or False is required")
 
 
 def _number(field: str, value: object) -> float:

@@ -23,8 +23,9 @@ class ConnectorType(IntEnum):
 class OrderType(IntEnum):
     """How an order meets the book. LIMIT_MAKER is post-only.
 
-    The last four wait for a trigger price, then act as a limit or as a market order. A stop is triggered by a price
-    that moves against the order's side (a buy above the market, a sell below), a take-profit by one that moves with it.
+    STOP and TAKE_PROFIT wait for a trigger price, then act as a limit or as a market order. A stop is triggered by a
+    price that moves against the order's side (a buy above the market, a sell below), a take-profit by one that moves
+    with it. TWAP is traded by the venue itself, in slices over a time.
     """
 
     UNKNOWN = 0
@@ -35,11 +36,12 @@ class OrderType(IntEnum):
     STOP_MARKET = 5
     TAKE_PROFIT_LIMIT = 6
     TAKE_PROFIT_MARKET = 7
+    TWAP = 8
 
     @property
     def has_trigger(self) -> bool:
         """Whether the order waits for a trigger price."""
-        return self._value_ >= _FIRST_TRIGGER
+        return _FIRST_TRIGGER <= self._value_ <= _LAST_TRIGGER
 
     @property
     def is_take_profit(self) -> bool:
@@ -104,7 +106,7 @@ class OrderState(IntEnum):
 
 # Looking a member up on its class costs more than comparing it, and these are asked for on every report.
 _FIRST_FINAL = int(OrderState.FILLED)
-_FIRST_TRIGGER = int(OrderType.STOP_LIMIT)
+_FIRST_TRIGGER, _LAST_TRIGGER = int(OrderType.STOP_LIMIT), int(OrderType.TAKE_PROFIT_MARKET)
 _PRICED = frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 
 

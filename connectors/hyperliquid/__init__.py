@@ -4,7 +4,6 @@ from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.keys import InvalidKey, SigningKey
 from latentspeed.connectors.hyperliquid.perpetual import HyperliquidPerpetualConnector
 from latentspeed.connectors.hyperliquid.spot import HyperliquidSpotConnector
-from latentspeed.connectors.hyperliquid.twap import TwapOrder, TwapState
 
 __all__ = [
     "HyperliquidConfig",
@@ -12,6 +11,4 @@ __all__ = [
     "HyperliquidSpotConnector",
     "InvalidKey",
     "SigningKey",
-    "TwapOrder",
-    "TwapState",
 ]

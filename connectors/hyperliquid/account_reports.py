@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
-from latentspeed.connectors.events import OrderUpdate
+from latentspeed.connectors.events import OrderUpdate, TradeUpdate
 from latentspeed.connectors.hyperliquid import messages
 from latentspeed.connectors.hyperliquid.fills import SeenFills, trade_update
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow, OrderStatusRow
@@ -33,6 +33,7 @@ class AccountReports:
         account: str,
         engine_instance: int,
         seen_fills: SeenFills,
+        awaits_twap: Callable[[], bool],
         on_new_fill: Callable[[FillRow, TradingRule], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
@@ -44,6 +45,7 @@ class AccountReports:
             account: The address that is read, lower case.
             engine_instance: Tells this engine's orders from others.
             seen_fills: The fills that were counted or shown before.
+            awaits_twap: Whether a TWAP was sent whose number is not known yet.
             on_new_fill: Called with each fill that was counted or shown for the first time.
             on_problem: Called with a code and a text for what could not be understood.
         """
@@ -58,6 +60,7 @@ class AccountReports:
         self._account = account
         self._engine_instance = engine_instance
         self._seen_fills = seen_fills
+        self._awaits_twap = awaits_twap
         self._on_new_fill = on_new_fill
         self._on_problem = on_problem
         self._scheduled_cancel_ms = 0
@@ -114,7 +117,7 @@ class AccountReports:
         except ValueError as error:
             self._on_problem("malformed_message", f"fill {row.tid} of {row.coin}: {error}")
             return False
-        if client_order_id is None and (row.cloid is not None or row.twapId is not None or self._is_of_venue(row)):
+        if client_order_id is None and self._is_foreign(row, trade):
             is_new = self._tracker.process_foreign_trade(trade)
         else:
             is_new = self._tracker.process_trade_update(trade)
@@ -126,10 +129,15 @@ class AccountReports:
                 self._on_problem(code, f"{row.dir!r}: {row.side} {row.sz} {row.coin} @ {row.px}, order {row.oid}")
         return is_new
 
-    def _is_of_venue(self, row: FillRow) -> bool:
-        """Whether nobody placed the order, so that there is nothing to wait for."""
-        is_known = self._tracker.get_order_by_exchange_id(str(row.oid)) is not None
-        return not is_known and is_made_by_venue(row, self._account)
+    def _is_foreign(self, row: FillRow, trade: TradeUpdate) -> bool:
+        """Whether a fill without a client id of ours is certainly of no order of ours, and need not wait for one."""
+        if row.cloid is not None:
+            return True
+        if self._tracker.get_order_by_exchange_id(trade.exchange_order_id or "") is not None:
+            return False
+        if row.twapId is not None:
+            return not self._awaits_twap()
+        return is_made_by_venue(row, self._account)
 
     def _rule_of(self, client_order_id: str | None, rule: TradingRule) -> TradingRule:
         """The rule by which to count: an order keeps the lots and ticks that it was made with."""

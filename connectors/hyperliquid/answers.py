@@ -21,6 +21,7 @@ from latentspeed.connectors.hyperliquid.replies import (
 )
 from latentspeed.connectors.hyperliquid.settling import CANCEL_REFUSED
 from latentspeed.connectors.hyperliquid.statuses import classify_refusal
+from latentspeed.connectors.hyperliquid.wire import twap_name
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import HttpStatusError, NotSent, TransportError
 from latentspeed.connectors.types import OrderState, ReportSource
@@ -118,6 +119,9 @@ class OrderAnswers:
                 self._unknown(order, f"filled size {status.total_size!r}")
                 return
             self._report(order, OrderState.FILLED, exchange_order_id=str(status.order_id), filled_lots=filled_lots)
+        elif outcome is Outcome.RUNNING:
+            self._report(order, OrderState.OPEN, exchange_order_id=twap_name(status.order_id))
+            self._settle(order, "running")
         elif outcome is Outcome.ERROR:
             self._refused(order, status.text)
         elif outcome is Outcome.WAITING:

@@ -4,6 +4,7 @@
                       actions that only post go first within a block
     replacements      with other replacements, in one batchModify
     groups            an entry with its exits, or a position's exits: exactly these, once all are here
+    TWAPs             alone, as an action has one
 
 An order that is to expire soon does not share with longer-lived ones, whose expiry would be cut short.
 """
@@ -35,6 +36,7 @@ class ActionKind(Enum):
     REPLACE = auto()
     WITH_EXITS = auto()
     POSITION_EXITS = auto()
+    TWAP = auto()
 
 
 _GROUPINGS = {ActionKind.WITH_EXITS: wire.WITH_EXITS, ActionKind.POSITION_EXITS: wire.POSITION_EXITS}
@@ -54,6 +56,8 @@ class Batch:
         """The action, not signed; `builder` is paid on new orders, see `wire.order_action`."""
         if self.kind is ActionKind.REPLACE:
             return wire.modify_action(list(zip(self.replaced, self.entries, strict=True)))
+        if self.kind is ActionKind.TWAP:
+            return wire.twap_order_action(self.entries[0])
         return wire.order_action(self.entries, _GROUPINGS.get(self.kind, wire.UNGROUPED), builder)
 
     def keep(self, marks: Iterable[bool]) -> Batch:
@@ -132,7 +136,7 @@ class WaitingPlaces:
             if batch is not None and (life_ms < SHARED_LIFE_MS) != (batch.life_ms < SHARED_LIFE_MS):
                 continue
             filled = self._add_to(batch or Batch(kind, self._life_ms), order, life_ms)
-            if len(filled.orders) >= most:
+            if len(filled.orders) >= (1 if kind is ActionKind.TWAP else most):
                 return filled
             batch = filled if filled.orders else None
         return batch
@@ -208,4 +212,6 @@ def _kind_of(order: InFlightOrder) -> ActionKind:
         return ActionKind.POSITION_EXITS if order.has_open_size else ActionKind.WITH_EXITS
     if order.replaces:
         return ActionKind.REPLACE
+    if order.order_type is OrderType.TWAP:
+        return ActionKind.TWAP
     return ActionKind.POST if order.order_type is OrderType.LIMIT_MAKER else ActionKind.TAKE

@@ -9,6 +9,7 @@ from __future__ import annotations
 from latentspeed.connectors.decimal_text import decimal_units
 from latentspeed.connectors.events import TradeUpdate
 from latentspeed.connectors.hyperliquid.messages import FillRow
+from latentspeed.connectors.hyperliquid.wire import twap_name
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE, TradingRule
 from latentspeed.connectors.types import ReportSource, TradeType
 
@@ -60,7 +61,8 @@ def trade_update(row: FillRow, rule: TradingRule, client_order_id: str | None, s
     return TradeUpdate(
         trade_id=trade_id(row),
         client_order_id=client_order_id,
-        exchange_order_id=str(row.oid),
+        # A slice of a TWAP is an order that nobody placed: what was placed is the TWAP.
+        exchange_order_id=str(row.oid) if row.twapId is None else twap_name(row.twapId),
         trading_pair=rule.trading_pair,
         trade_type=side_of(row.side),
         price=float(row.px),

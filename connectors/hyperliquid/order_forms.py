@@ -28,6 +28,8 @@ class OrderForms:
 
     def entry(self, order: InFlightOrder) -> dict[str, Any] | None:
         """The wire form of an order; None for a MARKET order without a fresh quote."""
+        if order.order_type is OrderType.TWAP:
+            return _twap_entry(order)
         if order.order_type.has_trigger:
             return self._trigger_entry(order)
         if order.order_type is OrderType.MARKET:
@@ -60,6 +62,18 @@ class OrderForms:
             ),
             self.cloid_of(order),
         )
+
+
+def _twap_entry(order: InFlightOrder) -> dict[str, Any]:
+    terms = order.extra_params or {}
+    return wire.twap_order(
+        order.rule.asset_id,
+        order.is_buy,
+        order.rule.amount_text(order.amount_lots),
+        order.is_reduce_only,
+        int(str(terms["minutes"])),
+        terms.get("randomize") is True,
+    )
 
 
 def _time_in_force(order: InFlightOrder) -> str:

@@ -43,6 +43,7 @@ from latentspeed.connectors.hyperliquid.statuses import classify_refusal
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import TransportError
+from latentspeed.connectors.types import OrderType
 
 CANCEL_SLOTS = 4
 """Requests with cancels that may be on their way at once; they have places of their own, so that orders never hold them
@@ -129,7 +130,13 @@ class Outbox:
         self._places.add(order)
 
     def add_cancel(self, order: InFlightOrder) -> None:
-        """Takes the cancel of an order that was signed; it is marked as requested already."""
+        """Takes the cancel of an order that was signed; it is marked as requested already.
+
+        That of a TWAP names it by the venue's number, and is sent when that is known.
+        """
+        if order.order_type is OrderType.TWAP and order.exchange_order_id is None:
+            order.cancel_in_flight = False
+            return
         self._cancels[order.client_order_id] = order
 
     def cancel_again(self, order: InFlightOrder) -> None:
@@ -255,9 +262,8 @@ class Outbox:
         for order in orders:
             del self._cancels[order.client_order_id]
         if live:
-            named = [(order.rule.asset_id, self._forms.cloid_of(order)) for order in live]
-            action = wire.cancel_by_cloid_action(named, is_fast=is_fast)
             try:
+                action = self._cancel_action(live, is_fast)
                 body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
             except Exception as error:
                 for order in live:
@@ -270,11 +276,22 @@ class Outbox:
     def _next_cancels(self) -> tuple[bool, list[InFlightOrder]]:
         """The next cancels that share an action, and whether it asks for priority."""
         most = self._options.max_batch
+        first = next(iter(self._cancels.values()))
+        if first.order_type is OrderType.TWAP:
+            return False, [first]
+        plain = (order for order in self._cancels.values() if order.order_type is not OrderType.TWAP)
         if not self._options.fast_cancels:
-            return False, list(islice(self._cancels.values(), most))
-        has_trigger = next(iter(self._cancels.values())).order_type.has_trigger
-        alike = (order for order in self._cancels.values() if order.order_type.has_trigger is has_trigger)
+            return False, list(islice(plain, most))
+        has_trigger = first.order_type.has_trigger
+        alike = (order for order in plain if order.order_type.has_trigger is has_trigger)
         return not has_trigger, list(islice(alike, most))
+
+    def _cancel_action(self, orders: Sequence[InFlightOrder], is_fast: bool) -> wire.Action:
+        first = orders[0]
+        if first.order_type is OrderType.TWAP:
+            return wire.twap_cancel_action(first.rule.asset_id, wire.twap_number(first.exchange_order_id or ""))
+        named = [(order.rule.asset_id, self._forms.cloid_of(order)) for order in orders]
+        return wire.cancel_by_cloid_action(named, is_fast=is_fast)
 
     def _start(self, delivery: Any) -> None:
         self.requests += 1

@@ -52,6 +52,7 @@ from latentspeed.connectors.signature_pool import PoolKeeper
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpClient
+from latentspeed.connectors.types import OrderType
 from latentspeed.connectors.venue_session import VenueSession
 
 NonceStore = tuple[int, Callable[[int], None]]
@@ -101,15 +102,6 @@ class SessionParts(VenueSession):
         self._user_signer = UserSigner(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
-        self._twaps = Twaps(
-            act=lambda action, expiry_ms: self._outbox.act(action, expiry_ms),
-            rest=lambda: self._rest,
-            venue_now_ms=lambda: now_ms() + self._skew_ms(),
-            life_ms=config.place_expiry_ms,
-            margin_ms=config.expiry_margin_ms,
-            start=self._start,
-            on_problem=self._events.error,
-        )
         self._fills_from_ms = 0
         self._is_fresh = False
 
@@ -231,6 +223,7 @@ class SessionParts(VenueSession):
             account=self.account_address,
             engine_instance=config.order_instance,
             seen_fills=self._seen_fills,
+            awaits_twap=lambda: self._twaps.awaits_number,
             on_new_fill=self._on_new_fill,
             on_problem=self._events.error,
         )
@@ -254,6 +247,17 @@ class SessionParts(VenueSession):
             self._settler,
             fills_from_ms=self._fills_from_ms,
             answer_within_s=config.request_timeout_s,
+            ask_twaps=lambda: self._twaps.ask(),
+        )
+        self._twaps = Twaps(
+            self._rest,
+            self._tracker,
+            venue_now_ms=lambda: now_ms() + self._skew_ms(),
+            life_ms=config.place_expiry_ms,
+            margin_ms=config.expiry_margin_ms,
+            cancel_again=lambda order: self._outbox.cancel_again(order),
+            start=self._start,
+            on_problem=self._events.error,
         )
         self._outbox = Outbox(
             OutboxOptions(config.max_batch, config.max_requests_in_flight, config.place_expiry_ms, config.fast_cancels),
@@ -264,7 +268,7 @@ class SessionParts(VenueSession):
             forms=OrderForms(self._cloid_of, self._market_price_units),
             answers=OrderAnswers(
                 self._tracker,
-                settle=self._settler.pursue,
+                settle=self._settle,
                 on_refusal=self._on_refusal,
                 on_turned_away=self._on_turned_away,
             ),
@@ -322,7 +326,7 @@ class SessionParts(VenueSession):
             publish_quote=self._publish_quote,
             on_mark=self._account.apply_mark,
             on_balance_moved=lambda: self._upkeep.refresh_soon(),
-            ask_about=self._settler.pursue,
+            ask_about=self._settle,
             compare=lambda: self._upkeep.compare(),
             ask=lambda name, question: self._upkeep.ask(name, question),
             venue_now_ms=lambda: now_ms() + self._skew_ms(),
@@ -332,6 +336,13 @@ class SessionParts(VenueSession):
         self._feeds.events.on_twap_history = self._twaps.take_history
 
     # Asked by the parts
+
+    def _settle(self, order: InFlightOrder, reason: str) -> None:
+        """Asks the venue what became of an order, by its client id, or of a TWAP, by its number or terms."""
+        if order.order_type is OrderType.TWAP:
+            self._twaps.pursue()
+        else:
+            self._settler.pursue(order, reason)
 
     async def _read_limits(self) -> None:
         self._address.refresh(await self._rest.rate_limit())

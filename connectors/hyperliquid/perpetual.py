@@ -10,7 +10,7 @@ from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.margin import MarginSession
 from latentspeed.connectors.hyperliquid.metadata import COLLATERAL, OWN_DEX, perpetual_rules
-from latentspeed.connectors.hyperliquid.trading import TradingSession
+from latentspeed.connectors.hyperliquid.trading import EXTRA_PARAM_KEYS, TradingSession
 from latentspeed.connectors.order_params import OrderLimits
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpStatusError
@@ -30,7 +30,7 @@ class HyperliquidPerpetualConnector(TradingSession, MarginSession):
 
     order_limits = OrderLimits(
         order_types=ORDER_TYPES,
-        extra_param_keys=frozenset({"slippage"}),
+        extra_param_keys=EXTRA_PARAM_KEYS,
         replaceable_types=frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER}),
         has_brackets=True,
     )

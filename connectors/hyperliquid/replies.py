@@ -9,7 +9,8 @@ The forms::
     S = {"resting":{"oid"}} | {"filled":{"totalSz","avgPx","oid"}} | {"error":"text"}
       | "success" | "waitingForFill" | "waitingForTrigger"
 
-Statuses align with the request, except that one status may stand for the whole batch.
+Statuses align with the request, except that one status may stand for the whole batch. An action with a TWAP has one
+`"status": S` instead, and `{"running":{"twapId"}}` is a form of it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from enum import IntEnum
 
 import msgspec
 
-from latentspeed.connectors.errors import VenueRejected
 from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, VenueId, decoder
-from latentspeed.connectors.transport import TransportError
 
 
 class Outcome(IntEnum):
@@ -33,6 +32,8 @@ class Outcome(IntEnum):
     WAITING = 3
     SUCCESS = 4
     ERROR = 5
+    RUNNING = 6
+    """A TWAP was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class ItemStatus:
 
     Attributes:
         outcome: What happened.
-        order_id: The venue's number, or 0 where the form has none.
+        order_id: The venue's number, of a TWAP that of the TWAP; 0 where the form has none.
         total_size: What was filled at once, as the venue's text.
         text: The error's text, or the raw form of one that is not known.
     """
@@ -69,9 +70,14 @@ class _Filled(Message):
     totalSz: str = ""  # noqa: N815
 
 
+class _Running(Message):
+    twapId: VenueId  # noqa: N815
+
+
 class _Status(Message):
     resting: _Resting | None = None
     filled: _Filled | None = None
+    running: _Running | None = None
     error: str | None = None
 
 
@@ -82,6 +88,7 @@ class _Reply(Message):
 
 class _Data(Message):
     statuses: list[msgspec.Raw] | None = None
+    status: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Response(Message):
@@ -93,53 +100,6 @@ _reply = decoder(_Reply)
 _response = decoder(_Response)
 _status = decoder(_Status)
 _text = decoder(str)
-
-
-class _TwapId(Message):
-    twapId: int  # noqa: N815
-
-
-class _TwapStatus(Message):
-    running: _TwapId | None = None
-    error: str | None = None
-
-
-class _TwapData(Message):
-    status: msgspec.Raw
-
-
-class _TwapResponse(Message):
-    data: _TwapData
-
-
-_twap_response = decoder(_TwapResponse)
-_twap_status = decoder(_TwapStatus)
-
-
-def parse_twap_reply(body: bytes | msgspec.Raw) -> int:
-    """The venue's number of a TWAP that it has started; 0 for one that it has ended.
-
-    Raises:
-        VenueRejected: The venue refused; the text is its own.
-        TransportError: The answer says nothing about what became of it.
-    """
-    try:
-        reply = _reply.decode(body)
-        if reply.status == "err":
-            raise VenueRejected(_error_text(reply.response))
-        raw = _twap_response.decode(reply.response).data.status
-        if bytes(raw).startswith(b'"'):
-            if _text.decode(raw) == "success":
-                return 0
-        else:
-            status = _twap_status.decode(raw)
-            if status.error is not None:
-                raise VenueRejected(status.error)
-            if status.running is not None:
-                return status.running.twapId
-    except MalformedMessage as error:
-        raise TransportError(f"{error}: {bytes(body)[:200]!r}") from None
-    raise TransportError(f"not an answer to a TWAP: {bytes(body)[:200]!r}")
 
 
 def parse_reply(body: bytes | msgspec.Raw, count: int) -> list[ItemStatus]:
@@ -161,6 +121,8 @@ def parse_reply(body: bytes | msgspec.Raw, count: int) -> list[ItemStatus]:
     except MalformedMessage as error:
         raise UnexpectedReply(f"{error}: {bytes(body)[:200]!r}") from None
     statuses = response.data.statuses if response.data is not None else None
+    if response.data is not None and statuses is None and bytes(response.data.status):
+        statuses = [response.data.status]
     if not statuses:
         raise UnexpectedReply(f"no statuses: {bytes(body)[:200]!r}")
     if len(statuses) == count:
@@ -197,4 +159,6 @@ def _parse_status(raw: msgspec.Raw) -> ItemStatus:
         return ItemStatus(Outcome.RESTING, order_id=status.resting.oid)
     if status.filled is not None:
         return ItemStatus(Outcome.FILLED, order_id=status.filled.oid, total_size=status.filled.totalSz)
+    if status.running is not None:
+        return ItemStatus(Outcome.RUNNING, order_id=status.running.twapId)
     return ItemStatus(Outcome.UNKNOWN, text=bytes(raw)[:200].decode("utf-8", "replace"))

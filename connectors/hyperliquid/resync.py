@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.clock_skew import SkewEstimate
@@ -22,7 +22,7 @@ from latentspeed.connectors.hyperliquid.settling import Settler
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.reconciliation import Reconciliation, ResyncReport
-from latentspeed.connectors.types import ReportSource
+from latentspeed.connectors.types import OrderType, ReportSource
 
 GAP_MARGIN_MS = 60_000
 """How far before the newest known fill, or an order's making, fills are asked for after a gap."""
@@ -48,6 +48,7 @@ class Resynchroniser:
         *,
         fills_from_ms: int,
         answer_within_s: float,
+        ask_twaps: Callable[[], Awaitable[None]],
     ) -> None:
         """Has asked nothing yet.
 
@@ -60,6 +61,7 @@ class Resynchroniser:
             settler: Asks for single orders.
             fills_from_ms: Since when fills have to be counted.
             answer_within_s: For how long an order that was sent may have its answer still on the way.
+            ask_twaps: Asks what became of the TWAPs, which are no open orders.
         """
         self.runs = 0
         self.last_mono_ns = 0
@@ -80,6 +82,7 @@ class Resynchroniser:
         self.fills_from_ms = fills_from_ms
         """Since when fills have to be counted."""
         self._answer_within_ns = int(answer_within_s * 1e9)
+        self._ask_twaps = ask_twaps
         self._lock = asyncio.Lock()
 
     @property
@@ -102,6 +105,7 @@ class Resynchroniser:
             margin_ms = GAP_MARGIN_MS if after_reconnect or not self.runs else ROUTINE_MARGIN_MS
             await self._fetch_fills(max(self.fills_from_ms, self._reports.newest_fill_ms) - margin_ms)
             await self._compare_orders(comparison)
+            await self._ask_twaps()
             await self._account.refresh()
             self.runs += 1
             self.last_mono_ns = time.monotonic_ns()
@@ -148,7 +152,7 @@ class Resynchroniser:
 
     def _is_expected(self, order: InFlightOrder) -> bool:
         """Whether the venue should have an order now: sent, and not with its answer still on the way."""
-        if not order.is_submitted:
+        if not order.is_submitted or order.order_type is OrderType.TWAP:
             return False
         if order.is_acknowledged or order.is_unknown or order.is_restored:
             return True

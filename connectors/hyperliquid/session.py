@@ -130,7 +130,7 @@ class HyperliquidSession(AccountRequests):
         await self._dead_man.arm_first()
 
     def _went_live(self) -> None:
-        self._twaps.resume()
+        self._twaps.pursue()
         self._feeds.went_up()
 
     def forget_history(self) -> None:
@@ -167,14 +167,13 @@ class HyperliquidSession(AccountRequests):
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
-            self._settler.pursue(order, order.unknown_reason or "cancel refused")
+            self._settle(order, order.unknown_reason or "cancel refused")
 
     def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
         self._upkeep.fetch_missing_fills(orders)
 
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
         self._account.apply_fill(row, rule)
-        self._twaps.take_fill(row)
         self._address.traded(float(row.px) * float(row.sz))
         self._upkeep.on_new_fill()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.metadata import spot_rules
 from latentspeed.connectors.hyperliquid.spot_account import SpotAccount
-from latentspeed.connectors.hyperliquid.trading import TradingSession
+from latentspeed.connectors.hyperliquid.trading import EXTRA_PARAM_KEYS, TradingSession
 from latentspeed.connectors.order_params import OrderLimits
 from latentspeed.connectors.spot_exchange_base import SpotExchangeBase
 from latentspeed.connectors.trading_rule import TradingRule
@@ -25,10 +25,10 @@ class HyperliquidSpotConnector(TradingSession, SpotExchangeBase):
 
     is_spot = True
     order_limits = OrderLimits(
-        order_types=frozenset({OrderType.LIMIT, OrderType.MARKET, OrderType.LIMIT_MAKER}),
+        order_types=frozenset({OrderType.LIMIT, OrderType.MARKET, OrderType.LIMIT_MAKER, OrderType.TWAP}),
         position_actions=frozenset({PositionAction.NIL}),
         has_leverage=False,
-        extra_param_keys=frozenset({"slippage"}),
+        extra_param_keys=EXTRA_PARAM_KEYS,
         replaceable_types=frozenset({OrderType.LIMIT, OrderType.LIMIT_MAKER}),
     )
 

@@ -1,158 +1,41 @@
-"""TWAP orders: the venue trades a size in slices over minutes; here is who asked for which, and what became of it.
+"""TWAPs at the venue: which became of one is told by the account's history of TWAPs, as no stream of orders has them.
 
-A slice is an order of the venue's, without a client id, so its fills belong to no order of ours. They name the TWAP,
-are counted as the account's (`on_trade` with no order, the position, a gateway's FOREIGN book), and are added up here.
+    sent, answered        the answer has the venue's number; from then on it is known by that
+    sent, no answer       it has no client id there, so it is looked for by its terms and time; never sent again
+    fills                 those of its slices, orders of the venue's that name the TWAP
+    end                   the history says finished, terminated or error, and how much was executed
 
-A TWAP itself has no client id either. One whose answer was lost is looked for among the account's TWAPs by its terms
-and time, and is never sent again.
+The history is asked for at each comparison with the venue, at intervals while a TWAP runs, and soon while one is in
+doubt; the `user` channel tells of changes at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from enum import IntEnum
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
 
-from latentspeed.connectors.errors import OrderRefused, VenueRejected
-from latentspeed.connectors.hyperliquid.fills import signed_lots
-from latentspeed.connectors.hyperliquid.messages import FillRow, MalformedMessage, Message, RowDecoder
-from latentspeed.connectors.hyperliquid.replies import parse_twap_reply
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.events import OrderUpdate
+from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, RowDecoder
 from latentspeed.connectors.hyperliquid.rest import ORDINARY, RestClient
-from latentspeed.connectors.hyperliquid.wire import Action, twap_cancel_action, twap_order_action
-from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.hyperliquid.wire import twap_name
+from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import TransportError
-from latentspeed.connectors.types import TradeType
+from latentspeed.connectors.types import OrderState, OrderType, ReportSource
 
 ASK_EVERY_S = 20.0
 FIRST_QUESTION_S = 0.1
 CLOCK_MARGIN_MS = 2_000
 
-
-class TwapState(IntEnum):
-    """Where a TWAP is in its life."""
-
-    UNKNOWN = 0
-    """Sent, and nobody has said what became of it."""
-    RUNNING = 1
-    FINISHED = 2
-    TERMINATED = 3
-    FAILED = 4
-
-    @property
-    def is_final(self) -> bool:
-        """Whether no slice follows any more."""
-        return self >= TwapState.FINISHED
-
-
 _STATES = {
-    "activated": TwapState.RUNNING,
-    "finished": TwapState.FINISHED,
-    "terminated": TwapState.TERMINATED,
-    "error": TwapState.FAILED,
+    "activated": OrderState.OPEN,
+    "finished": OrderState.FILLED,
+    "terminated": OrderState.CANCELLED,
+    "error": OrderState.CANCELLED,
 }
-
-
-class TwapOrder:
-    """A TWAP that was asked for. Amounts and prices are exact in lots and price units; the floats derive from them."""
-
-    __slots__ = (
-        "_trade_ids",
-        "amount_lots",
-        "ended",
-        "expiry_ms",
-        "fill_count",
-        "filled_lots",
-        "minutes",
-        "notional_units",
-        "randomize",
-        "reason",
-        "reduce_only",
-        "rule",
-        "sent_ms",
-        "started",
-        "state",
-        "trade_type",
-        "twap_id",
-    )
-
-    def __init__(
-        self,
-        rule: TradingRule,
-        trade_type: TradeType,
-        amount_lots: int,
-        minutes: int,
-        reduce_only: bool,
-        randomize: bool,
-    ) -> None:
-        self.rule = rule
-        self.trade_type = trade_type
-        self.amount_lots = amount_lots
-        self.minutes = minutes
-        self.reduce_only = reduce_only
-        self.randomize = randomize
-        self.state = TwapState.UNKNOWN
-        self.reason = ""
-        self.twap_id = 0
-        """The venue's number, 0 until it is known."""
-        self.filled_lots = self.notional_units = self.fill_count = 0
-        self.started: Pending[int] = Pending()
-        """The venue's number, once it is known; fails with VenueRejected when the venue does not take it."""
-        self.ended: Pending[TwapState] = Pending()
-        """How it ended."""
-        self.sent_ms = self.expiry_ms = 0
-        self._trade_ids: set[tuple[int, int]] = set()
-
-    @property
-    def trading_pair(self) -> str:
-        """The market."""
-        return self.rule.trading_pair
-
-    @property
-    def amount(self) -> float:
-        """What is to be traded, in base units."""
-        return self.rule.amount_from_lots(self.amount_lots)
-
-    @property
-    def filled_amount(self) -> float:
-        """What its slices have traded, in base units."""
-        return self.rule.amount_from_lots(self.filled_lots)
-
-    @property
-    def average_price(self) -> float | None:
-        """At which price, on average; None before the first fill."""
-        return self.rule.average_price(self.notional_units, self.filled_lots)
-
-    def set_state(self, state: TwapState, reason: str = "") -> None:
-        """Takes a state from the venue; one that is final stays."""
-        if self.state.is_final or state is TwapState.UNKNOWN:
-            return
-        self.state = state
-        self.reason = reason
-        if self.twap_id:
-            self.started.set_result(self.twap_id)
-        if state.is_final:
-            self.started.set_exception(VenueRejected(reason or state.name))
-            self.started.exception()  # who waits for the end has been told as well
-            self.ended.set_result(state)
-
-    def add_fill(self, row: FillRow) -> None:
-        """Adds a fill of one of its slices, once. Raises ValueError when a number cannot be read."""
-        key = (row.tid, row.oid)
-        if key in self._trade_ids:
-            return
-        lots = abs(signed_lots(row, self.rule))
-        self.notional_units += self.rule.units_from_text(row.px) * lots
-        self.filled_lots += lots
-        self.fill_count += 1
-        self._trade_ids.add(key)
-
-    def __repr__(self) -> str:
-        done = f"{self.rule.amount_text(self.filled_lots)}/{self.rule.amount_text(self.amount_lots)}"
-        return f"TwapOrder({self.twap_id} {self.state.name} {self.trade_type.name} {done} {self.trading_pair})"
 
 
 class _Terms(Message):
@@ -161,6 +44,7 @@ class _Terms(Message):
     sz: str
     minutes: int
     timestamp: int
+    executedSz: str = ""  # noqa: N815
     reduceOnly: bool = False  # noqa: N815
     randomize: bool = False
 
@@ -182,102 +66,98 @@ TWAP_ROWS = RowDecoder(TwapRow)
 
 
 class Twaps:
-    """The TWAPs of one connector. Used in the loop's thread."""
+    """The TWAPs among a connector's orders. Used in the loop's thread."""
 
     def __init__(
         self,
+        rest: RestClient,
+        tracker: ClientOrderTracker,
         *,
-        act: Callable[[Action, int], Awaitable[bytes | msgspec.Raw]],
-        rest: Callable[[], RestClient],
         venue_now_ms: Callable[[], int],
         life_ms: int,
         margin_ms: int,
+        cancel_again: Callable[[InFlightOrder], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
         on_problem: Callable[[str, str], None],
     ) -> None:
-        """Has none.
+        """Has asked nothing yet.
 
         Args:
-            act: Signs and sends an action with its expiry in ms, and returns the answer.
             rest: Asks the venue.
+            tracker: Whose orders these are.
             venue_now_ms: The venue's clock.
-            life_ms: For how long the venue may take a TWAP.
+            life_ms: For how long at most the venue may take an order.
             margin_ms: How long after that one that is not known counts as never taken.
+            cancel_again: Sends an order's cancel again.
             start: Starts a task.
             on_problem: Called with a code and a text.
         """
-        self.orders: list[TwapOrder] = []
-        """Those of this process, oldest first."""
-        self._act = act
         self._rest = rest
+        self._tracker = tracker
         self._venue_now_ms = venue_now_ms
         self._life_ms = life_ms
         self._margin_ms = margin_ms
+        self._cancel_again = cancel_again
         self._start = start
         self._on_problem = on_problem
-        self._fills: dict[int, list[FillRow]] = {}
         self._watch: asyncio.Task[Any] | None = None
+        self._is_due = asyncio.Event()
 
-    # --- requests ---
+    @property
+    def live(self) -> list[InFlightOrder]:
+        """The TWAPs that have left and have not ended, oldest first."""
+        orders = self._tracker.active_orders
+        return [order for order in orders if order.order_type is OrderType.TWAP and order.is_submitted]
 
-    async def place(self, order: TwapOrder) -> None:
-        """Sends a TWAP; what became of it is told by the order."""
-        order.sent_ms = self._venue_now_ms()
-        order.expiry_ms = order.sent_ms + self._life_ms
-        self.orders.append(order)
-        rule, is_buy = order.rule, order.trade_type is TradeType.BUY
-        size = rule.amount_text(order.amount_lots)
-        action = twap_order_action(rule.asset_id, is_buy, size, order.reduce_only, order.minutes, order.randomize)
-        try:
-            self._name(order, parse_twap_reply(await self._act(action, order.expiry_ms)))
-        except VenueRejected as refused:
-            self._fail(order, refused.reason)
-        except Exception as error:
-            # Whatever it was: it may have left, and only the venue knows.
-            self._on_problem("no_answer", f"a TWAP may run at the venue: {order!r}: {error!r}")
-        self.resume()
+    @property
+    def awaits_number(self) -> bool:
+        """Whether one was sent whose number is not known yet."""
+        return any(order.exchange_order_id is None for order in self.live)
 
-    async def cancel(self, order: TwapOrder) -> None:
-        """Ends a TWAP.
+    # --- questions ---
 
-        Raises:
-            OrderRefused: It is not known to run.
-            VenueRejected: The venue refused; it has ended, or the venue knows better.
-            TransportError: Nobody knows what the venue did; asking again does no harm.
-        """
-        if order.state is not TwapState.RUNNING:
-            raise OrderRefused("twap", order.twap_id, f"it is {order.state.name}, not RUNNING")
-        try:
-            parse_twap_reply(await self._act(twap_cancel_action(order.rule.asset_id, order.twap_id), 0))
-        except VenueRejected:
-            await self._ask()
-            raise
-        order.set_state(TwapState.TERMINATED, "canceled")
+    def pursue(self) -> None:
+        """Asks soon, and goes on asking as long as there are any that have not ended."""
+        self._is_due.set()
+        if self._watch is None or self._watch.done():
+            self._watch = self._start(self._pursue(), "TWAPs")
 
-    def _name(self, order: TwapOrder, twap_id: int) -> None:
-        order.twap_id = twap_id
-        order.set_state(TwapState.RUNNING)
-        for row in self._fills.pop(twap_id, ()):
-            self._add(order, row)
+    async def _pursue(self) -> None:
+        delay_s = FIRST_QUESTION_S
+        while live := self.live:
+            if self._is_due.is_set():
+                self._is_due.clear()
+                delay_s = FIRST_QUESTION_S
+            try:
+                async with asyncio.timeout(delay_s):
+                    await self._is_due.wait()
+            except TimeoutError:
+                pass
+            else:
+                continue
+            is_doubtful = any(order.exchange_order_id is None or order.cancel_requested for order in live)
+            delay_s = min(2 * delay_s, ASK_EVERY_S) if is_doubtful else ASK_EVERY_S
+            try:
+                await self.ask()
+            except TransportError as error:
+                self._on_problem("query_failed", f"TWAPs: {error}")
+                continue
+            for order in self.live:
+                if order.cancel_requested and not order.cancel_in_flight and order.exchange_order_id is not None:
+                    self._cancel_again(order)
+
+    async def ask(self) -> None:
+        """Asks once what became of those that have not ended, if there are any. Raises TransportError."""
+        asked = self.live
+        if not asked:
+            return
+        self.take_history(await self._rest.info({"type": "twapHistory", "user": self._rest.account}, ORDINARY))
+        now_ns = self._venue_now_ms() * 1_000_000
+        for order in asked:
+            if order.exchange_order_id is None:
+                self._tracker.process_order_not_found(order.client_order_id, now_utc_ns=now_ns)
 
     # --- reports ---
-
-    def take_fill(self, row: FillRow) -> None:
-        """Adds a fill to the TWAP that it names; one of another is kept for a while, as its TWAP may get its number."""
-        if row.twapId is None:
-            return
-        for order in self.orders:
-            if order.twap_id == row.twapId:
-                self._add(order, row)
-                return
-        if any(order.state is TwapState.UNKNOWN for order in self.orders):
-            self._fills.setdefault(row.twapId, []).append(row)
-
-    def _add(self, order: TwapOrder, row: FillRow) -> None:
-        try:
-            order.add_fill(row)
-        except ValueError as error:
-            self._on_problem("malformed_message", f"fill {row.tid} of TWAP {row.twapId}: {error}")
 
     def take_history(self, data: bytes | msgspec.Raw) -> None:
         """Takes the venue's statuses of the account's TWAPs, in any order."""
@@ -286,63 +166,63 @@ class Twaps:
         except MalformedMessage as error:
             self._on_problem("malformed_message", f"twapHistory: {error}")
             return
-        for order in self.orders:
-            if order.state.is_final:
-                continue
-            for row in rows:
-                if not order.twap_id and row.twapId and self._is_of(order, row):
-                    self._name(order, row.twapId)
-            for row in rows:
-                if order.twap_id and row.twapId == order.twap_id:
-                    status = _STATES.get(row.status.status, TwapState.UNKNOWN)
-                    if status is TwapState.UNKNOWN:
-                        self._on_problem("unknown_status", f"TWAP {row.twapId}: {row.status.status!r}")
-                    order.set_state(status, row.status.description)
+        for order in self.live:
+            row = self._row_of(order, rows)
+            if row is not None:
+                self._report(order, row)
 
-    def _is_of(self, order: TwapOrder, row: TwapRow) -> bool:
-        """Whether a TWAP of the venue is one whose answer was lost: the same terms, in its time, and nobody else's."""
-        terms = row.state
+    def _row_of(self, order: InFlightOrder, rows: Iterable[TwapRow]) -> TwapRow | None:
+        """What the history last says of an order: its end, if that is there."""
+        name = order.exchange_order_id
+        if name is None:
+            name = next((twap_name(row.twapId) for row in rows if row.twapId and self._is_of(order, row)), None)
+        found = [row for row in rows if row.twapId and twap_name(row.twapId) == name]
+        for row in found:
+            if row.status.status not in _STATES:
+                self._on_problem("unknown_status", f"TWAP {row.twapId}: {row.status.status!r}")
+        ends = [row for row in found if _STATES.get(row.status.status, OrderState.OPEN).is_final]
+        return next(iter(ends or found), None)
+
+    def _is_of(self, order: InFlightOrder, row: TwapRow) -> bool:
+        """Whether a TWAP of the venue is one whose answer was lost: the same terms, in its time, and nobody else's.
+
+        An order of an earlier process is restored without its minutes, and then any will do.
+        """
+        terms, own = row.state, order.extra_params or {}
         try:
             lots = order.rule.lots_from_text(terms.sz)
         except ValueError:
             return False
-        wanted = order.rule.symbol, order.trade_type is TradeType.BUY, order.amount_lots, order.minutes
-        given = terms.coin, terms.side == "B", lots, terms.minutes
-        in_time = order.sent_ms - CLOCK_MARGIN_MS <= terms.timestamp <= order.expiry_ms + self._margin_ms
-        flags = (terms.reduceOnly, terms.randomize) == (order.reduce_only, order.randomize)
-        return wanted == given and flags and in_time and all(other.twap_id != row.twapId for other in self.orders)
+        sent_ms = order.venue_expiry_ms - self._life_ms
+        in_time = sent_ms - CLOCK_MARGIN_MS <= terms.timestamp <= order.venue_expiry_ms + self._margin_ms
+        return (
+            in_time
+            and (terms.coin, terms.side == "B", lots) == (order.rule.symbol, order.is_buy, order.amount_lots)
+            and terms.reduceOnly is order.is_reduce_only
+            and terms.minutes == own.get("minutes", terms.minutes)
+            and terms.randomize is own.get("randomize", terms.randomize)
+            and self._tracker.get_order_by_exchange_id(twap_name(row.twapId or 0)) is None
+        )
 
-    # --- questions ---
-
-    def resume(self) -> None:
-        """Goes on asking after those that have not ended, as long as there are any; also after a reconnect."""
-        if self._watch is None or self._watch.done():
-            self._watch = self._start(self._pursue(), "TWAPs")
-
-    async def _pursue(self) -> None:
-        delay_s = FIRST_QUESTION_S
-        while live := [order for order in self.orders if not order.state.is_final]:
-            unknown = [order for order in live if order.state is TwapState.UNKNOWN]
-            await asyncio.sleep(delay_s if unknown else ASK_EVERY_S)
-            delay_s = min(2 * delay_s, ASK_EVERY_S)
+    def _report(self, order: InFlightOrder, row: TwapRow) -> None:
+        state = _STATES.get(row.status.status, OrderState.UNKNOWN)
+        filled_lots, reason = None, ""
+        if state.is_final:
+            # While it runs its fills tell more; at the end they have to add up to this.
+            reason = ": ".join(filter(None, (row.status.status, row.status.description)))
             try:
-                await self._ask()
-            except TransportError as error:
-                self._on_problem("query_failed", f"TWAPs: {error}")
-                continue
-            self._give_up(unknown)
-        self._fills.clear()
-
-    async def _ask(self) -> None:
-        rest = self._rest()
-        self.take_history(await rest.info({"type": "twapHistory", "user": rest.account}, ORDINARY))
-
-    def _give_up(self, orders: Sequence[TwapOrder]) -> None:
-        now_ms = self._venue_now_ms()
-        for order in orders:
-            if order.state is TwapState.UNKNOWN and now_ms > order.expiry_ms + self._margin_ms:
-                self._fail(order, "never_accepted")
-
-    def _fail(self, order: TwapOrder, reason: str) -> None:
-        self._on_problem("twap_failed", f"{order!r}: {reason}")
-        order.set_state(TwapState.FAILED, reason)
+                filled_lots = order.rule.lots_from_text(row.state.executedSz) if row.state.executedSz else None
+            except ValueError:
+                self._on_problem("malformed_message", f"TWAP {row.twapId}: executed {row.state.executedSz!r}")
+            if state is OrderState.FILLED and filled_lots is None:
+                state = OrderState.CANCELLED  # unless its fills add up
+        self._tracker.process_order_update(
+            OrderUpdate(
+                order.client_order_id,
+                twap_name(row.twapId or 0),
+                state,
+                reason,
+                source=ReportSource.SNAPSHOT,
+                filled_lots=filled_lots,
+            )
+        )

@@ -185,12 +185,26 @@ def modify_action(modifies: Sequence[tuple[str, dict[str, Any]]]) -> Action:
     return {"type": "batchModify", "modifies": [{"oid": cloid, "order": entry} for cloid, entry in modifies]}
 
 
-def twap_order_action(
+def twap_order(
     asset_id: int, is_buy: bool, size: str, reduce_only: bool, minutes: int, randomize: bool
-) -> Action:
-    """Has the venue trade `size` in slices over `minutes`, at random moments where `randomize`."""
-    terms = {"a": asset_id, "b": is_buy, "s": size, "r": reduce_only, "m": minutes, "t": randomize}
-    return {"type": "twapOrder", "twap": terms}
+) -> dict[str, Any]:
+    """The entry of a TWAP: `size` in slices over `minutes`, at random moments where `randomize`."""
+    return {"a": asset_id, "b": is_buy, "s": size, "r": reduce_only, "m": minutes, "t": randomize}
+
+
+def twap_order_action(entry: dict[str, Any]) -> Action:
+    """Starts a TWAP; an action has one."""
+    return {"type": "twapOrder", "twap": entry}
+
+
+def twap_name(twap_id: int) -> str:
+    """The exchange order id of a TWAP here: the venue numbers TWAPs apart from orders."""
+    return f"twap{twap_id}"
+
+
+def twap_number(exchange_order_id: str) -> int:
+    """The venue's number in a `twap_name`."""
+    return int(exchange_order_id.removeprefix("twap"))
 
 
 def twap_cancel_action(asset_id: int, twap_id: int) -> Action:

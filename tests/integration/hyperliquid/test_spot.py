@@ -18,7 +18,7 @@ from latentspeed.connectors import (
     TradeType,
 )
 from latentspeed.connectors.errors import InvalidOption
-from latentspeed.connectors.hyperliquid import HyperliquidConfig, HyperliquidSpotConnector, SigningKey, TwapState
+from latentspeed.connectors.hyperliquid import HyperliquidConfig, HyperliquidSpotConnector, SigningKey
 from latentspeed.connectors.hyperliquid.config import LOCAL, SPOT_MAINNET, SPOT_TESTNET
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 
@@ -107,13 +107,13 @@ def test_a_twap_sells_slice_by_slice_and_the_balances_follow():
             await until(lambda: trader.get_quote(HYPE).bid == 31.5)
             with pytest.raises(OrderRefused):
                 trader.place_twap(TradeType.SELL, "BTC-USD", 20.0, 5)
-            twap = trader.place_twap(TradeType.SELL, HYPE, 20.0, 5)
-            await twap.started
-            while not twap.state.is_final:
+            twap = trader.get_order(trader.place_twap(TradeType.SELL, HYPE, 20.0, 5))
+            await until(lambda: twap.fill_count == 1, what=lambda: (twap, trader.heard.errors))
+            while not twap.is_done:
                 before = twap.fill_count
                 venue.clock.advance(30_000)
-                await until(lambda before=before: twap.fill_count > before or twap.state.is_final, what=twap)
-            assert (twap.state, twap.filled_amount, twap.average_price) == (TwapState.FINISHED, 20.0, 31.5)
+                await until(lambda before=before: twap.fill_count > before or twap.is_done, what=twap)
+            assert (twap.state, twap.filled_amount, twap.average_price) == (OrderState.FILLED, 20.0, 31.5)
             await until(lambda: trader.get_balance("HYPE").total == 80.0)
             fees = sum(trade.fee_units for _, trade in trader.heard.trades)
             assert {trade.fee_asset for _, trade in trader.heard.trades} == {"USDC"}

@@ -41,6 +41,7 @@ class Desk(TradeEventListener):
         self.trades = []
         self.new_fills = []
         self.problems = []
+        self.awaits_twap = False
         self.market = market
         self.reports = AccountReports(
             self.tracker,
@@ -48,6 +49,7 @@ class Desk(TradeEventListener):
             account=ACCOUNT,
             engine_instance=INSTANCE,
             seen_fills=SeenFills(),
+            awaits_twap=lambda: self.awaits_twap,
             on_new_fill=lambda row, rule: self.new_fills.append(row.tid),
             on_problem=lambda code, text: self.problems.append(code),
         )

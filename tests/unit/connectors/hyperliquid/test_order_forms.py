@@ -96,7 +96,7 @@ def test_a_modify_is_packed_as_the_official_client_packs_it():
 
 
 def test_a_twap_and_its_cancel_have_the_documented_keys_in_order():
-    action = wire.twap_order_action(3, True, "0.5", False, 30, True)
+    action = wire.twap_order_action(wire.twap_order(3, True, "0.5", False, 30, True))
     assert list(action) == ["type", "twap"]
     assert list(action["twap"].items()) == [("a", 3), ("b", True), ("s", "0.5"), ("r", False), ("m", 30), ("t", True)]
     assert list(wire.twap_cancel_action(3, 77).items()) == [("type", "twapCancel"), ("a", 3), ("t", 77)]
