@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -41,14 +41,16 @@ def checked_options(connector: str, options: Mapping[str, object], config: type[
     return checked
 
 
-def check_url_option(name: str, url: str, local_domain: str) -> None:
+def check_url_option(name: str, url: str, local_domain: str, check: Callable[[str], object] = check_address) -> None:
     """Refuses an address in plain text that leaves this machine, and any that does if a local domain is named.
+
+    `check` refuses by InsecureAddress; another one than that of HTTP and WebSockets is for other schemes.
 
     Raises:
         InvalidOption: The rule that it breaks.
     """
     try:
-        check_address(url)
+        check(url)
     except InsecureAddress as error:
         raise InvalidOption(name, url, str(error)) from None
     if local_domain and not is_loopback(url):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Final
 
 from latentspeed.connectors.dydx_v4.candles import MOST_INTERVALS, RESOLUTIONS
 from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT, PARENT_SUBACCOUNTS
 from latentspeed.connectors.dydx_v4.keys import is_address
 from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
+from latentspeed.connectors.dydx_v4.node_line import check_node_address, is_grpc
 from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.options import check_seconds, check_url_option
-from latentspeed.connectors.transport import SocketTiming
+from latentspeed.connectors.transport import SocketTiming, check_address
 
 MAINNET: Final = "dydx_v4_perpetual"
 TESTNET: Final = "dydx_v4_perpetual_testnet"
@@ -41,7 +43,8 @@ class DydxConfig:
         account_address: The owner of the subaccount; None for the key's own address.
         subaccount: The subaccount's number.
         parent_subaccount: Whether its children are traded and heard of with it: isolated markets from a child each.
-        node_urls: JSON-RPC addresses of full nodes, the first that can be reached is used; None for public ones.
+        node_urls: Addresses of full nodes, http(s) for JSON-RPC and grpc(s)://HOST:PORT for gRPC; the first that can be
+            reached is used; None for public ones.
         indexer_url: The indexer without /v4; None for the network's.
         ws_url: The indexer's sockets; None for the network's.
         authenticators: The id of the owner's authenticator that permits the key, if it is not the owner's.
@@ -105,8 +108,11 @@ class DydxConfig:
         ):
             if not urls:
                 raise InvalidOption(name, urls, "at least one address is required")
+            check = check_node_address if name == "node_urls" else check_address
             for url in urls:
-                check_url_option(name, url, self.domain if self.domain == LOCAL else "")
+                check_url_option(name, url, self.domain if self.domain == LOCAL else "", check)
+                if is_grpc(url) and find_spec("grpc") is None:
+                    raise InvalidOption(name, url, "gRPC needs grpcio: pip install latentspeed[grpc]")
         if self.account_address is not None and not is_address(self.account_address):
             raise InvalidOption("account_address", self.account_address, "dydx1 and 38 bech32 characters")
         if not 0 <= self.subaccount <= MAX_SUBACCOUNT:
@@ -147,7 +153,7 @@ class DydxConfig:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """JSON-RPC addresses."""
+        """Addresses of full nodes."""
         return self.node_urls if self.node_urls is not None else _NODES[self.domain]
 
     @property

@@ -8,7 +8,8 @@ from typing import Final
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4.messages import TxResult
-from latentspeed.connectors.dydx_v4.nodes import Nodes, UnknownAccount
+from latentspeed.connectors.dydx_v4.node_line import UnknownAccount
+from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder

@@ -91,6 +91,25 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         yield number, content if kind == BYTES else int.from_bytes(content, "little")
 
 
+def field(message: bytes, number: int) -> bytes:
+    """The message in a field; empty when it is absent. Raises MalformedProtobuf for anything else there."""
+    return as_bytes(next((value for found, value in fields(message) if found == number), b""))
+
+
+def as_bytes(value: int | bytes) -> bytes:
+    """A value that has to be bytes. Raises MalformedProtobuf for a number."""
+    if not isinstance(value, bytes):
+        raise MalformedProtobuf("a number where bytes should be")
+    return value
+
+
+def as_integer(value: int | bytes) -> int:
+    """A value that has to be a number. Raises MalformedProtobuf for bytes."""
+    if isinstance(value, bytes):
+        raise MalformedProtobuf("bytes where a number should be")
+    return value
+
+
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     value = 0
     for place in range(_LONGEST_VARINT):

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 VENUES = {"hyperliquid": "hyperliquid", "dydx_v4": "dydx"}
 NAMED_AFTER = {
     "hyperliquid": ("tools/harnesses/hyperliquid", "tools/bench/sign_hyperliquid", "tools/hyperliquid_owner"),
-    "dydx_v4": ("tools/harnesses/dydx_v4", "tools/bench/sign_dydx_v4"),
+    "dydx_v4": ("tools/harnesses/dydx_v4", "tools/bench/send_dydx_v4", "tools/bench/sign_dydx_v4"),
 }
 """Beside its two folders, what serves one venue only; by how its name begins."""
 LISTS = ("tools/cli.py", "tools/bench/cli.py", "tools/bench/orders.py", "tools/harnesses/__init__.py")

@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from latentspeed.connectors.errors import ConnectorError
 from latentspeed.tools.bench.orders import OrderBenchReport, Transport, run_order_bench
 from latentspeed.tools.bench.send import ORDERS, run_send_bench
+from latentspeed.tools.bench.send_dydx_v4 import run_dydx_v4_send_bench
 from latentspeed.tools.bench.sign_costs import ROUNDS
 from latentspeed.tools.bench.sign_dydx_v4 import run_dydx_v4_sign_bench
 from latentspeed.tools.bench.sign_hyperliquid import run_hyperliquid_sign_bench
@@ -78,16 +80,27 @@ def sign(
         raise typer.Exit(1)
 
 
+SEND_BENCHES = {"hyperliquid": run_send_bench, "dydx_v4": run_dydx_v4_send_bench}
+
+
 def send(
+    venue: Annotated[str, typer.Option(help="hyperliquid or dydx_v4")] = "hyperliquid",
     orders: Annotated[int, typer.Option(min=1, max=1_000_000, help="orders by each way")] = ORDERS,
     json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
 ) -> None:
     """Measure what it takes from an order's signed bytes to the venue's socket, by each way that an order can go."""
+    if venue not in SEND_BENCHES:
+        raise typer.BadParameter(f"{venue!r} is none of {', '.join(SEND_BENCHES)}", param_hint="--venue")
     console = Console(stderr=True)
-    report = run_send_bench(orders=orders, say=lambda line: console.print(line, style="dim"))
+    try:
+        report = SEND_BENCHES[venue](orders=orders, say=lambda line: console.print(line, style="dim"))
+    except ConnectorError as error:
+        raise typer.BadParameter(str(error), param_hint="--venue") from None
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    table = Table("sending", "times the limit", "p50 us", "p99 us", "answered: times the limit", "p50 us", box=None)
+    table = Table(
+        f"sending to {venue}", "times the limit", "p50 us", "p99 us", "answered: times the limit", "p50 us", box=None
+    )
     for name, cost in report.costs.items():
         there = (f"{cost.arrival_times_limit:.2f}", f"{cost.arrival_p50_us:.0f}", f"{cost.arrival_p99_us:.0f}")
         table.add_row(name, *there, f"{cost.answer_times_limit:.2f}", f"{cost.answer_p50_us:.0f}")

@@ -56,7 +56,7 @@ class SendReport:
     costs: Mapping[str, SendCost]
 
 
-class _Bare(asyncio.Protocol):
+class BareLine(asyncio.Protocol):
     """Writes prebuilt bytes and waits for whatever comes back."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ async def _run(port: int, orders: int, say: Callable[[str], None]) -> SendReport
     line = HttpLine(f"http://{address}", "/exchange", timeout_s=5.0)
     client = HttpClient(f"http://{address}", timeout_s=5.0)
     await line.open()
-    _, bare = await asyncio.get_running_loop().create_connection(_Bare, "127.0.0.1", port)
+    _, bare = await asyncio.get_running_loop().create_connection(BareLine, "127.0.0.1", port)
     received: asyncio.Queue[str] = asyncio.Queue()
     opened = asyncio.Event()
     link = WebSocketLink(
@@ -134,7 +134,7 @@ async def _run(port: int, orders: int, say: Callable[[str], None]) -> SendReport
     }
     try:
         say(f"{orders} orders by each of {len(ways)} ways")
-        return _reduce(await _measure(ways, orders), orders)
+        return reduce_times(await measure(ways, orders), orders)
     finally:
         socket.cancel()
         await asyncio.gather(socket, return_exceptions=True)
@@ -143,7 +143,8 @@ async def _run(port: int, orders: int, say: Callable[[str], None]) -> SendReport
         await client.close()
 
 
-async def _measure(ways: Mapping[str, Way], orders: int) -> dict[str, list[tuple[int, int, int]]]:
+async def measure(ways: Mapping[str, Way], orders: int) -> dict[str, list[tuple[int, int, int]]]:
+    """The times of so many orders by each way, after a warm-up."""
     taken: dict[str, list[tuple[int, int, int]]] = {name: [] for name in ways}
     turns = list(ways)
     shuffler = random.Random(7)
@@ -158,7 +159,8 @@ async def _measure(ways: Mapping[str, Way], orders: int) -> dict[str, list[tuple
     return taken
 
 
-def _reduce(taken: Mapping[str, list[tuple[int, int, int]]], orders: int) -> SendReport:
+def reduce_times(taken: Mapping[str, list[tuple[int, int, int]]], orders: int) -> SendReport:
+    """Medians, and how many times those of the limit they are."""
     arrivals = {name: np.array([arrived - called for called, arrived, _ in times]) for name, times in taken.items()}
     answers = {name: np.array([answered - called for called, _, answered in times]) for name, times in taken.items()}
     arrival_limit, answer_limit = float(np.median(arrivals[LIMIT])), float(np.median(answers[LIMIT]))

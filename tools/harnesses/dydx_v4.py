@@ -105,6 +105,8 @@ class DydxPerpetualHarness(ConformanceHarness):
     patience_s = 15.0
     limit_orders = "short_term"
     venue_settings: dict[str, Any] = {}  # noqa: RUF012
+    is_by_grpc = False
+    """Whether connectors speak gRPC with the node."""
 
     def __init__(self) -> None:
         config = VenueConfig(
@@ -120,7 +122,7 @@ class DydxPerpetualHarness(ConformanceHarness):
 
     async def start(self) -> None:
         """Start the venue, with both accounts on it."""
-        await self._venue.start()
+        await self._venue.start(grpc_port=0 if self.is_by_grpc else None)
         for key in self._keys.values():
             self._venue.chain.enrol(key.address)
         rules = self._venue.chain.authenticators
@@ -136,7 +138,7 @@ class DydxPerpetualHarness(ConformanceHarness):
         is_permitted = account == "taker"
         config = DydxConfig(
             domain=LOCAL,
-            node_urls=(venue.rpc_url,),
+            node_urls=(f"grpc://{venue.grpc_url}" if self.is_by_grpc else venue.rpc_url,),
             indexer_url=venue.rest_url,
             ws_url=venue.ws_url,
             account_address=self._keys[account].address,
@@ -253,6 +255,13 @@ class DydxPerpetualHarness(ConformanceHarness):
             Decimal(str(row["fee"])),
             "USDC",
         )
+
+
+class DydxGrpcHarness(DydxPerpetualHarness):
+    """The same, with a node that is spoken to by gRPC."""
+
+    name = "dydx_v4_perpetual_grpc"
+    is_by_grpc = True
 
 
 class DydxLongTermHarness(DydxPerpetualHarness):

@@ -55,14 +55,21 @@ async def connected(venue, key=MAKER_KEY, pairs=(PAIR,), **options):
         await connector.disconnect()
 
 
-def run(scenario, timeout_s=30.0, **config):
-    """Runs a scenario on a venue of its own: quick blocks and no outside market, unless told otherwise."""
+def run(scenario, timeout_s=30.0, grpc_port=None, **config):
+    """Runs a scenario on a venue of its own: quick blocks and no outside market, unless told otherwise.
+
+    `grpc_port=0` serves gRPC, too.
+    """
 
     async def main():
         settings = {"market": "none", "block_interval_ms": BLOCK_MS}
-        async with DydxVenue(VenueConfig(**(settings | config))) as venue:
+        venue = DydxVenue(VenueConfig(**(settings | config)))
+        await venue.start(grpc_port=grpc_port)
+        try:
             quote(venue)
             await scenario(venue)
+        finally:
+            await venue.stop()
 
     asyncio.run(asyncio.wait_for(main(), timeout_s))
 

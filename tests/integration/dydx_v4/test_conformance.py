@@ -6,7 +6,7 @@ import pytest
 
 from latentspeed.tools.conformance import Ability, Fault
 from latentspeed.tools.conformance.suite import ConnectorConformance
-from latentspeed.tools.harnesses.dydx_v4 import DydxLongTermHarness, DydxPerpetualHarness
+from latentspeed.tools.harnesses.dydx_v4 import DydxGrpcHarness, DydxLongTermHarness, DydxPerpetualHarness
 
 
 class TestDydxPerpetual(ConnectorConformance):
@@ -19,6 +19,12 @@ class TestDydxLongTerm(ConnectorConformance):
     """Orders that the chain keeps, on the same chain."""
 
     harness = DydxLongTermHarness
+
+
+class TestDydxByGrpc(ConnectorConformance):
+    """Short-term orders through a node that is spoken to by gRPC."""
+
+    harness = DydxGrpcHarness
 
 
 @pytest.mark.parametrize("harness", [DydxPerpetualHarness, DydxLongTermHarness])

@@ -36,6 +36,7 @@ async def serve(
             "ws_url": venue.ws_url,
             "control_url": venue.control_url,
             "grpc_url": venue.grpc_url,
+            "grpc_urls": venue.grpc_urls,
             "pid": os.getpid(),
         }
         sys.stdout.buffer.write(orjson.dumps(ready) + b"\n")

@@ -75,8 +75,7 @@ class GrpcFront:
         async def call(request: bytes, context: Any) -> bytes:
             status = grpc.StatusCode
             if self._node.failures:
-                self._node.failures.pop(0)
-                await context.abort(status.UNAVAILABLE, "upstream error")
+                await self._fail(context, self._node.failures.pop(0))
             try:
                 return await method(request, context)
             except DecodeError as error:
@@ -92,6 +91,14 @@ class GrpcFront:
             raise AssertionError("abort raises")
 
         return call
+
+    @staticmethod
+    async def _fail(context: Any, http_status: int) -> None:
+        """Ends a call as a proxy in front of the node does that has an HTTP status to tell."""
+        import grpc
+
+        code = grpc.StatusCode.RESOURCE_EXHAUSTED if http_status == 429 else grpc.StatusCode.UNAVAILABLE
+        await context.abort(code, f"upstream error {http_status}")
 
     def _query(self, query: Query) -> Method:
         async def answer(request: bytes, context: Any) -> bytes:
@@ -121,9 +128,11 @@ class GrpcFront:
         if not raw:
             raise ValueError("invalid empty tx")
         node = self._node
+        if node.broadcast_failures:
+            await self._fail(context, node.broadcast_failures.pop(0))
         answer: dict[str, Any] = {"txhash": sha256(raw).hexdigest().upper()}
         refused = node.broadcast(raw)
-        if node.takes_lost_answer():
+        if node.takes_lost_answer() or node.takes_broken_answer():
             raise ConnectionError("connection reset by peer")
         if node.delay_s:
             await asyncio.sleep(node.delay_s)

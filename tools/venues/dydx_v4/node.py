@@ -29,6 +29,8 @@ class Node:
     def __init__(self, chain: Chain, on_broadcast: Callable[[], None] = lambda: None) -> None:
         self.chain = chain
         self._on_broadcast = on_broadcast
+        self.broadcasts = 0
+        """Transactions that came here."""
         self.delay_s = 0.0
         """A fault: answers to broadcasts come so much later, after the node has acted."""
         self.lost_answers = 0
@@ -77,8 +79,7 @@ class Node:
                 return web.Response()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
-            if self.broken_answers:
-                self.broken_answers -= 1
+            if self.takes_broken_answer():
                 return await _half(request, {"jsonrpc": "2.0", "id": number, **found})
         elif method == "status":
             found = {"result": self._status_row()}
@@ -92,6 +93,7 @@ class Node:
 
     def broadcast(self, raw: bytes) -> TxRefused | None:
         """Gives a transaction to the chain; why it refuses, or None."""
+        self.broadcasts += 1
         try:
             self.chain.broadcast(raw, behind=self.lag_blocks)
         except TxRefused as refused:
@@ -110,6 +112,13 @@ class Node:
         if not self.lost_answers:
             return False
         self.lost_answers -= 1
+        return True
+
+    def takes_broken_answer(self) -> bool:
+        """Whether the answer to this broadcast breaks off; that fault is then used up once."""
+        if not self.broken_answers:
+            return False
+        self.broken_answers -= 1
         return True
 
     def _broadcast(self, text: str) -> Reply:

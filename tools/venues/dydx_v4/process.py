@@ -13,7 +13,7 @@ _FREE_PORTS = ("--node-port", "0", "--indexer-port", "0", "--control-port", "0")
 
 @dataclass(frozen=True, slots=True)
 class VenueProcess:
-    """Where a running venue listens: its nodes, the first by JSON-RPC and gRPC, its indexer, and what a test may do."""
+    """Where a running venue listens: its nodes by JSON-RPC and gRPC, its indexer, and what a test may do."""
 
     rpc_url: str
     rpc_urls: list[str]
@@ -21,6 +21,7 @@ class VenueProcess:
     ws_url: str
     control_url: str
     grpc_url: str
+    grpc_urls: list[str]
     pid: int
 
 

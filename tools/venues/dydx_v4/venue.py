@@ -63,13 +63,15 @@ class DydxVenue(Interventions):
         self.rest = Rest(self.rest_view, self.queries, self.now_ms, is_limited=self.config.rest_limits)
         self.nodes = [Node(self.chain, self._note_orders) for _ in range(self.config.nodes)]
         self.node = self.nodes[0]
-        self.grpc = GrpcFront(self.node)
+        self._grpc_fronts = [GrpcFront(node) for node in self.nodes]
         self.outside = Outside(self.chain)
         self.is_market_paused = False
         self.host = ""
-        self.node_port = self.indexer_port = self.control_port = self.grpc_port = 0
+        self.node_port = self.indexer_port = self.control_port = 0
         self.rpc_urls: list[str] = []
         """The JSON-RPC of every node: one chain, each node with its own troubles."""
+        self.grpc_urls: list[str] = []
+        """The gRPC of every node, in plain text, as HOST:PORT; none where it is not served."""
         self._control = Control(commands_of(self), faults=sorted(COUNTED))
         self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
         self._doings: set[asyncio.Task[None]] = set()
@@ -100,8 +102,8 @@ class DydxVenue(Interventions):
 
     @property
     def grpc_url(self) -> str:
-        """The node's gRPC, in plain text, as HOST:PORT; empty when it is not served."""
-        return f"{self.host}:{self.grpc_port}" if self.grpc_port else ""
+        """The first node's gRPC; empty when it is not served."""
+        return self.grpc_urls[0] if self.grpc_urls else ""
 
     @property
     def rest_url(self) -> str:
@@ -149,8 +151,9 @@ class DydxVenue(Interventions):
             self.node_port = self.node_port or port
             self.rpc_urls.append(f"http://{host}:{port}")
         self.control_port = await self._listen(control, control_port)
-        if grpc_port is not None:
-            self.grpc_port = await self.grpc.start(host, grpc_port)
+        for number, front in enumerate(self._grpc_fronts if grpc_port is not None else ()):
+            port = await front.start(host, 0 if number else grpc_port or 0)
+            self.grpc_urls.append(f"{host}:{port}")
         self.chain.make_block()
         if self.sources:
             for source in self.sources:
@@ -177,7 +180,9 @@ class DydxVenue(Interventions):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        await self.grpc.stop()
+        for front in self._grpc_fronts:
+            await front.stop()
+        self.grpc_urls.clear()
         await self.sockets.close()
         for runner in self._runners:
             await runner.cleanup()

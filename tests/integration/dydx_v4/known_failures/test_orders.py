@@ -20,7 +20,7 @@ from latentspeed.connectors import (
 from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.client_ids import client_id_of
 from latentspeed.connectors.dydx_v4.identifiers import order_uuid
-from latentspeed.connectors.dydx_v4.nodes import UnknownAccount
+from latentspeed.connectors.dydx_v4.node_line import UnknownAccount
 from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.dydx_v4.wire import OrderFlags, OrderId, Side, WireOrder
 

@@ -15,7 +15,8 @@ from rig import Rig
 from latentspeed.connectors.dydx_v4 import decoding, messages
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.messages import MalformedMessage, MarketRow
-from latentspeed.connectors.dydx_v4.nodes import Nodes, UnknownAccount
+from latentspeed.connectors.dydx_v4.node_line import UnknownAccount
+from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.transport import TransportError
 
 OWNER = "dydx14zzueazeh0hj67cghhf9jypslcf9sh2n5k6art"
@@ -283,7 +284,7 @@ class _Line:
 def test_no_answer_of_a_node_breaks_a_question(body):
     async def ask():
         nodes = Nodes(["http://127.0.0.1:1"], timeout_s=1.0)
-        nodes._lines = [_Line(body)]
+        nodes._lines[0]._line = _Line(body)
         for question in (nodes.broadcast(b"x"), nodes.height(), nodes.account(OWNER)):
             try:
                 found = await question
