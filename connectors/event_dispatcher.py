@@ -20,6 +20,7 @@ from latentspeed.connectors.in_flight_order import InFlightOrder
 
 log = logging.getLogger(__name__)
 _REMEMBERED_ERRORS = 256
+_TRACEBACKS = 100
 L = TypeVar("L")
 
 
@@ -28,6 +29,7 @@ class EventDispatcher:
 
     __slots__ = (
         "_error_listener",
+        "_faults_logged",
         "_order_listener",
         "_trade_listener",
         "error_listeners",
@@ -50,6 +52,7 @@ class EventDispatcher:
         self.listener_errors = 0
         self.errors: dict[str, int] = {}
         self.recent_errors: deque[ConnectorErrorEvent] = deque(maxlen=_REMEMBERED_ERRORS)
+        self._faults_logged: set[tuple[str, int, str]] = set()
 
     # The one listener of each kind that the connector's setters set. Lists are replaced, never changed in place, so
     # that a listener may be set from another thread or from inside a listener.
@@ -109,6 +112,21 @@ class EventDispatcher:
                 listener.on_error(event)
             except Exception:
                 self._listener_failed(listener, "on_error")
+
+    def fault(
+        self, what: str, error: BaseException, code: str = "internal_error", *, client_order_id: str | None = None
+    ) -> None:
+        """Reports an exception that nobody foresaw and that stops nothing: counted and told as `error` does, and logged
+        with its traceback the first time that it comes from a place."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = ("", 0) if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        key = (*place, type(error).__name__)
+        if key not in self._faults_logged and len(self._faults_logged) < _TRACEBACKS:
+            self._faults_logged.add(key)
+            log.error("%s failed", what, exc_info=error)
+        self.error(code, f"{what}: {error!r}", client_order_id=client_order_id)
 
     def market_data(self, name: str, subject: object) -> None:
         """Calls `name(subject)` on the market data listener, if one is set."""

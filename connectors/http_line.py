@@ -12,6 +12,7 @@ A request is written once. Whatever breaks afterwards is a `TransportError`: the
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import ssl
 from collections import deque
@@ -38,6 +39,7 @@ ERROR_TEXT = 300
 """Bytes of an answer's body that an error shows."""
 
 Answer = asyncio.Future[bytes]
+log = logging.getLogger(__name__)
 
 
 class HttpLine:
@@ -131,7 +133,10 @@ class HttpLine:
                     ssl=self._tls,
                     server_hostname=self._host if self._tls is not None else None,
                 )
-        except (OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever it was: what waits for this connection must be told.
+            if not isinstance(error, OSError | TimeoutError):
+                log.exception("no connection to %s", self.url)
             text = str(error) or type(error).__name__
             self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not self._open and not self._opening:

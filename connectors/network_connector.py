@@ -12,11 +12,10 @@ listeners are called there.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
@@ -29,7 +28,6 @@ from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import ConnectorState, OrderState, ReportSource
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class NetworkConnector(ConnectorBase):
@@ -146,8 +144,7 @@ class NetworkConnector(ConnectorBase):
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("task %s failed", task.get_name(), exc_info=error)
-            self._events.error("task_failed", f"{task.get_name()}: {error!r}")
+            self._events.fault(f"task {task.get_name()}", error, "task_failed")
 
     async def _end_tasks(self) -> None:
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
@@ -192,7 +189,6 @@ class NetworkConnector(ConnectorBase):
         try:
             self._flush_outbox(cancels, places)
         except Exception as error:
-            log.exception("sending failed")
             self._settle_failed_flush(cancels, places, error)
 
     def _take_cancels(self) -> list[InFlightOrder]:
@@ -201,10 +197,14 @@ class NetworkConnector(ConnectorBase):
         outbox = self._cancel_outbox
         while outbox:
             order = outbox.popleft()
-            if order.state is OrderState.PENDING_CREATE:
-                self._end_unsent(order, OrderState.CANCELLED, "never_sent")
-            elif order.client_order_id not in cancels and self._tracker.mark_cancel_requested(order):
-                cancels[order.client_order_id] = order
+            try:
+                if order.state is OrderState.PENDING_CREATE:
+                    self._end_unsent(order, OrderState.CANCELLED, "never_sent")
+                elif order.client_order_id not in cancels and self._tracker.mark_cancel_requested(order):
+                    cancels[order.client_order_id] = order
+            except Exception as error:
+                order.cancel_requested = True  # so that it is asked for again
+                self._settle_failed_flush([order], [], error)
         return list(cancels.values())
 
     def _take_places(self) -> list[InFlightOrder]:
@@ -213,16 +213,24 @@ class NetworkConnector(ConnectorBase):
         outbox = self._place_outbox
         while outbox:
             order = outbox.popleft()
-            if order.is_done or self._expire_unsent(order):
-                self._prepared.discard(order.client_order_id)
-                continue
-            preparation = None if order.client_order_id in self._prepared else self._prepare_order(order)
-            if preparation is None:
-                self._prepared.discard(order.client_order_id)
-                places.append(order)
-            else:
-                self._start(self._place_when_prepared(order, preparation), f"prepare {order.client_order_id}")
+            try:
+                if self._is_ready_to_sign(order):
+                    places.append(order)
+            except Exception as error:
+                self._settle_failed_flush([], [order], error)
         return places
+
+    def _is_ready_to_sign(self, order: InFlightOrder) -> bool:
+        """False for an order that has ended, and for one that comes again once it is prepared."""
+        if order.is_done or self._expire_unsent(order):
+            self._prepared.discard(order.client_order_id)
+            return False
+        preparation = None if order.client_order_id in self._prepared else self._prepare_order(order)
+        if preparation is not None:
+            self._start(self._place_when_prepared(order, preparation), f"prepare {order.client_order_id}")
+            return False
+        self._prepared.discard(order.client_order_id)
+        return True
 
     async def _place_when_prepared(self, order: InFlightOrder, preparation: Awaitable[object]) -> None:
         try:
@@ -249,8 +257,9 @@ class NetworkConnector(ConnectorBase):
             self._start(self._place_order_and_process_update(order), f"place {order.client_order_id}")
 
     def _settle_failed_flush(self, cancels: list[InFlightOrder], places: list[InFlightOrder], error: Exception) -> None:
-        """After `_flush_outbox` raised: what was signed may have left, what was not has not."""
-        self._events.error("send_failed", f"{len(cancels)} cancels and {len(places)} places: {error!r}")
+        """After something raised on the way to the socket: what was signed may have left, what was not has not."""
+        what = f"sending {len(cancels)} cancels and {len(places)} places"
+        self._events.fault(what, error, "send_failed")
         for order in cancels:
             self._tracker.process_cancel_failed(order.client_order_id, f"send_failed: {error!r}", is_answer=False)
         for order in places:
@@ -347,9 +356,20 @@ class NetworkConnector(ConnectorBase):
         self._housekeeping = loop.call_later(self.housekeeping_interval_s, self._keep_house)
 
     def _keep_house(self) -> None:
-        """Once a second: gives up what waited too long, and asks again for what nobody has answered."""
+        """Once a second: every duty, whatever has become of the others."""
         self._schedule_housekeeping()
-        self._tracker.sweep()
+        for duty in self._house_duties():
+            try:
+                duty()
+            except Exception as error:
+                self._events.fault(f"housekeeping: {duty.__qualname__}", error, "housekeeping_failed")
+
+    def _house_duties(self) -> list[Callable[[], None]]:
+        """What is done once a second; a subclass adds its own."""
+        return [self._tracker.sweep, self._ask_for_missing_fills, self._ask_for_doubtful_orders]
+
+    def _ask_for_missing_fills(self) -> None:
+        """Asks again for fills that the venue has announced and nobody has told."""
         now = time.monotonic_ns()
         missing = [
             order
@@ -359,6 +379,10 @@ class NetworkConnector(ConnectorBase):
         missing += [order for order in self._tracker.orders_in_doubt if order not in missing]
         if missing:
             self._fetch_missing_fills(missing)
+
+    def _ask_for_doubtful_orders(self) -> None:
+        """Asks again for orders of which nobody knows, and repeats cancels that nobody has answered."""
+        now = time.monotonic_ns()
         doubtful = []
         for order in self._tracker.active_orders:
             if order.is_unknown or order.cancel_rejected:

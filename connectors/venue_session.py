@@ -11,9 +11,9 @@ by a full comparison with the venue, and only then is the session LIVE.
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import abstractmethod
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.errors import NotReady, OrderEnded, OrderRefused, VenueRejected, VenueUnreachable
@@ -23,7 +23,6 @@ from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.transport import BackOff, TransportError, WebSocketLink
 from latentspeed.connectors.types import ConnectorState, OrderType
 
-log = logging.getLogger(__name__)
 OPEN_STATES = (ConnectorState.LIVE, ConnectorState.STALE, ConnectorState.UNAUTHORISED)
 AGAIN_FIRST_S, AGAIN_LONGEST_S = 0.25, 10.0
 """How soon a comparison that failed is tried again, and how seldom at last."""
@@ -125,19 +124,25 @@ class VenueSession(NetworkConnector):
         while self._streams.is_up and self._streams.link.opened == opened:
             try:
                 await self._compare_opening()
+                if self._streams.is_up and self._streams.link.opened == opened:
+                    self._go_live()
+                return
+            except TransportError as error:
+                self._events.error("resync_failed", str(error))
             except Exception as error:
                 # Whatever it was: a session that has not been compared must neither trade nor give up.
-                self._events.error("resync_failed", str(error) or repr(error))
-                if not isinstance(error, TransportError):
-                    log.exception("the comparison with the venue failed")
-                await asyncio.sleep(back_off.next_s())
-                continue
-            if self._streams.is_up and self._streams.link.opened == opened:
-                self._set_authenticated(not self._authority.refusal)
-                self._set_connection_state(self._state_when_compared())
-                self._live.set()
-                self._went_live()
-            return
+                self._events.fault("the comparison with the venue", error, "resync_failed")
+            await asyncio.sleep(back_off.next_s())
+
+    def _go_live(self) -> None:
+        self._set_authenticated(not self._authority.refusal)
+        self._set_connection_state(self._state_when_compared())
+        self._live.set()
+        for step in self._went_live():
+            try:
+                step()
+            except Exception as error:
+                self._events.fault(f"after the comparison: {step.__qualname__}", error)
 
     @abstractmethod
     async def _compare_opening(self) -> None:
@@ -147,8 +152,9 @@ class VenueSession(NetworkConnector):
         """LIVE, or STALE where the venue answers and is known to stand still."""
         return ConnectorState.LIVE
 
-    def _went_live(self) -> None:
-        """Hook: an opening of the socket was compared."""
+    def _went_live(self) -> list[Callable[[], None]]:
+        """Hook: what is done when an opening of the socket was compared, each whatever becomes of the others."""
+        return []
 
     def _on_down(self, reason: str) -> None:
         """The socket was lost; a subclass forgets first what is known by it only."""
@@ -156,6 +162,15 @@ class VenueSession(NetworkConnector):
         if self._connection_state is not ConnectorState.DISCONNECTED:
             self._events.error("socket_lost", reason)
             self._set_connection_state(ConnectorState.CONNECTING)
+
+    # Closing
+
+    async def _attempt(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """One step of closing: what it meets must not leave the rest open."""
+        try:
+            await closing()
+        except Exception as error:
+            self._events.fault(f"closing: {closing.__qualname__}", error)
 
     # The right to sign
 

@@ -17,7 +17,6 @@ from latentspeed.connectors.dydx_v4.book import RawBook
 from latentspeed.connectors.dydx_v4.decoding import finite
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.messages import BookSnapshot
-from latentspeed.connectors.transport import TransportError
 
 FIRST_AFTER_S = 2.0
 """How long after a snapshot: answers of REST may be a second old."""
@@ -78,8 +77,9 @@ class BookCheck:
                     del self._due[ticker]
                 try:
                     await self.check(ticker)
-                except (TransportError, ValueError) as error:
-                    self._on_problem("book_check_failed", f"{ticker}: {error}")
+                except Exception as error:
+                    # Whatever it was: the other books are compared all the same, and this one again.
+                    self._on_problem("book_check_failed", f"{ticker}: {str(error) or repr(error)}")
 
     async def check(self, ticker: str) -> int:
         """Compares one book and sets right what is wrong; how many levels that were.

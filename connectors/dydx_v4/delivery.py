@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
@@ -62,7 +62,24 @@ class Delivery:
         except asyncio.CancelledError:
             self._tracker.mark_unknown(order.client_order_id, "interrupted")
             raise
+        except Exception as error:
+            self.place_failed(order, error)
         return None
+
+    def place_failed(self, order: InFlightOrder, error: Exception) -> None:
+        """Something raised that nobody foresaw: the order is unknown until its last block, or the indexer, tells."""
+        what = f"placing {order.client_order_id}"
+        self._tracker.events.fault(what, error, "delivery_failed", client_order_id=order.client_order_id)
+        if order.is_submitted:
+            self._tracker.mark_unknown(order.client_order_id, "no_answer")
+        else:
+            self.never_sent(order, repr(error))
+
+    def cancels_failed(self, orders: Sequence[InFlightOrder], error: Exception) -> None:
+        """The same for cancels: they are tried again."""
+        self._tracker.events.fault(f"cancelling {len(orders)} orders", error, "delivery_failed")
+        for order in orders:
+            self._tracker.process_cancel_failed(order.client_order_id, repr(error), is_answer=False)
 
     def never_sent(self, order: InFlightOrder, why: str) -> None:
         """Ends an order that nobody else has heard of."""

@@ -81,7 +81,11 @@ class Outbox:
 
     def send_place(self, order: InFlightOrder) -> None:
         """Signs an order, shows it as signed, and writes it."""
-        transaction = self._sign(order)
+        try:
+            transaction = self._sign(order)
+        except Exception as error:
+            self._delivery.place_failed(order, error)
+            return
         if transaction is not None:
             order.sent_mono_ns = time.monotonic_ns()
             self._start(self._deliver(order, transaction), f"place {order.client_order_id}")
@@ -119,6 +123,12 @@ class Outbox:
         return good_til_blocks(order, self._ioc_good_til_blocks if is_immediate(order) else self._good_til_blocks)
 
     async def _deliver(self, order: InFlightOrder, transaction: bytes) -> None:
+        try:
+            await self._deliver_place(order, transaction)
+        except Exception as error:
+            self._delivery.place_failed(order, error)
+
+    async def _deliver_place(self, order: InFlightOrder, transaction: bytes) -> None:
         number = self._delivery.signer.account_number
         result = await self._delivery.place(order, transaction)
         if result is not None and await self._is_worth_a_retry(result, number):
@@ -174,7 +184,12 @@ class Outbox:
                     self._tracker.process_cancel_failed(order.client_order_id, reason, is_answer=False)
                 continue
             self.budget.take(height, weight)
-            self._start(self._deliver_cancels(batch, self._sign_cancels(batch)), f"cancel {len(batch)} orders")
+            try:
+                transaction = self._sign_cancels(batch)
+            except Exception as error:
+                self._delivery.cancels_failed(batch, error)
+                continue
+            self._start(self._deliver_cancels(batch, transaction), f"cancel {len(batch)} orders")
 
     def _sign_cancels(self, orders: Sequence[InFlightOrder]) -> bytes:
         # Up to its order's last block at least; a later one each time, so that a repeated cancel counts.
@@ -200,6 +215,9 @@ class Outbox:
         except TransportError as error:
             for order in orders:
                 self._tracker.process_cancel_failed(order.client_order_id, str(error), is_answer=False)
+            return
+        except Exception as error:
+            self._delivery.cancels_failed(orders, error)
             return
         if result.code == 0 or (result.codespace, result.code) in HARMLESS_CANCELS:
             # That the order is gone is told by the indexer, or by its last block.

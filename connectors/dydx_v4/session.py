@@ -11,7 +11,7 @@ The states it goes through: `venue_session`. STALE is a session that no block ha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -135,9 +135,8 @@ class DydxV4Session(DydxV4Parts):
             self._is_open = self._can_sign = False
             self._signature_keeper.stop()
             self._upkeep.close()
-            await self._end_tasks()
-            await self._nodes.close()
-            await self._http.close()
+            for close in (self._end_tasks, self._nodes.close, self._http.close):
+                await self._attempt(close)
             self._feed.invalidate()
             self._fills_from_ns = max(self._fills_from_ns, self._account.newest_fill_ns)
 
@@ -198,8 +197,10 @@ class DydxV4Session(DydxV4Parts):
         is_moving = not self._live.is_set() or self._block_age_s() <= self.config.stale_after_s
         return ConnectorState.LIVE if is_moving else ConnectorState.STALE
 
-    def _went_live(self) -> None:
-        self._upkeep.compared()
+    def _went_live(self) -> list[Callable[[], None]]:
+        return [self._upkeep.compared, self._ask_for_clock]
+
+    def _ask_for_clock(self) -> None:
         self._start(self._measure_clock(), "clock")
 
     async def _measure_clock(self) -> None:
@@ -229,21 +230,25 @@ class DydxV4Session(DydxV4Parts):
         self._stateful_outbox.on_block()
         self._upkeep.on_block()
 
-    def _keep_house(self) -> None:
-        super()._keep_house()
-        if self._connection_state not in OPEN_STATES:
-            return
-        self._authority.tick()
+    def _house_duties(self) -> list[Callable[[], None]]:
+        duties = super()._house_duties()
+        if self._connection_state in OPEN_STATES:
+            duties += [self._authority.tick, self._forget_ended, self._watch_blocks, self._close_candles]
+            duties.append(self._upkeep.tick)
+        return duties
+
+    def _forget_ended(self) -> None:
         live = self._tracker.active_orders
-        self._lifetimes.forget(live)
-        self._watch.forget(live)
-        self._subaccounts.forget(live)
-        self._account.forget(live)
+        for memory in (self._lifetimes, self._watch, self._subaccounts, self._account):
+            memory.forget(live)
+
+    def _watch_blocks(self) -> None:
         if self._block_age_s() > self.config.stale_after_s and self._connection_state is ConnectorState.LIVE:
             self._events.error("no_blocks", f"no block for {self._block_age_s():.0f} s")
             self._set_connection_state(ConnectorState.STALE)
+
+    def _close_candles(self) -> None:
         self._candles.close_due(time.time_ns() // 1_000_000)
-        self._upkeep.tick()
 
     def _block_age_s(self) -> float:
         return time.monotonic() - self._last_block_mono

@@ -104,18 +104,26 @@ class StatefulOutbox:
         self._block.clear()
         while self._waiting:
             order = self._waiting[0]
-            if order.is_done or self._expire(order):
-                self._waiting.popleft()
-                continue
-            wait = self.budget.wait_blocks(self._lifetimes.chain_height)
-            if 0 < wait <= LONGEST_WAIT_BLOCKS:
-                return
+            try:
+                if not self._is_disposed(order):
+                    return
+            except Exception as error:
+                self._delivery.place_failed(order, error)
             self._waiting.popleft()
-            if wait:
-                why = f"the chain's limit of long-term and conditional orders is used up for {wait} blocks"
-                self._delivery.never_sent(order, why)
-            else:
-                self._send(order)
+
+    def _is_disposed(self, order: InFlightOrder) -> bool:
+        """Sends an order, or ends it; False for one that has to wait for a later block."""
+        if order.is_done or self._expire(order):
+            return True
+        wait = self.budget.wait_blocks(self._lifetimes.chain_height)
+        if 0 < wait <= LONGEST_WAIT_BLOCKS:
+            return False
+        if wait:
+            why = f"the chain's limit of long-term and conditional orders is used up for {wait} blocks"
+            self._delivery.never_sent(order, why)
+        else:
+            self._send(order)
+        return True
 
     def _send(self, order: InFlightOrder) -> None:
         if self._client_ids.take(order) is None:
@@ -132,6 +140,13 @@ class StatefulOutbox:
         return math.ceil(self._lifetimes.now_ms() / 1000 + good_til_s(order, self._good_til_s))
 
     async def _deliver(self, order: InFlightOrder, good_til_time: int) -> None:
+        try:
+            await self._deliver_place(order, good_til_time)
+        except Exception as error:
+            self._delivery.place_failed(order, error)
+            self._watch.sent(order)
+
+    async def _deliver_place(self, order: InFlightOrder, good_til_time: int) -> None:
         attempts = 0
         while True:
             attempts += 1
@@ -195,6 +210,12 @@ class StatefulOutbox:
                 self._start(self._deliver_cancel(order), f"cancel {order.client_order_id}")
 
     async def _deliver_cancel(self, order: InFlightOrder) -> None:
+        try:
+            await self._send_cancel(order)
+        except Exception as error:
+            self._delivery.cancels_failed([order], error)
+
+    async def _send_cancel(self, order: InFlightOrder) -> None:
         for _ in range(ATTEMPTS):
             try:
                 async with self._in_turn():

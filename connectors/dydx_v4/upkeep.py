@@ -82,6 +82,8 @@ class Upkeep:
                 self._watch_lag()
             except TransportError as error:
                 self._on_problem("height_failed", str(error))
+            except Exception as error:
+                self._tracker.events.fault("asking for the height", error, "height_failed")
 
     def _watch_lag(self) -> None:
         """Tells once of an indexer that falls behind: until it has caught up, ends are learned as late."""
@@ -106,6 +108,9 @@ class Upkeep:
         except TransportError as error:
             self._on_problem("settle_failed", str(error))
             await asyncio.sleep(SETTLE_AGAIN_S)
+        except Exception as error:
+            self._tracker.events.fault("settling orders", error, "settle_failed")
+            await asyncio.sleep(SETTLE_AGAIN_S)
 
     def fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
         """Asks for the fills that these orders lack."""
@@ -123,10 +128,13 @@ class Upkeep:
             self._ask("account_failed", self._resynchroniser.refresh_account())
 
     def _ask(self, problem: str, question: Coroutine[Any, Any, None]) -> None:
-        self._start(self._asking(problem, question), problem.removesuffix("_failed"))
+        task = self._start(self._asking(problem, question), problem.removesuffix("_failed"))
+        task.add_done_callback(lambda _: question.close())  # where it was cancelled before its first step
 
     async def _asking(self, problem: str, question: Coroutine[Any, Any, None]) -> None:
         try:
             await question
         except TransportError as error:
             self._on_problem(problem, str(error))
+        except Exception as error:
+            self._tracker.events.fault(problem.removesuffix("_failed"), error, problem)

@@ -36,6 +36,7 @@ class AccountReports:
         awaits_twap: Callable[[], bool],
         on_new_fill: Callable[[FillRow, TradingRule], None],
         on_problem: Callable[[str, str], None],
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         """Has heard nothing yet.
 
@@ -48,6 +49,7 @@ class AccountReports:
             awaits_twap: Whether a TWAP was sent whose number is not known yet.
             on_new_fill: Called with each fill that was counted or shown for the first time.
             on_problem: Called with a code and a text for what could not be understood.
+            on_doubt: Called when a report of a stream could not be taken: only the venue has it.
         """
         self.newest_fill_ms = 0
         """The venue's time of the newest fill."""
@@ -63,6 +65,7 @@ class AccountReports:
         self._awaits_twap = awaits_twap
         self._on_new_fill = on_new_fill
         self._on_problem = on_problem
+        self._on_doubt = on_doubt
         self._scheduled_cancel_ms = 0
 
     @property
@@ -94,7 +97,18 @@ class AccountReports:
         return update
 
     def take_order(self, row: OrderStatusRow, source: ReportSource) -> None:
-        """Reduces an order with its status."""
+        """Reduces an order with its status; one that cannot be does not take the others of its message with it."""
+        try:
+            self._take_order(row, source)
+        except Exception as error:
+            self._not_taken(f"a report of order {row.order.oid}", error, source)
+
+    def _not_taken(self, what: str, error: Exception, source: ReportSource) -> None:
+        self._tracker.events.fault(what, error, "report_failed")
+        if source is ReportSource.STREAM:
+            self._on_doubt()
+
+    def _take_order(self, row: OrderStatusRow, source: ReportSource) -> None:
         update = self.order_update(row, source)
         if update is None:
             return
@@ -105,6 +119,13 @@ class AccountReports:
 
     def take_fill(self, row: FillRow, source: ReportSource) -> bool:
         """Counts a fill, whoever's order it belongs to; False when it was counted before or has to wait."""
+        try:
+            return self._take_fill(row, source)
+        except Exception as error:
+            self._not_taken(f"fill {row.tid} of order {row.oid}", error, source)
+            return False
+
+    def _take_fill(self, row: FillRow, source: ReportSource) -> bool:
         rule = self._market.rules_by_symbol.get(row.coin)
         if rule is None:
             self.other_market_rows += 1
@@ -162,4 +183,8 @@ class AccountReports:
             self.take_fill(row, ReportSource.STREAM)
 
     def _malformed(self, channel: str) -> Callable[[str], None]:
-        return lambda text: self._on_problem("malformed_message", f"{channel}: {text}")
+        def tell(text: str) -> None:
+            self._on_problem("malformed_message", f"{channel}: {text}")
+            self._on_doubt()
+
+        return tell

@@ -6,6 +6,7 @@ asked.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -74,13 +75,27 @@ class OrderAnswers:
                     self._refused(order, str(refused))
         except (TransportError, UnexpectedReply) as error:
             self._unanswered(orders, error)
-        except BaseException:
+        except asyncio.CancelledError:
             for order in orders:
                 self._unknown(order, "interrupted")
             raise
+        except Exception as error:
+            # Nobody foresaw it, so that nobody knows whether the request has left.
+            self._tracker.events.fault(f"a request with {len(orders)} orders", error, "delivery_failed")
+            for order in orders:
+                self._unknown(order, "no_answer")
         else:
             for order, status in zip(orders, statuses, strict=True):
-                self._placed(order, status)
+                try:
+                    self._placed(order, status)
+                except Exception as error:
+                    self._tracker.events.fault(
+                        f"the answer to {order.client_order_id}",
+                        error,
+                        "delivery_failed",
+                        client_order_id=order.client_order_id,
+                    )
+                    self._unknown(order, "no_answer")
         finally:
             for order in orders:
                 if order.replaces:
@@ -102,7 +117,7 @@ class OrderAnswers:
     def _unanswered(self, orders: Sequence[InFlightOrder], error: Exception) -> None:
         reason = f"http_{error.status}" if isinstance(error, HttpStatusError) else "no_answer"
         if reason == "http_429":
-            self._on_turned_away()
+            self._tell(self._on_turned_away)
         self._tracker.events.error(reason, f"{len(orders)} orders may be at the venue: {error}")
         for order in orders:
             self._unknown(order, reason)
@@ -132,7 +147,7 @@ class OrderAnswers:
 
     def _refused(self, order: InFlightOrder, text: str) -> None:
         refusal = classify_refusal(text)
-        self._on_refusal(refusal.status, text)
+        self._tell(self._on_refusal, refusal.status, text)
         if refusal.state is OrderState.UNKNOWN:
             self._unknown(order, refusal.status)
         else:
@@ -154,21 +169,34 @@ class OrderAnswers:
         except (TransportError, UnexpectedReply) as error:
             for order in orders:
                 self._cancel_unanswered(order, str(error))
-        except BaseException:
+        except asyncio.CancelledError:
             for order in orders:
                 order.cancel_in_flight = False
             raise
+        except Exception as error:
+            self._tracker.events.fault(f"a request with {len(orders)} cancels", error, "delivery_failed")
+            for order in orders:
+                self._cancel_unanswered(order, repr(error))
         else:
             for order, status in zip(orders, statuses, strict=True):
-                if status.outcome is Outcome.SUCCESS:
-                    self._report(order, OrderState.CANCELLED, reason="canceled")
-                else:
-                    self._cancel_refused(order, status.text)
+                try:
+                    if status.outcome is Outcome.SUCCESS:
+                        self._report(order, OrderState.CANCELLED, reason="canceled")
+                    else:
+                        self._cancel_refused(order, status.text)
+                except Exception as error:
+                    self._tracker.events.fault(
+                        f"the answer to the cancel of {order.client_order_id}",
+                        error,
+                        "delivery_failed",
+                        client_order_id=order.client_order_id,
+                    )
+                    self._cancel_unanswered(order, repr(error))
 
     def _cancel_refused(self, order: InFlightOrder, text: str) -> None:
         """The text is the same for filled, cancelled, unknown and not yet placed orders, so the venue is asked."""
         status = classify_refusal(text).status
-        self._on_refusal(CANCEL_ADDRESS_LIMIT if status == ADDRESS_LIMIT else status, text)
+        self._tell(self._on_refusal, CANCEL_ADDRESS_LIMIT if status == ADDRESS_LIMIT else status, text)
         order.cancel_in_flight = False
         if not order.is_done:
             self._settle(order, f"{CANCEL_REFUSED}: {text}")
@@ -179,6 +207,13 @@ class OrderAnswers:
             self._settle(order, "cancel unanswered")
 
     # --- reports ---
+
+    def _tell(self, listener: Callable[..., None], *arguments: str) -> None:
+        """Tells somebody of an answer; what that one meets must not keep the answer from the orders."""
+        try:
+            listener(*arguments)
+        except Exception as error:
+            self._tracker.events.fault("after a refusal", error)
 
     def _report(
         self,

@@ -125,6 +125,9 @@ class Authority:
         except TransportError as error:
             self._due_s = time.monotonic() + self._back_off.next_s()
             self._on_problem("authority_failed", str(error))
+        except Exception:
+            self._due_s = time.monotonic() + self._back_off.next_s()  # the task's end tells of it
+            raise
         else:
             self._due_s = time.monotonic() + (self._check_every_s or AGAIN_LONGEST_S)
             if self.refusal:

@@ -124,22 +124,35 @@ class WaitingPlaces:
         for order in list(self._orders.values()):
             if order.client_order_id not in self._orders:
                 continue  # ended with its group
-            kind = _kind_of(order)
-            if batch is not None and kind is not batch.kind:
+            try:
+                batch, is_whole = self._extended(batch, order, now_mono_ns)
+            except Exception as error:
+                # An order that cannot be put into the venue's words must not keep the others waiting.
+                self._tracker.events.fault(
+                    f"the form of {order.client_order_id}",
+                    error,
+                    "send_failed",
+                    client_order_id=order.client_order_id,
+                )
+                self._end(order, f"{NEVER_SENT}: {error!r}")
                 continue
-            if order.group:
-                found = self._group_batch(order, kind, now_mono_ns)
-                if found is not None:
-                    return found
-                continue
-            life_ms = self._life_left_ms(order, now_mono_ns)
-            if batch is not None and (life_ms < SHARED_LIFE_MS) != (batch.life_ms < SHARED_LIFE_MS):
-                continue
-            filled = self._add_to(batch or Batch(kind, self._life_ms), order, life_ms)
-            if len(filled.orders) >= (1 if kind is ActionKind.TWAP else most):
-                return filled
-            batch = filled if filled.orders else None
+            if batch is not None and (is_whole or len(batch.orders) >= most):
+                return batch
         return batch
+
+    def _extended(self, batch: Batch | None, order: InFlightOrder, now_mono_ns: int) -> tuple[Batch | None, bool]:
+        """The batch with an order that may go with it, and whether nothing else may."""
+        kind = _kind_of(order)
+        if batch is not None and kind is not batch.kind:
+            return batch, False
+        if order.group:
+            found = self._group_batch(order, kind, now_mono_ns)
+            return (batch, False) if found is None else (found, True)
+        life_ms = self._life_left_ms(order, now_mono_ns)
+        if batch is not None and (life_ms < SHARED_LIFE_MS) != (batch.life_ms < SHARED_LIFE_MS):
+            return batch, False
+        filled = self._add_to(batch or Batch(kind, self._life_ms), order, life_ms)
+        return (filled if filled.orders else None), kind is ActionKind.TWAP
 
     def _add_to(self, batch: Batch, order: InFlightOrder, life_ms: int) -> Batch:
         """Adds an order to a batch, unless it ends here."""

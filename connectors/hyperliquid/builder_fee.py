@@ -92,8 +92,9 @@ class BuilderFee:
         try:
             await self.check()
         except TransportError:
-            self._due_s = time.monotonic() + AGAIN_S
+            pass  # what is missing is asked for again anyway
         finally:
+            self._due_s = max(self._due_s, time.monotonic() + AGAIN_S)
             self._is_asking = False
 
     def _leave_out(self, why: str) -> None:

@@ -44,6 +44,7 @@ class DeadManSwitch:
         venue_now_ms: Callable[[], int],
         measure_clock: Callable[[], None],
         on_problem: Callable[[str, str], None],
+        on_fault: Callable[[str, Exception, str], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
     ) -> None:
         """Is not armed yet.
@@ -54,6 +55,7 @@ class DeadManSwitch:
             venue_now_ms: The venue's clock, as far as it is known.
             measure_clock: Called when the venue says that it is not as late as we think.
             on_problem: Called with a code and a text.
+            on_fault: Called with what was done, an exception that nobody foresaw, and a code.
             start: Starts a task.
         """
         self.armed_until_ms = 0
@@ -65,6 +67,7 @@ class DeadManSwitch:
         self._venue_now_ms = venue_now_ms
         self._measure_clock = measure_clock
         self._on_problem = on_problem
+        self._on_fault = on_fault
         self._start = start
         self._due_s = 0.0
         self._back_off = BackOff(FAILED_FIRST_S, FAILED_LONGEST_S)
@@ -87,14 +90,16 @@ class DeadManSwitch:
             await self._arm()
 
     async def _arm(self) -> None:
-        async with self._one_at_a_time:
-            await self._arm_now()
+        try:
+            async with self._one_at_a_time:
+                if not self._is_over:
+                    await self._arm_now()
+        finally:
+            self._is_arming = False
 
     async def _arm_now(self) -> None:
-        if self._is_over:
-            return
+        until_ms = self._venue_now_ms() + int(self._after_s * 1000) + WAY_MS
         try:
-            until_ms = self._venue_now_ms() + int(self._after_s * 1000) + WAY_MS
             # No longer than until the next is due: a lost answer must not use up the time that is left.
             async with asyncio.timeout(max(1.0, self._after_s / 3)):
                 await self._act(schedule_cancel_action(until_ms))
@@ -107,6 +112,10 @@ class DeadManSwitch:
             if not self._is_silent:
                 self._is_silent = True
                 self._on_problem("dead_man_failed", f"not armed again: {str(error) or 'no answer in time'}")
+        except Exception as error:
+            self._standing_ms = until_ms  # nobody knows how far it came
+            self._due_s = time.monotonic() + self._back_off.next_s()
+            self._on_fault("arming the dead-man switch", error, "dead_man_failed")
         else:
             if self.refusal:
                 log.info("the dead-man switch is armed: the venue takes it again")
@@ -114,8 +123,6 @@ class DeadManSwitch:
             self.refusal, self._is_silent = "", False
             self._back_off.reset()
             self._due_s = time.monotonic() + self._after_s / 3
-        finally:
-            self._is_arming = False
 
     async def _refused(self, reason: str) -> None:
         if reason != self.refusal:

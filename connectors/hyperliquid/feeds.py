@@ -12,7 +12,8 @@ Each subscription is a channel of the watch, so that it can be seen which of the
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
 
@@ -55,7 +56,7 @@ class Feeds:
         on_balance_moved: Callable[[], None],
         ask_about: Callable[[InFlightOrder, str], None],
         compare: Callable[[], None],
-        ask: Callable[[str, Awaitable[object]], None],
+        ask: Callable[[str, Coroutine[Any, Any, object]], None],
         venue_now_ms: Callable[[], int],
         on_problem: Callable[[str, str], None],
     ) -> None:

@@ -151,7 +151,9 @@ class FundingReports:
             return False
         self._seen[key] = None
         if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+            (_, forgotten_hour), _ = self._seen.popitem(last=False)
+            # What is not remembered is not told again either, however far back an answer of the venue reaches.
+            self.counts_from_ms = max(self.counts_from_ms, forgotten_hour * HOUR_MS + HOUR_MS // 2)
         self.newest_ms = max(self.newest_ms, row.time)
         self._market.publish_funding(payment)
         self._on_payment()

@@ -184,10 +184,19 @@ class Outbox:
             self._turn.cancel()
             self._turn = None
         wait_s: float | None = 0.0
-        while self._cancels and self._cancels_in_flight < CANCEL_SLOTS and wait_s == 0.0:
-            wait_s = self._send_cancels()
-        while self._places and self._places_in_flight < self._options.max_requests_in_flight and wait_s == 0.0:
-            wait_s = self._send_places()
+        is_faulty = False
+        try:
+            while self._cancels and self._cancels_in_flight < CANCEL_SLOTS and wait_s == 0.0:
+                wait_s = self._send_cancels()
+        except Exception as error:
+            is_faulty = self._has_failed("sending cancels", error)
+        try:
+            while self._places and self._places_in_flight < self._options.max_requests_in_flight and wait_s == 0.0:
+                wait_s = self._send_places()
+        except Exception as error:
+            is_faulty = self._has_failed("sending orders", error)
+        if is_faulty:
+            wait_s = LONGEST_WAIT_S  # what is left is looked at again, and the rest of it must not wait for ever
         if wait_s:
             if self._timer is not None:
                 self._timer.cancel()
@@ -195,16 +204,27 @@ class Outbox:
             wait_s = min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
 
+    def _has_failed(self, what: str, error: Exception) -> bool:
+        self._tracker.events.fault(what, error, "send_failed")
+        return True
+
     def _wait_for_budget(self, count: int, *, urgent: bool) -> float:
-        """Takes the weight of a request, or returns the seconds until there is enough."""
-        wait_s = self._address.wait_s(is_cancel=urgent)
-        weight = action_weight(count)
-        if self._budget is not None:
-            wait_s = max(wait_s, self._budget.wait_s(weight, urgent=urgent))
-        if wait_s == 0.0:
-            self._address.take(count)
+        """Takes the weight of a request, or returns the seconds until there is enough.
+
+        Counting that fails holds nothing up, least of all a cancel: the venue counts, too.
+        """
+        try:
+            wait_s = self._address.wait_s(is_cancel=urgent)
+            weight = action_weight(count)
             if self._budget is not None:
-                self._budget.take(weight)
+                wait_s = max(wait_s, self._budget.wait_s(weight, urgent=urgent))
+            if wait_s == 0.0:
+                self._address.take(count)
+                if self._budget is not None:
+                    self._budget.take(weight)
+        except Exception as error:
+            self._tracker.events.fault("the request budget", error, "budget_failed")
+            return 0.0
         return wait_s
 
     def _send_places(self) -> float | None:
@@ -218,17 +238,17 @@ class Outbox:
         wait_s = self._wait_for_budget(len(batch.orders), urgent=False)
         if wait_s > 0.0:
             return wait_s
-        self._places.remove(batch.orders)
         try:
+            self._places.remove(batch.orders)
             batch, body = self._sign_places(batch)
         except Exception as error:
-            self._tracker.events.error("signing_failed", f"{len(batch.orders)} orders: {error!r}")
+            self._tracker.events.fault(f"signing {len(batch.orders)} orders", error, "signing_failed")
             for order in batch.orders:
                 self._answers.unsigned(order, f"{NEVER_SENT}: {error!r}")
             return 0.0
         if batch.orders:
-            self._places_in_flight += 1
             self._start(self._take_places(batch.orders, self._sent(batch.orders, body)))
+            self._places_in_flight += 1
         return 0.0
 
     def _sign_places(self, batch: Batch) -> tuple[Batch, bytes]:
@@ -264,13 +284,14 @@ class Outbox:
         if live:
             try:
                 action = self._cancel_action(live, is_fast)
-                body = orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault))
+                answer = self._posted(orjson.dumps(self._signer.request(action, self._nonces.next(), self._vault)))
             except Exception as error:
+                self._tracker.events.fault(f"signing {len(live)} cancels", error, "signing_failed")
                 for order in live:
                     self._tracker.process_cancel_failed(order.client_order_id, repr(error), is_answer=False)
                 return 0.0
+            self._start(self._take_cancels(live, answer))
             self._cancels_in_flight += 1
-            self._start(self._take_cancels(live, self._send(body)))
         return 0.0
 
     def _next_cancels(self) -> tuple[bool, list[InFlightOrder]]:
@@ -302,7 +323,7 @@ class Outbox:
     def _delivered(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tracker.events.error("delivery_failed", f"{type(error).__name__}: {error}")
+            self._tracker.events.fault("a delivery", error, "delivery_failed")
         if self._places or self._cancels:
             self.wake()
 
@@ -332,9 +353,18 @@ class Outbox:
         except UnexpectedReply as error:
             raise TransportError(str(error)) from None
 
+    def _posted(self, body: bytes) -> Answer:
+        """Writes a signed request; what is raised meanwhile is the answer, since bytes may have left before that."""
+        try:
+            return self._send(body)
+        except Exception as error:
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            answer.set_exception(error)
+            return answer
+
     def _sent(self, orders: Sequence[InFlightOrder], body: bytes) -> Answer:
         """Writes a request in this very call, so that no turn of the loop lies between signature and socket."""
-        answer = self._send(body)
+        answer = self._posted(body)
         sent_mono_ns = time.monotonic_ns()
         for order in orders:
             order.sent_mono_ns = sent_mono_ns

@@ -226,6 +226,7 @@ class SessionParts(VenueSession):
             awaits_twap=lambda: self._twaps.awaits_number,
             on_new_fill=self._on_new_fill,
             on_problem=self._events.error,
+            on_doubt=lambda: self._upkeep.doubt(),
         )
         self._settler = Settler(
             self._rest,
@@ -293,6 +294,7 @@ class SessionParts(VenueSession):
             drop_socket=self._streams.link.drop,
             start=self._start,
             on_problem=self._events.error,
+            on_fault=self._events.fault,
         )
         self._dead_man = DeadManSwitch(
             config.dead_man_switch_s,
@@ -300,6 +302,7 @@ class SessionParts(VenueSession):
             venue_now_ms=lambda: now_ms() + self._skew_ms(),
             measure_clock=self._upkeep.measure_clock,
             on_problem=self._events.error,
+            on_fault=self._events.fault,
             start=self._start,
         )
         self._is_open = True
@@ -311,6 +314,7 @@ class SessionParts(VenueSession):
             on_up=self._on_up,
             on_down=self._on_down,
             on_error=self._events.error,
+            on_fault=self._events.fault,
             request_timeout_s=self.config.request_timeout_s,
             timing=self.config.socket_timing,
         )

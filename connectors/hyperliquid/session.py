@@ -6,6 +6,8 @@ session whose market data has stopped is STALE, and its socket is opened again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.funding import PredictedFunding
@@ -57,8 +59,10 @@ class HyperliquidSession(AccountRequests):
             await self._builder_fee.check()
             await self._check_account()
             if not self._fills_from_ms:
-                # A fresh start: what was filled before is history, which nobody here counts.
-                self._fills_from_ms = now_ms()
+                # A fresh start: what was filled before is history, which nobody here counts. By the venue's clock: one
+                # here that is ahead would have the fills of the first minutes asked for from the future.
+                await self._resynchroniser.measure_skew()
+                self._fills_from_ms = now_ms() + self._skew_ms()
                 self._tracker.ignore_fills((), self._fills_from_ms * 1_000_000)
                 self._is_fresh = True
             self._resynchroniser.fills_from_ms = self._feeds.fundings.counts_from_ms = self._fills_from_ms
@@ -129,9 +133,8 @@ class HyperliquidSession(AccountRequests):
             self.forget_history()
         await self._dead_man.arm_first()
 
-    def _went_live(self) -> None:
-        self._twaps.pursue()
-        self._feeds.went_up()
+    def _went_live(self) -> list[Callable[[], None]]:
+        return [self._twaps.pursue, self._feeds.went_up]
 
     def forget_history(self) -> None:
         """Fills up to the latest state of the account are in its positions, by the venue's own clock."""
@@ -146,14 +149,13 @@ class HyperliquidSession(AccountRequests):
         self._feeds.went_down()
         super()._on_down(reason)
 
-    def _keep_house(self) -> None:
-        super()._keep_house()
+    def _house_duties(self) -> list[Callable[[], None]]:
+        duties = super()._house_duties()
         if self._live.is_set() and not self._authority.refusal:
-            self._dead_man.tick()
+            duties.append(self._dead_man.tick)
         if self._connection_state in OPEN_STATES:
-            self._upkeep.tick()
-            self._authority.tick()
-            self._builder_fee.tick()
+            duties += [*self._upkeep.duties, self._authority.tick, self._builder_fee.tick]
+        return duties
 
     def _set_stale(self, is_stale: bool) -> None:
         self._set_connection_state(ConnectorState.STALE if is_stale else ConnectorState.LIVE)
@@ -183,14 +185,12 @@ class HyperliquidSession(AccountRequests):
         self._set_connection_state(ConnectorState.DISCONNECTED)
         self._set_authenticated(False)
         if self._is_open:
-            await self._disarm()
+            await self._attempt(self._disarm)
             self._is_open = False
             self._upkeep.close()
-            await self._outbox.close()
             self._signature_keeper.stop()
-            await self._end_tasks()
-            await self._line.close()
-            await self._http.close()
+            for close in (self._outbox.close, self._end_tasks, self._line.close, self._http.close):
+                await self._attempt(close)
             self._feeds.went_down()
             self._fills_from_ms = max(self._fills_from_ms, self._reports.newest_fill_ms)
 

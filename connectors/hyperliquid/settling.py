@@ -103,6 +103,12 @@ class Settler:
                     self._tracker.events.error("query_failed", f"{client_order_id}: {error}")
                     delay_s = min(delay_s * 2, LONGEST_DELAY_WITHOUT_ANSWER_S)
                     continue
+                except Exception as error:
+                    # An order of unknown fate is asked about for as long as that takes, whatever was met.
+                    what = f"asking about {client_order_id}"
+                    self._tracker.events.fault(what, error, "query_failed", client_order_id=client_order_id)
+                    delay_s = min(delay_s * 2, LONGEST_DELAY_WITHOUT_ANSWER_S)
+                    continue
                 else:
                     if order.is_done or (row is not None and not self._is_doubtful(order)):
                         return

@@ -53,6 +53,7 @@ class Streams:
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
         on_error: Callable[[str, str], None],
+        on_fault: Callable[[str, BaseException, str], None] | None = None,
         confirm_timeout_s: float = 10.0,
         request_timeout_s: float = 5.0,
         timing: SocketTiming | None = None,
@@ -65,6 +66,7 @@ class Streams:
             on_up: Called after each opening, once every subscription is confirmed.
             on_down: Called with the reason after each loss.
             on_error: Called with a code and a text for what could not be understood or was refused.
+            on_fault: Called with what was done, an exception that nobody foresaw, and a code; None tells `on_error`.
             confirm_timeout_s: How long the venue may take to confirm before the socket is opened again.
             request_timeout_s: How long an answer to a posted request is waited for.
             timing: How the socket is watched.
@@ -76,9 +78,10 @@ class Streams:
             on_open=self._opened,
             on_text=self._received,
             on_lost=self._lost,
-            on_callback_error=lambda error: on_error("stream_handler", f"{type(error).__name__}: {error}"),
+            on_callback_error=self._failed,
             timing=timing,
         )
+        self._on_fault = on_fault or (lambda what, error, code: on_error(code, f"{what}: {error!r}"))
         self.is_up = False
         self.messages = 0
         """Frames received since the start."""
@@ -205,6 +208,9 @@ class Streams:
         except MalformedMessage as error:
             self._on_error("malformed_message", f"{envelope.channel}: {error}: {bytes(envelope.data)[:200]!r}")
 
+    def _failed(self, error: BaseException) -> None:
+        self._on_fault("a handler of the stream", error, "stream_handler")
+
     def _on_confirmed(self, data: msgspec.Raw, mono_ns: int) -> None:
         response = messages.SUBSCRIPTION_RESPONSE.decode(data)
         key = subscription_key(response.subscription)
@@ -270,12 +276,11 @@ class Streams:
         self._last_post += 1
         number = self._last_post
         future: asyncio.Future[messages.PostResponse] = asyncio.get_running_loop().create_future()
-        self._posts[number] = future
-        self.sent.take(1)
         try:
-            await self.link.send_now(
-                f'{{"method":"post","id":{number},"request":{{"type":"action","payload":{body.decode()}}}}}'
-            )
+            self.sent.take(1)
+            frame = f'{{"method":"post","id":{number},"request":{{"type":"action","payload":{body.decode()}}}}}'
+            self._posts[number] = future
+            await self.link.send_now(frame)
             async with asyncio.timeout(self._request_timeout_s):
                 response = await future
         except TimeoutError:

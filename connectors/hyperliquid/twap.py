@@ -142,6 +142,9 @@ class Twaps:
             except TransportError as error:
                 self._on_problem("query_failed", f"TWAPs: {error}")
                 continue
+            except Exception as error:
+                self._tracker.events.fault("asking about TWAPs", error, "query_failed")
+                continue
             for order in self.live:
                 if order.cancel_requested and not order.cancel_in_flight and order.exchange_order_id is not None:
                     self._cancel_again(order)

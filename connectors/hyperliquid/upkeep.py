@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from latentspeed.connectors.errors import ConnectorError
 from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.resync import Resynchroniser
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.transport import BackOff, TransportError
+from latentspeed.connectors.transport import BackOff
 
+DOUBTFUL_EVERY_S = 5.0
+"""How soon after one comparison doubt makes another: a venue that says the same nonsense again must cost little."""
 ACCOUNT_DELAY_S = 0.25
 """How long after a fill the account is read, because fills come in groups."""
 ACCOUNT_EVERY_S = 2.0
@@ -43,8 +46,9 @@ class Upkeep:
         drop_socket: Callable[[str], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
         on_problem: Callable[[str, str], None],
+        on_fault: Callable[[str, Exception, str], None],
     ) -> None:
-        """Does nothing until it is ticked.
+        """Does nothing until its duties are called.
 
         Args:
             config: Intervals.
@@ -58,6 +62,7 @@ class Upkeep:
             drop_socket: Closes the socket, so that it is opened again.
             start: Starts a task.
             on_problem: Called with a code and a text for what failed and will be tried again.
+            on_fault: Called with what was done, an exception that nobody foresaw, and a code.
         """
         self._config = config
         self._feeds = feeds
@@ -76,26 +81,40 @@ class Upkeep:
         self._drop_socket = drop_socket
         self._start = start
         self._on_problem = on_problem
+        self._on_fault = on_fault
         self._is_stale = False
+        self._is_doubtful = False
         self._is_measuring_clock = False
         self._rules_due = time.monotonic() + config.rules_every_s
         self._account_due = 0.0
         self._account_timer: asyncio.TimerHandle | None = None
         self._fills_back_off = BackOff(MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S)
         self._fills_due = 0.0
+        self._lacking: dict[str, int] = {}
 
-    def tick(self) -> None:
-        """Does what is due; called about once a second while the session is open."""
-        self._feeds.tick()
-        self._watch_silence()
+    @property
+    def duties(self) -> list[Callable[[], None]]:
+        """What is done about once a second while the session is open, each whatever becomes of the others."""
+        return [self._feeds.tick, self._watch_silence, self._compare_when_due, self._read_rules, self._watch_address]
+
+    def _compare_when_due(self) -> None:
         every_s = self._config.reconcile_every_s
         idle_s = (time.monotonic_ns() - self._resynchroniser.last_mono_ns) / 1e9
-        if every_s and idle_s > every_s and not self._resynchroniser.is_running and self._may_compare():
+        is_due = bool(every_s) and idle_s > every_s
+        if self._is_doubtful and idle_s > DOUBTFUL_EVERY_S:
+            is_due = True
+        if is_due and not self._resynchroniser.is_running and self._may_compare():
+            self._is_doubtful = False
             self.ask("reconcile", self._resynchroniser.run())
+
+    def doubt(self) -> None:
+        """Something that the venue said of the account could not be taken: everything is compared soon."""
+        self._is_doubtful = True
+
+    def _read_rules(self) -> None:
         if self._config.rules_every_s and time.monotonic() > self._rules_due:
             self._rules_due = time.monotonic() + self._config.rules_every_s
             self.ask("metadata", self._load_rules())
-        self._watch_address()
 
     def _may_compare(self) -> bool:
         """Whether it is time to try; a comparison that fails is tried ever more slowly."""
@@ -120,16 +139,19 @@ class Upkeep:
             self._account_timer.cancel()
             self._account_timer = None
 
-    def ask(self, name: str, question: Awaitable[object]) -> None:
+    def ask(self, name: str, question: Coroutine[Any, Any, object]) -> None:
         """Starts a question whose failure is reported, and which will be asked again."""
 
         async def run() -> None:
             try:
                 await question
-            except TransportError as error:
+            except ConnectorError as error:
                 self._on_problem(f"{name}_failed", str(error))
+            except Exception as error:
+                self._on_fault(name, error, f"{name}_failed")
 
-        self._start(run(), name)
+        # One that is cancelled before its first step has not awaited its question.
+        self._start(run(), name).add_done_callback(lambda _: question.close())
 
     def _watch_address(self) -> None:
         """Asks where the address stands: seldom, and more often when little or nothing is left.
@@ -160,8 +182,17 @@ class Upkeep:
             self._drop_socket(f"no market data in {2 * limit_s} s")
 
     def fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
-        """Asks for fills that the venue has announced: again and again, but ever more slowly."""
+        """Asks for fills that the venue has announced: again and again, but ever more slowly.
+
+        The questions begin anew when other orders lack fills, and not with any fill: one that never comes must not be
+        asked for as often as an account trades.
+        """
         now = time.monotonic()
+        lacking = {order.client_order_id: order.filled_lots for order in orders}
+        if lacking.items() - self._lacking.items():
+            self._fills_back_off.reset()
+            self._fills_due = min(self._fills_due, now + MISSING_FILLS_FIRST_S)
+        self._lacking = lacking
         if now >= self._fills_due:
             self._fills_due = now + self._fills_back_off.next_s()
             self.ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
@@ -180,7 +211,6 @@ class Upkeep:
 
     def on_new_fill(self) -> None:
         """A fill was counted: what the account holds is read soon, once for all fills of a moment."""
-        self._fills_back_off.reset()
         self.refresh_soon()
 
     def refresh_soon(self) -> None:
