@@ -16,6 +16,7 @@ from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.messages import (
     AccountChanges,
     FillRow,
+    FundingPaymentRow,
     MalformedMessage,
     MarketChanges,
     MarketRow,
@@ -52,6 +53,12 @@ class _LooseFills(msgspec.Struct, rename="camel"):
     total_results: Any = 0
 
 
+class _LooseFundings(msgspec.Struct, rename="camel"):
+    funding_payments: list[msgspec.Raw] = []
+
+
+_LOOSE_FUNDINGS = msgspec.json.Decoder(_LooseFundings)
+_FUNDING = msgspec.json.Decoder(FundingPaymentRow)
 _LOOSE_ACCOUNT = msgspec.json.Decoder(_LooseAccount)
 _LOOSE_MARKETS = msgspec.json.Decoder(_LooseMarkets)
 _LOOSE_FILLS = msgspec.json.Decoder(_LooseFills)
@@ -109,6 +116,16 @@ def fill_rows(body: bytes, tell: Tell) -> tuple[list[FillRow], int]:
         loose = _LOOSE_FILLS.decode(body)
         total = loose.total_results if isinstance(loose.total_results, int) else 0
         return _sound(loose.fills, _FILL, "fill", tell), total
+
+
+def funding_rows(body: bytes, tell: Tell) -> tuple[list[FundingPaymentRow], int]:
+    """The funding payments of an answer, and how many rows it has."""
+    try:
+        rows = messages.FUNDING_PAYMENTS.decode(body).funding_payments
+        return rows, len(rows)
+    except MalformedMessage:
+        raws = _LOOSE_FUNDINGS.decode(body).funding_payments
+        return _sound(raws, _FUNDING, "funding payment", tell), len(raws)
 
 
 def order_rows(body: bytes, tell: Tell) -> list[OrderRow]:

@@ -13,9 +13,11 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from latentspeed.connectors.dydx_v4 import decoding, messages
+from latentspeed.connectors.dydx_v4.candles import iso_time
 from latentspeed.connectors.dydx_v4.messages import (
     BookSnapshot,
     FillRow,
+    FundingPaymentRow,
     MalformedMessage,
     MarketRow,
     OrderRow,
@@ -173,6 +175,21 @@ class IndexerRest:
             else:
                 dated.append(row)
         return dated, len(rows), total
+
+    async def funding_payments(self, since_ns: int) -> list[FundingPaymentRow]:
+        """The funding payments from `since_ns` on, zero ones left out, read in pages from the newest."""
+        branch = "/parentSubaccount" if self._branch else ""
+        found: list[FundingPaymentRow] = []
+        page, length = 0, PAGE
+        while length == PAGE:
+            page += 1
+            query = {**self._who, "createdOnOrAfter": iso_time(since_ns), "limit": str(PAGE), "page": str(page)}
+            body = await self._get(f"/v4/fundingPayments{branch}", query)
+            rows, length = self._understand(
+                lambda body: decoding.funding_rows(body, self._on_problem), body, "fundings"
+            )
+            found += rows
+        return found
 
     def rate_limits(self) -> list[RateLimit]:
         """What is used of the indexer's limits, by kind of question."""

@@ -215,6 +215,25 @@ class Candles(msgspec.Struct):
     candles: list[CandleRow] = []
 
 
+class FundingPaymentRow(msgspec.Struct, rename="camel"):
+    """What one subaccount paid, below zero, or received when an hour ended; the rate is of that hour."""
+
+    ticker: str
+    payment: str
+    created_at: str
+    created_at_height: str
+    rate: str = "0"
+    size: str = "0"
+    side: str = ""
+    subaccount_number: str = "0"
+
+
+class FundingPayments(msgspec.Struct, rename="camel"):
+    """Funding payments as REST answers, newest first."""
+
+    funding_payments: list[FundingPaymentRow] = []
+
+
 class TimeRow(msgspec.Struct):
     """The indexer's clock: seconds since the epoch."""
 
@@ -310,6 +329,7 @@ BOOK_CHANGES = msgspec.json.Decoder(BookChanges)
 TRADES = msgspec.json.Decoder(Trades)
 HEIGHT = msgspec.json.Decoder(HeightRow)
 TIME = msgspec.json.Decoder(TimeRow)
+FUNDING_PAYMENTS = msgspec.json.Decoder(FundingPayments)
 CANDLE = msgspec.json.Decoder(CandleRow)
 CANDLES = msgspec.json.Decoder(Candles)
 BROADCAST_REPLY = msgspec.json.Decoder(BroadcastReply)

@@ -18,6 +18,7 @@ from latentspeed.connectors.dydx_v4.candles import CandleFeed
 from latentspeed.connectors.dydx_v4.client_ids import ClientIds, client_id_of
 from latentspeed.connectors.dydx_v4.config import LONG_TERM, DydxConfig
 from latentspeed.connectors.dydx_v4.delivery import Delivery
+from latentspeed.connectors.dydx_v4.fundings import FundingHours, FundingReports
 from latentspeed.connectors.dydx_v4.holdings import Holdings
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
 from latentspeed.connectors.dydx_v4.keys import DydxKey
@@ -96,6 +97,9 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             self._market, self._publish_quote, self._on_market_row, self._margins.take_oracle, self._events.error
         )
         self._candles = CandleFeed(self._market, config.candle_intervals, on_problem=self._events.error)
+        self._fundings = FundingReports(
+            self._market, on_payment=lambda: self._upkeep.refresh_soon(), on_problem=self._events.error
+        )
         self._skew = SkewEstimate()
         self._fills_from_ns = 0
         self._can_sign = False
@@ -179,6 +183,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             watch=self._watch,
             resynchroniser=self._resynchroniser,
             compare_every_s=config.reconcile_every_s,
+            on_compare=lambda: self._funding_hours.ask(),
             start=self._start,
             on_problem=self._events.error,
         )
@@ -198,6 +203,13 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             on_error=self._events.error,
             timing=config.socket_timing,
             watch=ChannelWatch(config.stale_after_s),
+        )
+        self._funding_hours = FundingHours(
+            self._fundings,
+            self._rest,
+            is_holding=lambda: bool(self._holdings.places),
+            start=self._start,
+            on_problem=self._events.error,
         )
         self._book_check = BookCheck(
             self._rest,

@@ -80,6 +80,7 @@ class DydxV4Session(DydxV4Parts):
                 self._fills_from_ns = time.time_ns()
                 self._tracker.ignore_fills((), self._fills_from_ns)
             self._resynchroniser.fills_from_ns = self._fills_from_ns
+            self._fundings.counts_from_ns = self._fundings.counts_from_ns or self._fills_from_ns
             is_parent = self.config.parent_subaccount
             if is_parent:
                 await self._find_children()
@@ -229,6 +230,7 @@ class DydxV4Session(DydxV4Parts):
                 self._set_connection_state(ConnectorState.LIVE)
         self._stateful_outbox.on_block()
         self._upkeep.on_block()
+        self._funding_hours.on_block(row.time_ms)
 
     def _house_duties(self) -> list[Callable[[], None]]:
         duties = super()._house_duties()
@@ -260,6 +262,7 @@ class DydxV4Session(DydxV4Parts):
     async def _resync(self) -> None:
         self._check_open()
         await self._resynchroniser.run()
+        await self._funding_hours.ask_now()
 
     def _on_market_row(self, ticker: str, row: MarketRow) -> None:
         self._take_margin(ticker, row)

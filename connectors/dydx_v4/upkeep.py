@@ -36,16 +36,19 @@ class Upkeep:
         watch: StatefulWatch,
         resynchroniser: Resynchroniser,
         compare_every_s: float,
+        on_compare: Callable[[], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
         on_problem: Callable[[str, str], None],
     ) -> None:
-        """Asks nothing yet; `start` runs a coroutine, `on_problem` takes a code and a text."""
+        """Asks nothing yet; `start` runs a coroutine, `on_problem` takes a code and a text, `on_compare` is called with
+        every comparison."""
         self._tracker = tracker
         self._nodes = nodes
         self._lifetimes = lifetimes
         self._watch = watch
         self._resynchroniser = resynchroniser
         self._compare_every_s = compare_every_s
+        self._on_compare = on_compare
         self._start = start
         self._on_problem = on_problem
         self._compared_mono_s = 0.0
@@ -64,6 +67,7 @@ class Upkeep:
     def compared(self) -> None:
         """Everything has just been compared."""
         self._compared_mono_s = time.monotonic()
+        self._on_compare()
 
     def tick(self) -> None:
         """Compares when it is time to; called about once a second while the session is live."""
@@ -72,6 +76,7 @@ class Upkeep:
         if every_s and now - self._compared_mono_s > every_s and not self._resynchroniser.is_running:
             self._compared_mono_s = now
             self._ask("reconcile_failed", self._resynchroniser.run())
+            self._on_compare()
 
     async def watch_height(self) -> None:
         """Asks a node for its height, which the indexer's is behind."""

@@ -23,6 +23,7 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
         self.trades: list[tuple[InFlightOrder | None, Any]] = []
         self.errors: list[tuple[str, str]] = []
         self.states: list[Any] = []
+        self.fundings: list[Any] = []
         self.on_event: Callable[[str, InFlightOrder], None] | None = None
 
     def _note(self, name: str, order: InFlightOrder) -> None:
@@ -62,6 +63,9 @@ class Heard(OrderEventListener, TradeEventListener, ErrorEventListener, MarketDa
 
     def on_connection_state(self, state):
         self.states.append(state)
+
+    def on_funding(self, payment):
+        self.fundings.append(payment)
 
     def names(self, client_order_id: str) -> list[str]:
         """The events of one order."""
