@@ -14,12 +14,7 @@ from latentspeed.connectors.clock_skew import ClockSkew
 from latentspeed.connectors.compound_orders import BracketIds, ExitParams
 from latentspeed.connectors.connector_base import ConnectorBase
 from latentspeed.connectors.counted_before import ForgottenFills
-from latentspeed.connectors.data_sources import (
-    MarketDataSink,
-    OrderBookTrackerDataSource,
-    UserStreamSink,
-    UserStreamTrackerDataSource,
-)
+from latentspeed.connectors.data_sources import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from latentspeed.connectors.errors import (
     ConnectorError,
     InvalidOption,
@@ -91,7 +86,6 @@ __all__ = [
     "InvalidOption",
     "MarginMode",
     "MarketDataListener",
-    "MarketDataSink",
     "MarketTrade",
     "NetworkConnector",
     "NotReady",
@@ -121,7 +115,6 @@ __all__ = [
     "TradeType",
     "TradeUpdate",
     "TradingRule",
-    "UserStreamSink",
     "UserStreamTrackerDataSource",
     "VenueRejected",
     "VenueUnreachable",

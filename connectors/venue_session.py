@@ -16,10 +16,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
+from latentspeed.connectors.data_sources import OrderBookTrackerDataSource
 from latentspeed.connectors.errors import NotReady, OrderEnded, OrderRefused, VenueRejected, VenueUnreachable
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.market_price import market_limit_units
+from latentspeed.connectors.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.network_connector import NetworkConnector
+from latentspeed.connectors.order_params import OrderParams
 from latentspeed.connectors.transport import BackOff, TransportError, WebSocketLink
 from latentspeed.connectors.types import ConnectorState, OrderType
 
@@ -72,8 +74,8 @@ class SigningRight(Protocol):
 class VenueSession(NetworkConnector):
     """What every connector does whose venue tells by a socket, whatever it trades.
 
-    Before it opens the socket a subclass makes `_streams`, which calls `_on_up` and `_on_down`, and `_authority`, which
-    calls `_on_authority`; then it awaits `_wait_live`.
+    Before it opens the socket a subclass makes `_streams`, which calls `_on_up` and `_on_down`, `_authority`, which
+    calls `_on_authority`, and `_feed`, which knows how old a quote is; then it awaits `_wait_live`.
     """
 
     config: SessionConfig
@@ -81,6 +83,7 @@ class VenueSession(NetworkConnector):
     """The account that is traded and read."""
     _streams: SessionStreams
     _authority: SigningRight
+    _feed: OrderBookTrackerDataSource
 
     def __init__(self, *, id_generator: ClientOrderIdGenerator | None = None) -> None:
         super().__init__(id_generator=id_generator)
@@ -215,6 +218,9 @@ class VenueSession(NetworkConnector):
 
     # Orders
 
+    def _check_extra_params(self, params: OrderParams) -> None:
+        check_slippage(params)
+
     def _check_order(self, order: InFlightOrder) -> None:
         """A MARKET order is refused unless a fresh quote bounds its price."""
         if order.order_type is OrderType.MARKET and not self._market_price_units(order):
@@ -223,13 +229,9 @@ class VenueSession(NetworkConnector):
 
     def _market_price_units(self, order: InFlightOrder) -> int:
         """The limit of a MARKET order from the current quote, in price units; 0 when none is fresh."""
-        if not self._has_fresh_touch(order.trading_pair):
+        if not self._is_open or not self._feed.is_fresh(order.trading_pair, self.config.quote_max_age_s):
             return 0
         return market_limit_units(order, self._market.quote(order.trading_pair), self.config.slippage)
-
-    @abstractmethod
-    def _has_fresh_touch(self, trading_pair: str) -> bool:
-        """Whether a market's touch is known well enough to bound the price of a MARKET order."""
 
     async def _place_order(self, order: InFlightOrder) -> tuple[str, int]:
         self._flush_outbox([], [order])

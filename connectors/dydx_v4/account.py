@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.data_sources import UserStreamTrackerDataSource
 from latentspeed.connectors.dydx_v4.decoding import account_changes, block_number, finite
 from latentspeed.connectors.dydx_v4.holdings import Holdings
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
@@ -21,7 +22,7 @@ from latentspeed.connectors.position import Position
 from latentspeed.connectors.types import ReportSource
 
 
-class Account:
+class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
     """Reduces everything that the indexer says of the subaccount."""
 
     def __init__(

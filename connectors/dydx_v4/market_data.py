@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from latentspeed.connectors.data_sources import OrderBookTrackerDataSource
 from latentspeed.connectors.dydx_v4 import messages
 from latentspeed.connectors.dydx_v4.book import RawBook
 from latentspeed.connectors.dydx_v4.decoding import finite, market_changes
@@ -16,7 +17,7 @@ from latentspeed.connectors.quote import MarketTrade, Quote
 from latentspeed.connectors.types import TradeType
 
 
-class MarketFeed:
+class MarketFeed(OrderBookTrackerDataSource):
     """Decodes the public channels into the connector's market state."""
 
     def __init__(

@@ -53,6 +53,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
     config: DydxConfig
     _streams: Streams
     _authority: Authority
+    _feed: MarketFeed
 
     def __init__(
         self,
@@ -257,9 +258,6 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             start=self._start,
             expire=self._expire_unsent,
         )
-
-    def _has_fresh_touch(self, trading_pair: str) -> bool:
-        return self._feed.is_fresh(trading_pair, self.config.quote_max_age_s)
 
     async def _probe(self) -> TxResult:
         """What a node says of a transaction that does nothing, by an id that no order has."""

@@ -16,7 +16,6 @@ from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
 from latentspeed.connectors.dydx_v4.wire import OrderFlags
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.market_price import check_slippage
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode, OrderType
@@ -62,7 +61,7 @@ class DydxV4PerpetualConnector(DydxV4Session):
         super()._check_order(order)
 
     def _check_extra_params(self, params: OrderParams) -> None:
-        check_slippage(params)
+        super()._check_extra_params(params)
         check_lifetime(params)
 
     def _can_send(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.data_sources import UserStreamTrackerDataSource
 from latentspeed.connectors.events import OrderUpdate, TradeUpdate
 from latentspeed.connectors.hyperliquid import messages
 from latentspeed.connectors.hyperliquid.fills import SeenFills, trade_update
@@ -22,7 +23,7 @@ from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import OrderState, ReportSource
 
 
-class AccountReports:
+class AccountReports(UserStreamTrackerDataSource[OrderStatusRow, FillRow]):
     """Reduces rows of orders and fills."""
 
     def __init__(

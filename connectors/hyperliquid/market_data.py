@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from latentspeed.connectors.channels import Channel, ChannelWatch
+from latentspeed.connectors.data_sources import OrderBookTrackerDataSource
 from latentspeed.connectors.hyperliquid import messages
 from latentspeed.connectors.hyperliquid.fills import side_of
 from latentspeed.connectors.hyperliquid.messages import L2Book, Level
@@ -78,7 +79,7 @@ class _Feed:
         return heard
 
 
-class MarketFeed:
+class MarketFeed(OrderBookTrackerDataSource):
     """Keeps the latest market data of the subscribed pairs and tells the listener of changes."""
 
     def __init__(

@@ -32,6 +32,7 @@ from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
+from latentspeed.connectors.hyperliquid.market_data import MarketFeed
 from latentspeed.connectors.hyperliquid.messages import FillRow, OrderRow
 from latentspeed.connectors.hyperliquid.nonces import NonceSource, now_ms
 from latentspeed.connectors.hyperliquid.order_forms import OrderForms
@@ -67,6 +68,7 @@ class SessionParts(VenueSession):
     config: HyperliquidConfig
     _streams: Streams
     _authority: Authority
+    _feed: MarketFeed
     is_spot: bool
     """Whether its domains are those of spot."""
 

@@ -1,6 +1,6 @@
 """HyperliquidPerpetualConnector: perpetual futures of the venue's own dex, and of builder dexs.
 
-`parts.py` joins the parts of a session, `session.py` keeps its state, `trading.py` sends orders; here is what is
+`parts.py` joins the parts of a session, `session.py` opens, watches and closes it; here is what is
 particular to perpetual futures.
 """
 
@@ -10,7 +10,7 @@ from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid.account import Account
 from latentspeed.connectors.hyperliquid.margin import MarginSession
 from latentspeed.connectors.hyperliquid.metadata import COLLATERAL, OWN_DEX, perpetual_rules
-from latentspeed.connectors.hyperliquid.trading import EXTRA_PARAM_KEYS, TradingSession
+from latentspeed.connectors.hyperliquid.session import EXTRA_PARAM_KEYS
 from latentspeed.connectors.order_params import OrderLimits
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.transport import HttpStatusError
@@ -20,10 +20,10 @@ ORDER_TYPES = frozenset(OrderType) - {OrderType.UNKNOWN}
 UNIFIED = ("unifiedAccount", "portfolioMargin")
 
 
-class HyperliquidPerpetualConnector(TradingSession, MarginSession):
+class HyperliquidPerpetualConnector(MarginSession):
     """Trades perpetual futures on Hyperliquid, its test network, or a local venue that speaks the same protocol.
 
-    Raises InvalidOption for a domain of spot. See TradingSession for the `extra_params` of an order.
+    Raises InvalidOption for a domain of spot. See HyperliquidSession for the `extra_params` of an order.
     """
 
     is_spot = False

@@ -21,14 +21,21 @@ from latentspeed.connectors.hyperliquid.messages import FillRow
 from latentspeed.connectors.hyperliquid.metadata import with_known
 from latentspeed.connectors.hyperliquid.nonces import now_ms
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.order_params import TWAP_KEYS
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule
 from latentspeed.connectors.types import ConnectorState
 from latentspeed.connectors.venue_session import OPEN_STATES
 
+EXTRA_PARAM_KEYS = TWAP_KEYS | {"slippage"}
+
 
 class HyperliquidSession(AccountRequests):
-    """What every Hyperliquid connector does, whatever it trades."""
+    """What every Hyperliquid connector does, whatever it trades.
+
+    `extra_params` of an order: `slippage`, a fraction, for market orders; otherwise the configured one counts, and for
+    those with a trigger the venue's own 10 %. `minutes` and `randomize` for TWAP orders.
+    """
 
     # Opening
 
