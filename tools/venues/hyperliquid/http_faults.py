@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket as sockets
 import struct
 
@@ -105,5 +106,6 @@ async def _send_half(transport: asyncio.Transport, body: bytes) -> None:
     await asyncio.sleep(0.01)
     raw = transport.get_extra_info("socket")
     if raw is not None:
-        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, RESET_ON_CLOSE)
+        with contextlib.suppress(OSError, ValueError):  # a client that was killed meanwhile has taken it along
+            raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, RESET_ON_CLOSE)
     transport.abort()
