@@ -64,6 +64,14 @@ def test_a_plan_makes_every_fault_and_never_ends_a_process_until_it_is_given_up(
     assert {name for trouble in plan for name in trouble.targets} == {GATEWAY, *STRATEGIES}
 
 
+def test_a_plan_makes_what_only_one_venue_has_and_leaves_the_plans_of_others_as_they_are():
+    plan = make_plan(7, 300.0, FAULTS, {"EARTHQUAKE": 5.0, "HICCUP": 0.0})
+    lasting = {name: [t.for_s for t in plan if t.what == name] for name in ("EARTHQUAKE", "HICCUP")}
+    assert all(0.3 <= for_s <= 5.0 for for_s in lasting["EARTHQUAKE"])
+    assert set(lasting["HICCUP"]) == {0.0}
+    assert max(lasting["EARTHQUAKE"]) > 0.0
+
+
 # One order, number 7, whose client order id reads as below.
 NAME = "LS0000000000000007"
 FILLED = VenueOrder(NAME, "91", VenueState.FILLED, Decimal("0.002"))

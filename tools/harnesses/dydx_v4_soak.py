@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from latentspeed.connectors import TradingRule, format_client_order_id
 from latentspeed.connectors.dydx_v4.client_ids import client_id_of
 from latentspeed.tools.conformance.harness import Fault, VenueOrder, VenueState
+from latentspeed.tools.harnesses.dydx_v4 import COMMANDS, PAIR
 from latentspeed.tools.harnesses.dydx_v4_ends import order_state
 from latentspeed.tools.harnesses.dydx_v4_engine import (
     BLOCK_MS,
@@ -28,34 +29,72 @@ from latentspeed.tools.venues.dydx_v4.orders import Removal
 
 RECONCILE_EVERY_S = 3.0
 REQUEST_TIMEOUT_S = 1.0
-Order = dict[str, object]
-ONCE: dict[Fault, Order] = {
-    Fault.LOST_REPLY: {"do": "lose_answers"},
-    Fault.SERVER_ERROR: {"do": "fail_broadcasts", "status": 500},
-    Fault.GARBLED_REPLY: {"do": "fail_broadcasts", "status": 502},
-    Fault.REFUSED_AS_TOO_MANY: {"do": "fail_broadcasts", "status": 429},
-    Fault.STREAM_CUT: {"do": "drop_sockets"},
-    Fault.STREAM_CLOSED: {"do": "drop_sockets", "code": 1012},
+NODES = 2
+LAG_MS = 1500
+Commands = dict[str, dict[str, Any]]
+ON_DEMAND: dict[Fault, Commands] = {
+    Fault.SERVER_ERROR: {"fail_broadcasts": {"status": 500}},
+    Fault.GARBLED_REPLY: {"fail_broadcasts": {"status": 502}},
+    Fault.REFUSED_AS_TOO_MANY: {"fail_broadcasts": {"status": 429}},
+    Fault.STREAM_CUT: {"drop_sockets": {}},
+    Fault.STREAM_CLOSED: {"drop_sockets": {"code": 1012}},
+    Fault.POST_ONLY_PHASE: {"set_status": {"ticker": PAIR, "status": "POST_ONLY"}},
 }
-LASTING: dict[Fault, tuple[Order, Order]] = {
-    Fault.LATE_REPLY: ({"do": "delay_answers", "ms": 1500}, {"do": "delay_answers", "ms": 0}),
-    Fault.STREAM_SILENT: ({"do": "silence_sockets"}, {"do": "silence_sockets", "is_silent": False}),
-    Fault.REPEATED_REPORTS: ({"do": "repeat_messages", "copies": 2}, {"do": "repeat_messages", "copies": 1}),
-    Fault.UNKNOWN_FIELDS: ({"do": "add_unknown_fields"}, {"do": "add_unknown_fields", "is_on": False}),
-    Fault.VENUE_STALLED: ({"do": "halt"}, {"do": "halt", "is_halted": False}),
+OWN: dict[str, Commands] = {
+    "NODE_RESTARTED": {"restart_node": {}},
+    "NODE_DOWN": {"stop_node": {}},
+    "INDEXER_LAGS": {"lag_indexer": {"off_chain_ms": LAG_MS, "on_chain_ms": LAG_MS, "rest_ms": LAG_MS}},
+    "QUESTIONS_TOO_MANY": {"fail_rest": {"status": 429, "count": 3}},
+    "QUESTIONS_FAIL": {"fail_rest": {"status": 500, "count": 3}},
+    "MESSAGES_LOST": {"lose_messages": {"count": 5}},
+    "MATCH_NOT_IN_BLOCK": {"fault": {"name": "drop_match"}},
+    "CANCEL_TOO_LATE": {"fault": {"name": "late_cancel"}},
+    "CANCEL_MISSED": {"fault": {"name": "miss_cancel"}},
+    "ORDER_LOST": {"fault": {"name": "lose_order"}},
+    "ORDER_HIDDEN": {"fault": {"name": "hide_order"}},
 }
+"""What goes wrong between nodes, proposers and an indexer, and with no other kind of venue."""
+BROADCAST_COMMANDS = ("lose_answers", "break_answers", "delay_answers", "fail_broadcasts")
+"""Those that concern one node: all of them are told, as nobody knows which of them is used."""
+ENDS: Commands = {
+    "delay_answers": {"ms": 0},
+    "silence_sockets": {"is_silent": False},
+    "ignore_pings": {"is_on": False},
+    "repeat_messages": {"copies": 1},
+    "shuffle_messages": {"ms": 0},
+    "delay_reports": {"memory_ms": 0, "blocks_ms": 0},
+    "keep_snapshots": {"is_on": False},
+    "use_unknown_words": {"is_on": False},
+    "add_unknown_fields": {"is_on": False},
+    "halt": {"is_halted": False},
+    "set_status": {"ticker": PAIR, "status": "ACTIVE"},
+    "stop_node": {"is_stopped": False},
+    "lag_indexer": {"rest_ms": 0},
+}
+"""What ends a command that lasts."""
+
+
+def commands_of(what: str) -> Commands:
+    """What the venue is told to make a trouble."""
+    if what in OWN:
+        return OWN[what]
+    fault = Fault[what]
+    return ON_DEMAND.get(fault) or COMMANDS[fault]
 
 
 class DydxSoak(SoakHarness):
     """Short-term orders on a chain with quick blocks; how late the indexer is, the seed has."""
 
     name = "dydx_v4"
-    pair = "BTC-USD"
+    pair = PAIR
     clip = 0.001
     connector = CONNECTOR
-    faults = frozenset(ONCE) | frozenset(LASTING)
+    faults = frozenset(ON_DEMAND) | frozenset(COMMANDS)
+    own_troubles: ClassVar[Mapping[str, float]] = dict.fromkeys(OWN, 0.0) | {"NODE_DOWN": 3.0, "INDEXER_LAGS": 4.0}
 
     def __init__(self) -> None:
+        self._lags: dict[str, Any] = {}
+        self._downs = 0
         self._mnemonic, self._account = new_account()
         self._venue: ChildProcess | None = None
         self._address: dict[str, str] = {}
@@ -63,10 +102,12 @@ class DydxSoak(SoakHarness):
 
     def start(self, folder: Path, seed: int) -> None:
         """Start the venue as a process; the indexer of every other seed lags a little."""
-        lag = ("--on-chain-lag-ms", str(seed % 2 * 120), "--off-chain-lag-ms", str(seed // 2 % 2 * 40))
-        self._venue = start_venue(folder, None, 1.0, seed, BLOCK_MS, "--balance", "1000000", *lag)
+        self._lags = {"on_chain_ms": seed % 2 * 120, "off_chain_ms": seed // 2 % 2 * 40}
+        more = ("--balance", "1000000", "--nodes", str(NODES))
+        self._venue = start_venue(folder, None, 1.0, seed, BLOCK_MS, *more)
         self._address = venue_address(self._venue)
         self._control = ControlPort(self._address["control_url"])
+        self._control.ask(do="lag_indexer", **self._lags)
 
     def stop(self) -> None:
         """End it."""
@@ -74,9 +115,11 @@ class DydxSoak(SoakHarness):
             self._venue.stop()
 
     def section(self, seed: int) -> ConnectorSection:
-        """The connector's part of the configuration."""
+        """The connector's part of the configuration, with both nodes."""
         options = {"reconcile_every_s": RECONCILE_EVERY_S, "request_timeout_s": REQUEST_TIMEOUT_S}
-        return connector_section(self._address, self._account, self.pair, **options)
+        return connector_section(
+            self._address, self._account, self.pair, node_urls=self._address["rpc_urls"], **options
+        )
 
     def secrets(self) -> Mapping[str, str]:
         """The account's mnemonic."""
@@ -84,16 +127,30 @@ class DydxSoak(SoakHarness):
 
     def order(self, trouble: Trouble) -> None:
         """By the names of the control port."""
-        fault = Fault[trouble.what]
-        self._control.ask(**(ONCE[fault] if fault in ONCE else LASTING[fault][0]))
+        for name, arguments in commands_of(trouble.what).items():
+            self._tell(name, arguments)
 
     def end(self, trouble: Trouble) -> None:
         """Nothing of it any more."""
-        self._control.ask(**LASTING[Fault[trouble.what]][1])
+        for name in commands_of(trouble.what):
+            self._tell(name, ENDS[name])
+
+    def _tell(self, name: str, arguments: dict[str, Any]) -> None:
+        nodes: list[dict[str, Any]] = [{}]
+        if name in BROADCAST_COMMANDS or arguments == ENDS["stop_node"]:
+            nodes = [{"node": number} for number in range(NODES)]
+        elif name == "stop_node":
+            self._downs += 1
+            nodes = [{"node": self._downs % NODES}]
+        base = self._lags if name == "lag_indexer" else {}
+        for node in nodes:
+            self._control.ask(do=name, **{**base, **arguments, **node})
 
     def reset(self) -> None:
         """Everything works."""
         self._control.ask(do="reset_faults")
+        for name in ("set_status", "lag_indexer", "stop_node"):
+            self._tell(name, ENDS[name])
 
     def freeze(self) -> None:
         """The outside market pauses, and with it the oracle."""
@@ -129,8 +186,8 @@ def _order(row: dict[str, Any], name: str | None) -> VenueOrder:
         is_immediate=row["is_immediate"],
         reason=reason,
     )
-    if state is VenueState.REFUSED:
-        state = VenueState.REMOVED  # told by the streams alone, which break here, and to gateways that may be away
+    if state is VenueState.REFUSED and row["told"] != row["removal"]:
+        state = VenueState.REMOVED  # told once, by a stream, and nobody heard it who lived to the order's last block
     return VenueOrder(name, row["id"], state, Decimal(row["filled"]))
 
 

@@ -24,6 +24,7 @@ class SoakHarness(ABC):
         clip: the smallest amount that they trade.
         connector: the connector's name in the engine.
         faults: what the venue can be ordered to do wrong, and undo.
+        own_troubles: what else can go wrong there and nowhere else: for how long at most, 0 for what just happens.
     """
 
     name: ClassVar[str]
@@ -31,6 +32,7 @@ class SoakHarness(ABC):
     clip: ClassVar[float]
     connector: ClassVar[str]
     faults: ClassVar[frozenset[Fault]]
+    own_troubles: ClassVar[Mapping[str, float]] = {}
 
     @abstractmethod
     def start(self, folder: Path, seed: int) -> None:
@@ -48,7 +50,7 @@ class SoakHarness(ABC):
     def secrets(self) -> Mapping[str, str]:
         """Variables with the keys that the engine needs."""
 
-    # Faults; a trouble's `what` is the name of a `Fault`.
+    # Faults; a trouble's `what` is the name of a `Fault`, or one of `own_troubles`.
 
     @abstractmethod
     def order(self, trouble: Trouble) -> None:

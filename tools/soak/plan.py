@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from latentspeed.tools.conformance.harness import Fault
 from latentspeed.tools.proving.trouble_maker import GATEWAY, Trouble
@@ -29,17 +30,27 @@ LASTING = frozenset(
         Fault.POST_ONLY_PHASE,
     )
 )
-CUTS = frozenset((Fault.STREAM_CUT, Fault.STREAM_CLOSED))
+CUTS = frozenset((Fault.STREAM_CUT.name, Fault.STREAM_CLOSED.name))
 CUT_EVERY_S = 15.0
 """A client that is cut off again and again waits ever longer before it comes back, and nobody trades meanwhile."""
 UNFIT = frozenset((Fault.CLOCK_AHEAD, Fault.BUDGET_EXHAUSTED))
 """A clock that jumps back makes new fills older than known ones; without a budget nobody trades for minutes."""
 
 
-def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Trouble, ...]:
-    """The troubles of a seed for so many seconds of trading, by time."""
+LONGEST_S = 2.0
+NOTHING_MORE: Mapping[str, float] = MappingProxyType({})
+
+
+def make_plan(
+    seed: int, seconds: float, faults: Iterable[Fault], own: Mapping[str, float] = NOTHING_MORE
+) -> tuple[Trouble, ...]:
+    """The troubles of a seed for so many seconds of trading, by time.
+
+    `own` are those that only this venue has: for how long one lasts at most by its name, 0 for one that just happens.
+    """
     draw = random.Random(f"soak {seed}")
-    able = sorted((fault for fault in faults if fault.can_be_undone and fault not in UNFIT), key=lambda f: f.name)
+    longest = {fault.name: LONGEST_S * (fault in LASTING) for fault in faults if fault.can_be_undone} | dict(own)
+    able = sorted(set(longest) - {fault.name for fault in UNFIT})
     unused = draw.sample(able, len(able))
     ends: dict[str, list[float]] = {name: [] for name in (*STRATEGIES, GATEWAY)}
 
@@ -61,8 +72,8 @@ def make_plan(seed: int, seconds: float, faults: Iterable[Fault]) -> tuple[Troub
             while fault in CUTS and at - cut_at < CUT_EVERY_S:
                 fault = draw.choice(able)
             cut_at = at if fault in CUTS else cut_at
-            lasts = draw.uniform(0.3, 2.0) if fault in LASTING else 0.0
-            troubles.append(Trouble(at, fault.name, for_s=lasts))
+            lasts = draw.uniform(0.3, longest[fault]) if longest[fault] else 0.0
+            troubles.append(Trouble(at, fault, for_s=lasts))
         elif kind == "strategy":
             troubles.append(Trouble(at, "kill", tuple(draw.sample(mortal, draw.choice((1, 1, 2))))))
         elif kind == "stop":

@@ -37,6 +37,7 @@ class SoakReport:
     seconds: float
     injected: dict[str, int] = field(default_factory=dict)
     final_states: dict[str, int] = field(default_factory=dict)
+    venue_states: dict[str, int] = field(default_factory=dict)
     fills: dict[str, int] = field(default_factory=dict)
     position: dict[str, int] = field(default_factory=dict)
     balances: dict[str, str] = field(default_factory=dict)
@@ -65,7 +66,7 @@ def run_soak(harness: SoakHarness, folder: Path, seed: int, seconds: float, cons
         with start_engine(folder, config, harness.secrets()) as engine:
             run = Trading(folder, engine_name, (harness.connector,), engine, STRATEGIES, console, stop_at)
             pids = functools.partial(child_pids, folder, engine_name)
-            plan = make_plan(seed, seconds, harness.faults)
+            plan = make_plan(seed, seconds, harness.faults, harness.own_troubles)
             trouble = TroubleMaker(plan, pids, harness, console.print)
             books = run.trade(seconds, [], trouble)
             report.injected = dict(sorted(trouble.counts.items()))
@@ -93,9 +94,11 @@ def _compare(harness: SoakHarness, leg: Leg, folder: Path, books: Report, report
     leg.recorder.poll()
     ends = leg.recorder.orders.last
     report.differences += books.differences
-    report.differences += compare_orders(ends, harness.orders(ends), rule)
+    at_venue = harness.orders(ends)
+    report.differences += compare_orders(ends, at_venue, rule)
     report.differences += balance_differences
     report.final_states = final_states(ends)
+    report.venue_states = dict(sorted(Counter(order.state.value for order in at_venue).items()))
     report.fills, report.position = _by_strategy(books.fills), books.positions
     report.balances = {asset: str(total) for asset, total in harness.balances().items()}
     report.gateway_epochs = books.gateway_epochs

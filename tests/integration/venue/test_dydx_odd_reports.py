@@ -185,6 +185,78 @@ def test_an_answer_may_break_off_and_the_order_is_there():
     run(scenario)
 
 
+def test_a_client_that_has_gone_before_its_answer_makes_no_fuss(caplog):
+    async def scenario(venue, client):
+        await venue.control("break_answers")
+        await venue.control("delay_answers", ms=100)
+        placing = asyncio.create_task(client.place(1))
+        while venue.node.broadcast_failures or not venue.chain.memclob.resting:
+            await asyncio.sleep(0.01)
+        placing.cancel()
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13"
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", venue.indexer_port)
+            writer.write(
+                f"GET /v4/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n".encode()
+            )
+            writer.transport.abort()
+            await asyncio.sleep(0.01)
+        while venue.node.broken_answers:
+            await asyncio.sleep(0.01)
+        await client.listen(ACCOUNT)
+
+    run(scenario)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_node_may_not_be_reached_and_comes_back_on_its_port():
+    async def scenario(venue, client):
+        assert await client.place(1) == ("", 0)
+        await venue.control("stop_node")
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.status(0)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.place(2)
+        assert await client.place(3, node=1) == ("", 0)
+        await venue.control("stop_node", is_stopped=False)
+        await venue.control("stop_node", is_stopped=False)
+        assert await client.place(4) == ("", 0)
+        assert [key.client_id for key in venue.chain.memclob.resting] == [1, 3, 4]
+
+    run(scenario, nodes=2)
+
+
+def test_the_list_of_orders_says_what_a_client_was_told_of_their_ends():
+    async def scenario(venue, client):
+        await client.place(1)
+        await client.listen(ACCOUNT)
+        await client.place(2)
+        # What nobody pays for any more is removed when it is hit.
+        venue.chain.ledger.subaccount(KEY.address, 0).quote = -(10**9)
+        take(venue, 3 * 10**8)
+        venue.chain.make_block()
+        removals = [row async for row in removals_told(client, 2)]
+        assert {row["clientId"] for row in removals} == {"1", "2"}
+        await client.cancel(2)
+        rows = (await venue.control("orders", address=KEY.address))["orders"]
+        assert [(row["removal"], row["told"]) for row in rows] == [("UNDERCOLLATERALIZED",) * 2] * 2
+        await client.socket.close()
+        while venue.sockets.connections:
+            await asyncio.sleep(0.01)
+        rows = (await venue.control("orders", address=KEY.address))["orders"]
+        assert [row["told"] for row in rows] == [None, None], "it has gone before the orders' last block"
+
+    run(scenario)
+
+
+async def removals_told(client, count):
+    while count:
+        for row in (await client.next())["contents"].get("orders", ()):
+            if "removalReason" in row:
+                count -= 1
+                yield row
+
+
 def test_a_market_can_be_listed_and_is_told_of_whole():
     async def scenario(venue, client):
         await client.listen(("v4_markets", ""))

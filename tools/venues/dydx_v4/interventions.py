@@ -51,6 +51,10 @@ class Interventions(ABC):
     def begin(self, doing: Coroutine[Any, Any, None]) -> None:
         """Runs what takes its time."""
 
+    @abstractmethod
+    async def listen_at(self, node: int, *, is_on: bool) -> None:
+        """Opens or closes a node's HTTP port, with all its connections."""
+
     def do_status(self) -> dict[str, Any]:
         """Heights and open orders."""
         return {
@@ -122,6 +126,11 @@ class Interventions(ABC):
     def do_fail_broadcasts(self, status: int, count: int = 1, node: int = 0) -> None:
         """Answers a node's next broadcasts with a status, without acting."""
         self._node(node).broadcast_failures += [_status(status)] * count
+
+    def do_stop_node(self, is_stopped: bool = True, node: int = 0) -> None:
+        """Lets nobody reach a node by HTTP, and cuts who has; or lets it listen again on its port."""
+        self._node(node)
+        self.begin(self.listen_at(node, is_on=not is_stopped))
 
     def do_lag_node(self, blocks: int, node: int = 0) -> None:
         """Lets a node be so many blocks behind: what it tells of its height, and what it takes for the next one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
@@ -269,8 +270,9 @@ async def _half(request: web.Request, found: Any) -> web.StreamResponse:
     """Half of an answer, and a reset."""
     whole = orjson.dumps(found)
     answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
-    await answer.prepare(request)
-    await answer.write(whole[: len(whole) // 2])
+    with contextlib.suppress(ConnectionError):
+        await answer.prepare(request)
+        await answer.write(whole[: len(whole) // 2])
     if request.transport is not None:
         request.transport.abort()
     return answer

@@ -154,7 +154,10 @@ class Sockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one connection until it ends."""
         socket = web.WebSocketResponse(heartbeat=self._ping_s, max_msg_size=1 << 20, autoping=False)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response()  # To nobody: the client has gone.
         connection = Connection(socket)
         self.connections.add(connection)
         writer = asyncio.create_task(self._write(connection))

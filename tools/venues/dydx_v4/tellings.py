@@ -43,13 +43,13 @@ class Tellings:
     def reason_known(self, order_id: str, last_block: int) -> Removal | None:
         """Why a client surely thinks that an order of this last block has left; None where it may think otherwise.
 
-        Sure is what was told to a client that still listened some blocks after the order's last one, if no other reason
-        was told of the same order.
+        What counts is what was told first: a cancel of what has left already is told as a removal once more. What is
+        sure was told to a client that still listened some blocks after the order's last one.
         """
-        told = self._told.get(order_id, [])
-        reasons = {reason.removeprefix(_PREFIX) for reason, _ in told}
         safe = last_block + ACTED_AFTER_BLOCKS
-        is_sure = any(one.ended_height is None or one.ended_height > safe for _, one in told)
-        if not is_sure or len(reasons) != 1:
-            return None
-        return Removal.__members__.get(reasons.pop())
+        reasons: set[str] = set()
+        for reason, listener in self._told.get(order_id, ()):
+            reasons.add(reason.removeprefix(_PREFIX))
+            if listener.ended_height is None or listener.ended_height > safe:
+                return Removal.__members__.get(reasons.pop()) if len(reasons) == 1 else None
+        return None

@@ -76,6 +76,7 @@ class DydxVenue(Interventions):
         self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
         self._doings: set[asyncio.Task[None]] = set()
         self._runners: list[web.AppRunner] = []
+        self._node_runners: list[tuple[web.AppRunner, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
         for ticker, price in self.config.prices.items():
             market = self.chain.markets[ticker]
@@ -149,6 +150,7 @@ class DydxVenue(Interventions):
             application.add_routes([*node.routes(), *faucets])
             port = await self._listen(application, 0 if number else node_port)
             self.node_port = self.node_port or port
+            self._node_runners.append((self._runners[-1], port))
             self.rpc_urls.append(f"http://{host}:{port}")
         self.control_port = await self._listen(control, control_port)
         for number, front in enumerate(self._grpc_fronts if grpc_port is not None else ()):
@@ -163,6 +165,18 @@ class DydxVenue(Interventions):
             self.scenario.start()
         if self.config.block_interval_ms:
             self._tasks.append(asyncio.create_task(self._run_blocks()))
+
+    async def listen_at(self, node: int, *, is_on: bool) -> None:
+        """Opens or closes a node's HTTP port, with all its connections."""
+        runner, port = self._node_runners[node]
+        if is_on and not runner.sites:
+            await web.TCPSite(runner, self.host, port).start()
+        elif not is_on:
+            for site in list(runner.sites):
+                await site.stop()
+            for connection in runner.server.connections if runner.server is not None else ():
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     async def _listen(self, application: web.Application, port: int) -> int:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -187,6 +201,7 @@ class DydxVenue(Interventions):
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        self._node_runners.clear()
 
     def _note_orders(self) -> None:
         if self.scenario is not None:
