@@ -106,6 +106,8 @@ class Feeds:
         self._ask = ask
         self._venue_now_ms = venue_now_ms
         self._on_problem = on_problem
+        self.unheard_pairs: frozenset[str] = frozenset()
+        """The pairs with a channel that was confirmed, should repeat itself, and has said nothing on this socket."""
         self._channels: dict[Key, Channel] = {}
         self._checking: set[str] = set()
         for channel, handler in (self.market.handlers | self.candles.handlers).items():
@@ -158,6 +160,7 @@ class Feeds:
 
     def went_down(self) -> None:
         """The socket was lost: nothing is fresh any more."""
+        self.unheard_pairs = frozenset()
         self.market.invalidate()
         self.candles.interrupt()
         self.watch.went_down()
@@ -170,11 +173,12 @@ class Feeds:
             return
         for pair in self.market.to_check(limit_s):
             self.market.mark_stale(pair)
-        if never := self.watch.never_heard():
+        never = self.watch.never_heard()
+        self.unheard_pairs = frozenset(channel.trading_pair for channel in never)
+        if never:
             names = ", ".join(f"{channel.name} of {channel.trading_pair}" for channel in never)
-            for channel in never:
-                if channel.trading_pair:
-                    self.market.mark_stale(channel.trading_pair)
+            for pair in self.unheard_pairs:
+                self.market.mark_stale(pair)
             self._on_problem("market_data_silent", f"confirmed, and nothing heard in {limit_s} s: {names}")
             self._streams.link.drop(f"nothing was heard of {names}")
         for pair in self.market.to_check(min(limit_s, self._config.quote_max_age_s) / 2)[:CHECKS_AT_ONCE]:

@@ -168,7 +168,8 @@ class Upkeep:
             self.ask("rate_limit", self._read_limits())
 
     def _watch_silence(self) -> None:
-        """A pair that was heard of and is silent makes the session stale; twice as long, the socket is opened again."""
+        """A pair that is silent, or was never heard of, makes the session stale; twice as long, the socket is opened
+        again."""
         limit_s = self._config.stale_after_s
         silent = self._feed.silent_pairs(limit_s) if limit_s else []
         stale = {*silent, *self._feed.stale_pairs}
@@ -176,7 +177,8 @@ class Upkeep:
             self._on_problem("market_data_silent", f"nothing in {limit_s} s of {', '.join(sorted(stale))}")
         for pair in silent:
             self._feed.mark_stale(pair)
-        self._is_stale = bool(stale)
+        # A pair of which nothing came since the socket was opened has no price that could be marked as stale.
+        self._is_stale = bool(stale or self._feeds.unheard_pairs)
         self._set_stale(self._is_stale)
         if silent and self._feed.silent_pairs(2 * limit_s):
             self._drop_socket(f"no market data in {2 * limit_s} s")

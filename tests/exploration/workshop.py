@@ -45,7 +45,7 @@ class Workshop:
         self.program = self._link(self._objects.values(), "explorer")
 
     def _call(self, command: list[str]) -> None:
-        made = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        made = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         if made.returncode != 0:
             raise RuntimeError(made.stderr)
 

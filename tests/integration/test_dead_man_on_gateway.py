@@ -15,9 +15,9 @@ ADDRESS = Account.from_key(KEY).address
 
 
 @pytest.fixture
-def gateway(tmp_path):
+def gateway(tmp_path, request):
     with venue_process("--seed", "7", "--no-volume-needed") as venue:
-        gateway = RealGateway(tmp_path, venue, options="dead_man_switch_s = 5")
+        gateway = RealGateway(tmp_path, venue, options=f"dead_man_switch_s = {request.param}")
         try:
             gateway.start()
             yield gateway
@@ -29,15 +29,15 @@ def gateway(tmp_path):
 def order(gateway):
     """An order of a strategy, far from the market."""
     connector = RemoteConnector(gateway.engine, "hyperliquid", name="quoter", cancel_on_death=False)
-    connector.initialize().result(10)
-    connector.connect().result(10)
+    connector.initialize().result(60)
+    connector.connect().result(60)
     connector.subscribe(PAIR)
-    connector.wait_ready().result(10)
+    connector.wait_ready().result(60)
     price = connector.quantize_order_price(PAIR, connector.get_quote(PAIR).bid * 0.9)
     order = connector.get_order(connector.buy(OrderParams(PAIR, 0.001, price, OrderType.LIMIT_MAKER)))
     wait_for(lambda: order.state is OrderState.OPEN, f"never acknowledged: {order}")
     yield order
-    connector.disconnect().result(5)
+    connector.disconnect().result(60)
 
 
 def open_orders(gateway):
@@ -48,13 +48,14 @@ def last_status(gateway):
     return gateway.info(type="historicalOrders", user=ADDRESS)[0]["status"]
 
 
+@pytest.mark.parametrize("gateway", [60], indirect=True)
 def test_a_killed_gateways_orders_are_cancelled_in_time_and_its_successor_knows(gateway, order):
     gateway.kill()
     # Until then they stay: the venue waits for the time that was given.
-    gateway.control("advance_clock", ms=3_500)
+    gateway.control("advance_clock", ms=20_000)
     time.sleep(0.3)
     assert len(open_orders(gateway)) == 1
-    gateway.control("advance_clock", ms=3_000)
+    gateway.control("advance_clock", ms=41_500)
     wait_for(lambda: not open_orders(gateway), "the venue never cancelled")
     assert last_status(gateway) == "scheduledCancel"
     gateway.start()
@@ -62,8 +63,9 @@ def test_a_killed_gateways_orders_are_cancelled_in_time_and_its_successor_knows(
     assert (order.state, order.reason) == (OrderState.CANCELLED, "scheduledCancel")
 
 
+@pytest.mark.parametrize("gateway", [8], indirect=True)
 def test_a_living_gateways_orders_stay_and_so_do_those_that_it_was_told_to_leave(gateway, order):
-    time.sleep(7.5)
+    time.sleep(10.5)
     assert len(open_orders(gateway)) == 1
     assert order.state is OrderState.OPEN
     gateway.config.write_text(gateway.config.read_text().replace("state_dir", "cancel_on_stop = false\nstate_dir"))

@@ -73,22 +73,22 @@ def attach(gateway):
     def make(**options):
         connector = RemoteConnector(gateway.engine, "hyperliquid", background=False, **options)
         made.append(connector)
-        connector.initialize().result(10)
-        connector.connect().result(10)
+        connector.initialize().result(60)
+        connector.connect().result(60)
         connector.subscribe("BTC-USD")
-        connector.wait_ready().result(10)
+        connector.wait_ready().result(60)
         return connector
 
     yield make
     for connector in made:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 def rest(connector):
     """An order that rests far from the market; acknowledged."""
     price = connector.quantize_order_price("BTC-USD", connector.get_quote("BTC-USD").bid * 0.9)
     order = connector.get_order(connector.buy(OrderParams("BTC-USD", 0.001, price, OrderType.LIMIT_MAKER)))
-    poll_until(connector, lambda: order.state is OrderState.OPEN, f"never acknowledged: {order}", 15)
+    poll_until(connector, lambda: order.state is OrderState.OPEN, f"never acknowledged: {order}", 60)
     return order
 
 
@@ -108,7 +108,7 @@ def spawn(gateway, config=None, key=KEY):
     )
 
 
-def ended(process, timeout_s=20):
+def ended(process, timeout_s=60):
     """What a process that ends by itself has said, line by line, and its exit code."""
     try:
         text, _ = process.communicate(timeout=timeout_s)
@@ -140,7 +140,7 @@ def test_a_killed_gateways_successor_cancels_what_was_asked_for_meanwhile_and_ke
     gateway.kill()
     assert connector.cancel(first.client_order_id)
     gateway.start()
-    poll_until(connector, lambda: first.is_done, f"not cancelled: {first}", 15)
+    poll_until(connector, lambda: first.is_done, f"not cancelled: {first}", 60)
     assert (first.state, second.state) == (OrderState.CANCELLED, OrderState.OPEN)
     assert [order["cloid"][-16:] for order in open_orders(gateway)] == [second.client_order_id[2:]]
     assert gateway.stop() == 0
@@ -176,7 +176,7 @@ def test_a_venue_that_is_not_there_yet_is_waited_for(venue, gateway):
             wait_for(segment.errors, "it does not say what it waits for")
             assert segment.errors()[0].code == "venue_unreachable"
             venue.start()
-            wait_for(lambda: segment.state is SegmentState.LIVE, "it did not go live", 30)
+            wait_for(lambda: segment.state is SegmentState.LIVE, "it did not go live", 60)
         process.send_signal(signal.SIGTERM)
         lines, code = ended(process)
         assert code == 0, lines
@@ -198,7 +198,7 @@ def test_asked_to_stop_while_its_venue_is_not_there_it_ends_at_once(venue, gatew
         process.send_signal(signal.SIGTERM)
         lines, code = ended(process)
     assert code == 0, lines
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_asked_to_stop_in_the_middle_of_recovery_it_leaves_what_it_cannot_settle_to_the_next(venue, gateway, attach):
@@ -219,7 +219,7 @@ def test_asked_to_stop_in_the_middle_of_recovery_it_leaves_what_it_cannot_settle
         venue.process.send_signal(signal.SIGCONT)
     assert code == EX_ORDERS_LEFT, lines
     gateway.start()
-    poll_until(connector, lambda: order.is_done, f"the cancel was forgotten: {order}", 15)
+    poll_until(connector, lambda: order.is_done, f"the cancel was forgotten: {order}", 60)
     assert order.state is OrderState.CANCELLED
     assert gateway.stop() == 0
 
@@ -315,7 +315,7 @@ def test_a_venue_that_changes_a_lot_ends_the_segment_and_nothing_is_read_on_anot
     assert any("BTC-USD has lots of 0.000001" in line for line in lines), lines
     with pytest.raises(SegmentRetired):
         connector._link.session.check()
-    connector.disconnect().result(5)
+    connector.disconnect().result(60)
     gateway.start()
     wait_for(lambda: not open_orders(gateway), f"nobody owns {order.client_order_id}, and it stays open")
     again = attach()

@@ -52,12 +52,12 @@ def test_a_new_agents_key_is_written_encrypted_and_trades_until_it_is_revoked(ow
     assert code == 0
     assert text.startswith(f"bot  {key.address}  until ")
     trading = connector(owner.venue, key)
-    trading.connect().result(10)
-    trading.disconnect().result(10)
+    trading.connect().result(60)
+    trading.disconnect().result(60)
     assert owner("revoke-agent", "--name", "bot") == (0, "the agent 'bot' is revoked\n")
     assert owner("agents") == (0, "")
     with pytest.raises(Exception, match="is no agent of account"):
-        connector(owner.venue, key).connect().result(10)
+        connector(owner.venue, key).connect().result(60)
     # The file that is there is somebody's key: it is not overwritten.
     code, text = owner("approve-agent", *new)
     assert code == 1

@@ -13,7 +13,7 @@ from hyperliquid.utils.types import Cloid
 
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
-DEADLINE_S = 15
+DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module", params=["0", "20"], ids=["at once", "in blocks"])

@@ -30,7 +30,7 @@ from latentspeed.tools.inspector.read import Inspector, NothingToInspect, health
 SIZES = SharedMemorySettings(
     sessions=4, orders_per_session=16, queue_capacity=16, event_ring=64, market_ring=64, instruments=4, balances=4
 )
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def new_id(slot: int, counter: int) -> int:
@@ -113,7 +113,7 @@ def claim(gateway: SegmentWriter, name: str) -> ClientSession:
     claimed: list[ClientSession] = []
 
     def ask() -> None:
-        claimed.append(ClientSession.claim(gateway.name, name=name, tag=5, layout=engine_layout(SIZES), timeout_s=9.0))
+        claimed.append(ClientSession.claim(gateway.name, name=name, tag=5, layout=engine_layout(SIZES), timeout_s=60.0))
 
     thread = threading.Thread(target=ask)
     thread.start()

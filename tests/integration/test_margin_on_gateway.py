@@ -17,37 +17,39 @@ def connector(tmp_path):
         connector = RemoteConnector(gateway.engine, "hyperliquid")
         try:
             gateway.start()
-            connector.initialize().result(10)
-            connector.connect().result(10)
+            connector.initialize().result(60)
+            connector.connect().result(60)
             connector.subscribe(PAIR)
-            connector.wait_ready().result(10)
+            connector.wait_ready().result(60)
             yield connector
         finally:
-            connector.disconnect().result(5)
+            connector.disconnect().result(60)
             gateway.close()
 
 
 def test_margin_is_changed_through_the_gateway_and_shown_in_the_position(connector):
-    assert connector.set_margin_mode(PAIR, MarginMode.ISOLATED).result(10) is MarginMode.ISOLATED
+    assert connector.set_margin_mode(PAIR, MarginMode.ISOLATED).result(60) is MarginMode.ISOLATED
     assert connector.get_margin_mode(PAIR) is MarginMode.ISOLATED
-    assert connector.set_leverage(PAIR, 10).result(10) == 10
+    assert connector.set_leverage(PAIR, 10).result(60) == 10
     assert connector.get_margin_mode("ETH-USD") is None
-    assert connector.set_leverage("ETH-USD", 3, MarginMode.CROSS).result(10) == 3
+    assert connector.set_leverage("ETH-USD", 3, MarginMode.CROSS).result(60) == 3
     assert connector.get_margin_mode("ETH-USD") is MarginMode.CROSS
     bought = connector.get_order(connector.buy(OrderParams(PAIR, 0.01, None, OrderType.MARKET)))
     wait_for(lambda: bought.state is OrderState.FILLED, f"never filled: {bought}")
     wait_for(lambda: (connector.get_position(PAIR) or bought).amount == 0.01, "the position never showed")
-    wait_for(lambda: connector.get_position(PAIR).margin_used > 60, "its margin never showed")
+    wait_for(lambda: (held := connector.get_position(PAIR)) and held.margin_used > 60, "its margin never showed")
     position = connector.get_position(PAIR)
     assert (position.margin_mode, position.leverage) == (MarginMode.ISOLATED, 10)
     margin = position.margin_used
-    assert connector.adjust_margin(PAIR, 100.0).result(10) is None
-    wait_for(lambda: connector.get_position(PAIR).margin_used > margin + 90, "the margin never grew")
-    assert connector.adjust_margin(PAIR, -50.0).result(10) is None
-    wait_for(lambda: connector.get_position(PAIR).margin_used < margin + 60, "the margin never shrank")
+    assert connector.adjust_margin(PAIR, 100.0).result(60) is None
+    wait_for(lambda: (held := connector.get_position(PAIR)) and held.margin_used > margin + 90, "the margin never grew")
+    assert connector.adjust_margin(PAIR, -50.0).result(60) is None
+    wait_for(
+        lambda: (held := connector.get_position(PAIR)) and held.margin_used < margin + 60, "the margin never shrank"
+    )
     with pytest.raises(VenueRejected, match="Cannot switch leverage type"):
-        connector.set_margin_mode(PAIR, MarginMode.CROSS).result(10)
+        connector.set_margin_mode(PAIR, MarginMode.CROSS).result(60)
     with pytest.raises(VenueRejected, match="sufficient margin"):
-        connector.adjust_margin(PAIR, -500.0).result(10)
+        connector.adjust_margin(PAIR, -500.0).result(60)
     with pytest.raises(OrderRefused, match="amount"):
         connector.adjust_margin(PAIR, 0.0)

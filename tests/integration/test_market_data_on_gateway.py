@@ -53,14 +53,14 @@ def gateway(tmp_path):
 @pytest.fixture
 def attached(gateway):
     connector = RemoteConnector(gateway.engine, "hyperliquid", background=False)
-    connector.initialize().result(10)
-    connector.connect().result(10)
+    connector.initialize().result(60)
+    connector.connect().result(60)
     connector.subscribe("BTC-USD")
-    connector.wait_ready().result(10)
+    connector.wait_ready().result(60)
     connector.tape = Tape()
     connector.set_market_data_listener(connector.tape)
     yield connector
-    connector.disconnect().result(5)
+    connector.disconnect().result(60)
 
 
 def inspect(gateway):
@@ -71,13 +71,13 @@ def inspect(gateway):
 def test_candles_and_funding_reach_a_strategy_and_the_inspector(gateway, attached):
     tape = attached.tape
     bought = attached.get_order(attached.buy(OrderParams("BTC-USD", 0.01, None, OrderType.MARKET)))
-    poll_until(attached, lambda: bought.state is OrderState.FILLED, timeout_s=15)
-    poll_until(attached, lambda: tape.candles and tape.candles[-1].trade_count, timeout_s=15)
+    poll_until(attached, lambda: bought.state is OrderState.FILLED, timeout_s=60)
+    poll_until(attached, lambda: tape.candles and tape.candles[-1].trade_count, timeout_s=60)
     candle = attached.get_candle("BTC-USD", "1m")
     assert (candle.trading_pair, candle.interval) == ("BTC-USD", "1m")
     assert candle.low <= candle.close <= candle.high
     gateway.control("advance_clock", ms=3_600_000)
-    poll_until(attached, lambda: tape.fundings, timeout_s=15)
+    poll_until(attached, lambda: tape.fundings, timeout_s=60)
     (payment,) = tape.fundings
     assert (payment.trading_pair, payment.asset, payment.position_amount) == ("BTC-USD", "USDC", 0.01)
     seen = inspect(gateway)
@@ -90,16 +90,16 @@ def test_candles_and_funding_reach_a_strategy_and_the_inspector(gateway, attache
 def test_a_silent_stall_is_seen_channel_by_channel_and_marks_the_prices_stale(gateway, attached):
     tape = attached.tape
     gateway.control("silent_sockets", channels=["l2Book", "bbo"])
-    poll_until(attached, lambda: ("BTC-USD", True) in tape.quotes, timeout_s=20)
-    poll_until(attached, lambda: ("BTC-USD", True) in tape.books, timeout_s=20)
+    poll_until(attached, lambda: ("BTC-USD", True) in tape.quotes, timeout_s=60)
+    poll_until(attached, lambda: ("BTC-USD", True) in tape.books, timeout_s=60)
     gateway.control("reset_faults")
-    poll_until(attached, lambda: tape.quotes[-1] == ("BTC-USD", False) and attached.is_ready, timeout_s=20)
+    poll_until(attached, lambda: tape.quotes[-1] == ("BTC-USD", False) and attached.is_ready, timeout_s=60)
     codes = {error.code for error in inspect(gateway).errors}
     assert codes & {"market_data_stalled", "market_data_silent"}
 
 
 def test_the_inspector_shows_every_channel_and_every_budget(gateway, attached):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         seen = inspect(gateway)
         states = {(channel.name, channel.trading_pair): channel.state for channel in seen.channels}
@@ -121,14 +121,14 @@ def test_the_inspector_shows_every_channel_and_every_budget(gateway, attached):
 
 def test_a_market_listed_while_running_is_traded_by_a_strategy_without_a_restart(gateway, attached):
     gateway.control("list_market", coin="kNEW", sz_decimals=1, price="12.5")
-    poll_until(attached, lambda: attached.get_trading_rule("kNEW-USD") is not None, timeout_s=20)
+    poll_until(attached, lambda: attached.get_trading_rule("kNEW-USD") is not None, timeout_s=60)
     assert float(attached.get_trading_rule("kNEW-USD").lot_size) == 0.1
     attached.subscribe("kNEW-USD")
-    poll_until(attached, lambda: (attached.get_quote("kNEW-USD") or Unknown).mark > 0, timeout_s=20)
+    poll_until(attached, lambda: (attached.get_quote("kNEW-USD") or Unknown).mark > 0, timeout_s=60)
     order = attached.get_order(attached.buy(OrderParams("kNEW-USD", 2.0, 11.0, OrderType.LIMIT)))
-    poll_until(attached, lambda: order.state is OrderState.OPEN, timeout_s=15)
+    poll_until(attached, lambda: order.state is OrderState.OPEN, timeout_s=60)
     gateway.control("delist_market", coin="kNEW")
-    poll_until(attached, lambda: not attached.get_trading_rule("kNEW-USD").is_active, timeout_s=20)
+    poll_until(attached, lambda: not attached.get_trading_rule("kNEW-USD").is_active, timeout_s=60)
 
 
 class Unknown:

@@ -58,7 +58,7 @@ run(Spread)
 
 def info(venue, **query):
     request = urllib.request.Request(venue.url + "/info", json.dumps(query).encode(), {"Content-Type": "text/json"})
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.loads(reply.read())
 
 
@@ -144,7 +144,7 @@ def test_12_a_second_gateway_with_a_key_or_an_account_that_is_in_use_does_not_st
     _, config, environment, _ = desk
     first = start(config, "one", environment, tmp_path / "one.log")
     try:
-        wait_for(lambda: is_live(config, "one"), "the first gateway never came up", 30)
+        wait_for(lambda: is_live(config, "one"), "the first gateway never came up", 60)
         same_key = {**environment, "KEY_TWO": environment["KEY_ONE"]}
         same_account = {**environment, "KEY_TWO": environment["KEY_SUB"]}
         text = config.read_text()
@@ -158,19 +158,19 @@ def test_12_a_second_gateway_with_a_key_or_an_account_that_is_in_use_does_not_st
             log = tmp_path / f"second-{number}.log"
             second = start(config, "two", changed, log)
             try:
-                assert second.wait(30) == 78, log.read_text()
+                assert second.wait(60) == 78, log.read_text()
             finally:
                 second.kill()
             assert reason in log.read_text()
         assert first.poll() is None
     finally:
         first.terminate()
-        assert first.wait(30) == 0, (tmp_path / "one.log").read_text()
+        assert first.wait(60) == 0, (tmp_path / "one.log").read_text()
 
 
 def control(venue, **command):
     request = urllib.request.Request(venue.control_url, json.dumps(command).encode(), {"Content-Type": "text/json"})
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.loads(reply.read())
 
 
@@ -179,12 +179,12 @@ def test_a_strategy_is_told_that_its_gateways_key_was_revoked_and_its_orders_are
     engine = config.read_text().split('"')[1]
     gateway = start(config, "two", environment, tmp_path / "two.log")
     try:
-        wait_for(lambda: is_live(config, "two"), "the gateway never came up", 30)
+        wait_for(lambda: is_live(config, "two"), "the gateway never came up", 60)
         connector = RemoteConnector(engine, "two")
-        connector.initialize().result(10)
-        connector.connect().result(10)
+        connector.initialize().result(60)
+        connector.connect().result(60)
         connector.subscribe("BTC-USD")
-        connector.wait_ready().result(10)
+        connector.wait_ready().result(60)
         terms = OrderParams("BTC-USD", 0.001, None, OrderType.MARKET)
         agent = Account.from_key(environment["KEY_TWO"]).address
         assert control(venue, do="revoke_agent", address=agent)["revoked"]
@@ -195,7 +195,7 @@ def test_a_strategy_is_told_that_its_gateways_key_was_revoked_and_its_orders_are
         with pytest.raises(OrderRefused, match="its session is UNAUTHORISED"):
             connector.buy(terms)
         assert not connector.is_ready
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
     finally:
         gateway.terminate()
-        assert gateway.wait(30) == 0, (tmp_path / "two.log").read_text()
+        assert gateway.wait(60) == 0, (tmp_path / "two.log").read_text()

@@ -28,7 +28,7 @@ def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, venue
     path = tmp_path / "report.json"
     command = [*SOAK, "--venue", venue, "--seed", str(seed), "--minutes", "0.2"]
     command += ["--json", str(path), "--keep", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert path.exists(), done.stdout + done.stderr
     report = json.loads(path.read_text())
     assert report["differences"] == [], done.stderr
@@ -39,7 +39,7 @@ def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, venue
 
 
 def test_a_venue_without_a_harness_is_refused_by_name():
-    done = subprocess.run([*SOAK, "--venue", "atlantis"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*SOAK, "--venue", "atlantis"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
     assert "'atlantis' has no harness" in done.stderr
 

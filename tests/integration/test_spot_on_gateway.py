@@ -31,10 +31,10 @@ def gateway(tmp_path):
 
 def attach(gateway):
     connector = RemoteConnector(gateway.engine, gateway.connector)
-    connector.initialize().result(10)
-    connector.connect().result(10)
+    connector.initialize().result(60)
+    connector.connect().result(60)
     connector.subscribe(PAIR)
-    connector.wait_ready().result(10)
+    connector.wait_ready().result(60)
     return connector
 
 
@@ -44,7 +44,7 @@ def connector(gateway):
     try:
         yield connector
     finally:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 def test_spot_is_traded_through_the_gateway_and_shown_in_balances_alone(connector):

@@ -49,15 +49,15 @@ def attach(gateway):
     def make(*, background=False, **options):
         connector = RemoteConnector(gateway.engine, "hyperliquid", background=background, **options)
         made.append(connector)
-        connector.initialize().result(10)
-        connector.connect().result(10)
+        connector.initialize().result(60)
+        connector.connect().result(60)
         connector.subscribe("BTC-USD")
-        connector.wait_ready().result(10)
+        connector.wait_ready().result(60)
         return connector
 
     yield make
     for connector in made:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 def market(amount=0.001, **fields):
@@ -87,8 +87,8 @@ def test_a_plain_script_trades_on_the_venue(attach):
     assert connector.get_trading_rule("BTC-USD").max_leverage == 40
     resting = connector.get_order(connector.buy(far_bid(connector)))
     wait_for(lambda: resting.state is OrderState.OPEN, f"never acknowledged: {resting}")
-    assert resting.get_exchange_order_id().result(5) == resting.exchange_order_id
-    assert connector.set_leverage("BTC-USD", 7).result(10) == 7
+    assert resting.get_exchange_order_id().result(60) == resting.exchange_order_id
+    assert connector.set_leverage("BTC-USD", 7).result(60) == 7
     bought = connector.get_order(connector.buy(market()))
     wait_for(lambda: bought.state is OrderState.FILLED, f"never filled: {bought}")
     wait_for(lambda: (connector.get_position("BTC-USD") or resting).amount == 0.001, "the position never showed")
@@ -107,8 +107,8 @@ def test_two_strategies_have_books_of_their_own_that_add_up_to_the_gateways(gate
     one, two = attach(name="one", tag=1), attach(name="two", tag=2)
     first = one.get_order(one.buy(market(0.003)))
     second = two.get_order(two.sell(market(0.001)))
-    poll_until(one, lambda: first.is_done, timeout_s=15)
-    poll_until(two, lambda: second.is_done, timeout_s=15)
+    poll_until(one, lambda: first.is_done, timeout_s=60)
+    poll_until(two, lambda: second.is_done, timeout_s=60)
     assert (one.session_position("BTC-USD"), two.session_position("BTC-USD")) == (0.003, -0.001)
     expected = BookTotals()
     expected.add(one.session_totals("BTC-USD"))
@@ -124,21 +124,21 @@ def test_a_session_lives_through_a_kill_of_its_gateway(gateway, attach):
         type("L", (), {"__getattr__": lambda self, name: lambda subject: states.append((name, subject))})()
     )
     resting = connector.get_order(connector.buy(far_bid(connector)))
-    poll_until(connector, lambda: resting.state is OrderState.OPEN, timeout_s=15)
+    poll_until(connector, lambda: resting.state is OrderState.OPEN, timeout_s=60)
     filled = connector.get_order(connector.buy(market()))
-    poll_until(connector, lambda: filled.is_done, timeout_s=15)
+    poll_until(connector, lambda: filled.is_done, timeout_s=60)
     generation = connector.session_generation
     gateway.kill()
-    poll_until(connector, lambda: ("on_connection_state", ConnectorState.DISCONNECTED) in states, timeout_s=5)
+    poll_until(connector, lambda: ("on_connection_state", ConnectorState.DISCONNECTED) in states, timeout_s=60)
     with pytest.raises(OrderRefused):
         connector.buy(market())
     assert connector.cancel(resting.client_order_id), "the cancel waits for the successor"
     gateway.start()
-    poll_until(connector, lambda: resting.state is OrderState.CANCELLED, f"never cancelled: {resting}", 15)
-    poll_until(connector, lambda: connector.is_ready, "never ready again", 15)
+    poll_until(connector, lambda: resting.state is OrderState.CANCELLED, f"never cancelled: {resting}", 60)
+    poll_until(connector, lambda: connector.is_ready, "never ready again", 60)
     assert connector.session_generation == generation
     again = connector.get_order(connector.sell(market(position_action=PositionAction.CLOSE)))
-    poll_until(connector, lambda: again.is_done, f"never filled: {again}", 15)
+    poll_until(connector, lambda: again.is_done, f"never filled: {again}", 60)
     assert again.state is OrderState.FILLED
     assert connector.session_position("BTC-USD") == 0.0
     assert connector.session_totals("BTC-USD") == ledger(gateway, LedgerGroup.TOTAL, instrument=number(connector))
@@ -153,6 +153,10 @@ def test_stops_modifies_and_brackets_of_a_strategy_live_through_a_kill_of_its_ga
     def order(name):
         return connector.get_order(name)
 
+    def position():
+        held = connector.get_position("BTC-USD")
+        return held and held.amount
+
     def live(*orders):
         return all(each.state is OrderState.OPEN and each.exchange_order_id for each in orders)
 
@@ -165,29 +169,29 @@ def test_stops_modifies_and_brackets_of_a_strategy_live_through_a_kill_of_its_ga
         stop_loss=ExitParams(at(0.8), at(0.79)),
     )
     entry, take, loss = map(order, ids)
-    poll_until(connector, lambda: live(stop, old, entry, take, loss), timeout_s=15)
+    poll_until(connector, lambda: live(stop, old, entry, take, loss), timeout_s=60)
     new = order(connector.modify(old.client_order_id, price=at(0.85)))
-    poll_until(connector, lambda: live(new) and old.is_done, timeout_s=15)
+    poll_until(connector, lambda: live(new) and old.is_done, timeout_s=60)
     assert old.state is OrderState.CANCELLED
     gateway.kill()
     gateway.start()
-    poll_until(connector, lambda: connector.is_ready, "never ready again", 15)
+    poll_until(connector, lambda: connector.is_ready, "never ready again", 60)
     alive = (stop, new, entry, take, loss)
     connector.resync()
-    poll_until(connector, lambda: live(*alive), timeout_s=15)
+    poll_until(connector, lambda: live(*alive), timeout_s=60)
     listed = gateway.info(type="frontendOpenOrders", user=ADDRESS)
     assert {row["oid"] for row in listed} == {int(each.exchange_order_id) for each in alive}
     newer = order(connector.modify(new.client_order_id, amount=0.002))
-    poll_until(connector, lambda: live(newer) and new.is_done, timeout_s=15)
+    poll_until(connector, lambda: live(newer) and new.is_done, timeout_s=60)
     bought = order(connector.buy(market(0.002)))
-    poll_until(connector, lambda: bought.is_done and connector.get_position("BTC-USD").amount == 0.002, timeout_s=15)
+    poll_until(connector, lambda: bought.is_done and position() == 0.002, timeout_s=60)
     protecting = connector.protect_position("BTC-USD", stop_loss=ExitParams(at(0.7)))
     guard = order(protecting.stop_loss)
-    poll_until(connector, lambda: live(guard), timeout_s=15)
+    poll_until(connector, lambda: live(guard), timeout_s=60)
     gateway.control("set_price", coin="BTC", price=str(int(at(0.65))))
-    poll_until(connector, lambda: guard.is_done and stop.is_done, timeout_s=15)
+    poll_until(connector, lambda: guard.is_done and stop.is_done, timeout_s=60)
     connector.cancel_all()
-    poll_until(connector, lambda: not connector.get_open_orders(), timeout_s=15)
+    poll_until(connector, lambda: not connector.get_open_orders(), timeout_s=60)
     assert gateway.info(type="frontendOpenOrders", user=ADDRESS) == []
     assert connector.session_totals("BTC-USD") == ledger(gateway, LedgerGroup.TOTAL, instrument=number(connector))
 
@@ -201,7 +205,7 @@ def test_orders_in_flight_at_a_kill_all_end_and_their_fills_are_counted_once(gat
         gateway.kill()
         gateway.start()
         poll_until(connector, lambda: not connector.get_open_orders(), f"left open in round {round_number}", 40)
-        poll_until(connector, lambda: connector.is_ready, "never ready again", 15)
+        poll_until(connector, lambda: connector.is_ready, "never ready again", 60)
     states = {order.state for order in orders}
     assert states <= {OrderState.FILLED, OrderState.FAILED, OrderState.EXPIRED, OrderState.CANCELLED}, states
     fills = gateway.info(type="userFills", user=ADDRESS)
@@ -239,7 +243,7 @@ def test_a_killed_strategys_orders_are_cancelled_and_the_quoter_runs_as_it_stand
         try:
             wait_for(lambda: gateway.info(type="openOrders", user=ADDRESS), "the second quoter never quoted")
             second.send_signal(signal.SIGTERM)
-            assert second.wait(10) == 0
+            assert second.wait(60) == 0
             assert not gateway.info(type="openOrders", user=ADDRESS)
         finally:
             if second.poll() is None:

@@ -23,8 +23,8 @@ import sys, time
 from latentspeed.connectors import TradeType
 from latentspeed.engine.remote_connector import RemoteConnector
 connector = RemoteConnector(sys.argv[1], "hyperliquid", name="dying", cancel_on_death=sys.argv[2] == "cancel")
-connector.initialize().result(10)
-connector.connect().result(10)
+connector.initialize().result(60)
+connector.connect().result(60)
 connector.subscribe("BTC-USD")
 connector.wait_ready().result(20)
 order = connector.get_order(connector.place_twap(TradeType.BUY, "BTC-USD", 0.1, 5))
@@ -48,8 +48,8 @@ def gateway(tmp_path):
 
 def attach(gateway, **options):
     connector = RemoteConnector(gateway.engine, gateway.connector, **options)
-    connector.initialize().result(10)
-    connector.connect().result(10)
+    connector.initialize().result(60)
+    connector.connect().result(60)
     connector.subscribe(PAIR)
     connector.wait_ready().result(20)
     return connector
@@ -61,7 +61,7 @@ def connector(gateway):
     try:
         yield connector
     finally:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 def snapshot(gateway):
@@ -100,7 +100,7 @@ def test_a_twap_is_an_order_of_its_session_with_its_fills_books_and_state(gatewa
     fills = gateway.info(type="userFills", user=ACCOUNT)
     assert connector.session_totals(PAIR).fill_count == order.fill_count == len(fills)
     assert {f"twap{fill['twapId']}" for fill in fills} == {order.exchange_order_id}
-    wait_for(lambda: connector.get_position(PAIR).amount == 0.1, "the position never showed")
+    wait_for(lambda: (held := connector.get_position(PAIR)) and held.amount == 0.1, "the position never showed")
 
 
 def test_a_twap_is_cancelled_like_any_order_and_what_no_twap_can_be_is_refused(gateway, connector):
@@ -172,7 +172,7 @@ def test_a_gateway_that_was_killed_before_the_answer_came_finds_the_twap_and_doe
     gateway.control("reset_faults")
     assert order.exchange_order_id is None
     gateway.start()
-    wait_for(lambda: order.state is OrderState.PARTIALLY_FILLED, f"never found: {order} {order.reason}", 30)
+    wait_for(lambda: order.state is OrderState.PARTIALLY_FILLED, f"never found: {order} {order.reason}", 60)
     assert len(history(gateway)) == 1
     assert connector.cancel(order.client_order_id)
     wait_for(lambda: order.state is OrderState.CANCELLED, f"never cancelled: {order}")

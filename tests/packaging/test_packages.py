@@ -64,7 +64,7 @@ def test_a_bare_top_level_folder_cannot_be_imported_by_a_program_started_in_the_
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     environment.pop("PYTHONPATH", None)
     result = subprocess.run(
-        [sys.executable, "-c", f"import {name}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", f"import {name}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
     )
     assert result.returncode == 1
     assert f"ModuleNotFoundError: No module named '{name}'" in result.stderr

@@ -23,7 +23,7 @@ NOT_SOURCES = shutil.ignore_patterns(
 
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=110, **options)
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=240, **options)
     assert result.returncode == 0, f"{' '.join(map(str, command))}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
     return result
 
@@ -110,7 +110,7 @@ def test_the_command_starts_in_a_clean_environment(clean_environment, outside):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_no_bare_folder_is_importable_in_a_clean_environment(clean_environment, outside, name):
     result = subprocess.run(
-        [clean_environment / "bin" / "python", "-c", f"import {name}"], capture_output=True, text=True, timeout=60
+        [clean_environment / "bin" / "python", "-c", f"import {name}"], capture_output=True, text=True, timeout=240
     )
     assert f"No module named '{name}'" in result.stderr
 
@@ -174,6 +174,6 @@ def test_a_strategy_trades_in_a_clean_environment(clean_environment, outside, mo
             result = run(command, "run", "engine.toml", "--until-done")
         finally:
             venue.terminate()
-            venue.wait(20)
+            venue.wait(60)
     assert "bought 0.001 BTC-USD" in result.stdout
     assert venue.returncode == 0

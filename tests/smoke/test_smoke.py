@@ -35,7 +35,7 @@ def make(build: Path, target: str, seconds: float, scenario: str = "") -> subpro
         ["make", "-C", str(HERE), target, f"OUT={build}", f"SECONDS_EACH={seconds}", f"SCENARIOS={scenario}"],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
     )
 
 

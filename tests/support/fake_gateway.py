@@ -350,7 +350,7 @@ class FakeGateway(FakeMarket):
         return [command for command in self.commands if command.kind == kind]
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Waits for a condition; fails with `what` after a deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -43,7 +43,7 @@ def raise_error(error):
     raise error
 
 
-def claim_session(segment, layout, poll, name="s", *, tag=3, timeout_s=5.0, **options) -> ClientSession:
+def claim_session(segment, layout, poll, name="s", *, tag=3, timeout_s=60.0, **options) -> ClientSession:
     """A session that another thread claims while this one polls as the gateway."""
     claimed = []
 
@@ -57,7 +57,7 @@ def claim_session(segment, layout, poll, name="s", *, tag=3, timeout_s=5.0, **op
 
     thread = threading.Thread(target=attach)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while thread.is_alive() and time.monotonic() < deadline:
         poll()
         time.sleep(0.0005)
@@ -117,7 +117,7 @@ class GatewayDesk:
 
     def drain(self) -> None:
         """Drain until nothing is left, as the doorbell's callback does turn by turn."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.core.drain_all() or self.core.has_work():
             assert time.monotonic() < deadline, "the queues never ran empty"
 

@@ -18,7 +18,7 @@ from latentspeed.connectors import (
 )
 
 S = OrderState
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class MemoryVenue:

@@ -34,7 +34,7 @@ from v4_proto.dydxprotocol.clob.order_pb2 import Order
 from v4_proto.dydxprotocol.clob.tx_pb2 import OrderBatch
 from v4_proto.dydxprotocol.subaccounts.subaccount_pb2 import SubaccountId
 
-DEADLINE_S = 15
+DEADLINE_S = 60
 MNEMONICS = {
     "alice": "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about",
     "bob": "legal winner thank year wave sausage worth useful legal winner thank yellow",
@@ -143,7 +143,7 @@ class Desk:
 
     def control(self, **command):
         request = urllib.request.Request(self.urls["control_url"], json.dumps(command).encode())
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
 
@@ -162,7 +162,11 @@ async def trade(desk):
     await desk.until(lambda: "FILLED" in desk.statuses(1))
     await desk.until(lambda: desk.contents("v4_trades") and desk.contents("v4_candles"))
     await desk.until(lambda: [c for c in desk.contents("v4_orderbook") if ["64010", "0"] in c.get("asks", [])])
-    fills = (await desk.rest.account.get_subaccount_fills(bob.address, 0))["fills"]
+
+    async def is_told():
+        return (await desk.rest.account.get_subaccount_fills(bob.address, 0))["fills"]
+
+    fills = await desk.until(is_told)
     subaccount = (await desk.rest.account.get_subaccount(bob.address, 0))["subaccount"]
     on_chain = await desk.node.get_subaccount(bob.address, 0)
     return {
@@ -382,6 +386,15 @@ async def queries(desk):
     """Every query of the node client and of the indexer client that a trader has."""
     alice = await desk.wallet("alice")
     node, address = desk.node, alice.address
+    account, markets, utility = desk.rest.account, desk.rest.markets, desk.rest.utility
+    await desk.place(await desk.wallet("bob"), 51, Order.SIDE_SELL, 64_010)
+    await desk.place(alice, 52, Order.SIDE_BUY, 65_000, kind=OrderType.MARKET, tif=IOC)
+
+    async def is_told():
+        return (await account.get_subaccount_fills(address, 0))["fills"]
+
+    # Whoever asks before the indexer has it is told nothing.
+    await desk.until(is_told)
     found = {}
     asked = {
         "node_info": lambda: node.get_node_info(),
@@ -408,7 +421,6 @@ async def queries(desk):
         found["validators"] = error.code().name
     tiers = found["equity_tiers"]["stateful_order_equity_tiers"]
     found["equity_tiers"] = [[base64.b64decode(tier["usd_tnc_required"]).hex(), tier.get("limit", 0)] for tier in tiers]
-    account, markets, utility = desk.rest.account, desk.rest.markets, desk.rest.utility
     rest = {
         "time": lambda: utility.get_time(),
         "height": lambda: utility.get_height(),

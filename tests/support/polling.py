@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-def poll_until(connector, condition, what="the condition never held", timeout_s=5.0):
+def poll_until(connector, condition, what="the condition never held", timeout_s=60.0):
     """Polls until `condition()`; fails with `what` after a deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -16,7 +16,7 @@ from pathlib import Path
 from latentspeed.ipc import clean
 
 KEY = "0x" + "59" * 32
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 
 
 class RealGateway:
@@ -110,7 +110,7 @@ balances = 8
         """End it in order; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def close(self) -> None:
         """End what is left of it and remove its segment."""
@@ -127,7 +127,7 @@ balances = 8
         """Tell the venue to do something to the market or to the line."""
         body = json.dumps({"do": action, **fields}).encode()
         request = urllib.request.Request(self.venue.control_url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return json.loads(reply.read())
 
     def info(self, **query: object) -> object:
@@ -135,11 +135,11 @@ balances = 8
         request = urllib.request.Request(
             self.venue.url + "/info", json.dumps(query).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return json.loads(reply.read())
 
 
-def wait_for(condition, what, timeout_s=15.0):
+def wait_for(condition, what, timeout_s=60.0):
     """Waits for a condition that another process brings about; fails with `what` after a deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -9,7 +9,7 @@ from support.gateway_desk import GatewayDesk
 
 from latentspeed.engine.remote_connector import RemoteConnector
 
-ATTACH_WITHIN_S = 15.0
+ATTACH_WITHIN_S = 60.0
 
 
 class RemoteDesk:

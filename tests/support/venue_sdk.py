@@ -11,7 +11,7 @@ from hyperliquid.exchange import Exchange
 from hyperliquid.info import Info
 from hyperliquid.utils.types import Cloid
 
-DEADLINE_S = 15
+DEADLINE_S = 60
 
 
 def eventually(condition):

@@ -320,7 +320,7 @@ def run_client(name: str, ledger: Ledger, worker: int, randomness: random.Random
     segment = attach(name)
     while True:
         with contextlib.suppress(GatewayDown, NoFreeSession, SessionFenced):
-            session = ClientSession.claim(segment, name="torture", timeout_s=5)
+            session = ClientSession.claim(segment, name="torture", timeout_s=60)
             try:
                 use(session, ledger, worker, randomness)
             finally:

@@ -38,7 +38,7 @@ class AccountCases:
         """After a comparison with the venue at the latest."""
         maker = await case.join("maker")
         await case.harness.fund("maker", Decimal("123.45"))
-        await maker.connector.resync()
+        await maker.compare()
         await case.agree(maker)
 
     async def test_fees_are_the_venues_to_the_last_decimal(self, case: Case) -> None:

@@ -90,6 +90,10 @@ class Case:
             assert time.monotonic() < deadline, (open_orders, await self.open_orders(trader))
             await asyncio.sleep(0.01)
 
+    async def until_given_up(self) -> None:
+        """Wait until a request that was sent before this has its answer, or is known not to get one."""
+        await asyncio.sleep(1.2 * self.harness.answer_within_s)
+
     async def fault(self, fault: Fault) -> None:
         """Let something go wrong."""
         await self.harness.order_fault(fault)

@@ -38,7 +38,7 @@ class EventCases:
         order = await maker.resting(maker.buy())
         maker.cancel(order)
         await maker.ended(order)
-        await maker.connector.resync()
+        await maker.compare()
         names = [name for name in maker.names(order) if name != "updated"]
         assert names == ["created", "cancelled"]
 
@@ -53,7 +53,7 @@ class EventCases:
         for order in (refused, lapsed, filled):
             await taker.ended(order)
         for _ in range(3):
-            await taker.connector.resync()
+            await taker.compare()
         for order in (refused, lapsed, filled):
             assert sum(name in FINAL for name in taker.names(order)) == 1, taker.names(order)
 

@@ -74,6 +74,7 @@ class FaultCases:
         await case.until_venue(maker, 1)
         await case.harness.clear_faults()
         await maker.resting(order)
+        await case.until_given_up()  # the order may have been seen on the book before that
         assert not order.is_done
         assert len(await case.open_orders(maker)) == 1
         await maker.at_rest()
@@ -91,7 +92,7 @@ class FaultCases:
         await taker.ended(buy)
         assert (buy.state, buy.fill_count) == (OrderState.FILLED, 1)
         await taker.ready()
-        await taker.connector.resync()
+        await taker.compare()
         await case.agree(taker)
 
     @each(APPLIED)
@@ -201,11 +202,11 @@ class FaultCases:
             buy = try_to(lambda: taker.buy(2, at=0.0))
         await case.until_venue(maker, 0)
         await maker.until(lambda: maker.connector.is_connected, "connected")
-        await maker.connector.resync()
+        await maker.compare()
         assert (await maker.ended(sell)).state is OrderState.FILLED
         await case.harness.clear_faults()
         await taker.ready()
-        await taker.connector.resync()
+        await taker.compare()
         await taker.ended(buy)
         await case.agree(maker)
         await case.agree(taker)

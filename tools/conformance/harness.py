@@ -143,7 +143,9 @@ class ConformanceHarness(ABC):
         abilities: what connector and harness can do.
         faults: what the venue can be ordered to do wrong.
         why_not: why something is in neither of them, for the report: what the venue cannot do, and no harness could.
-        patience_s: after how long anything that must happen counts as not happening. Allow for blocks and lag.
+        patience_s: after how long anything that must happen counts as not happening. Allow for blocks and lag, and for
+            a slow machine: only what fails waits for so long.
+        answer_within_s: after how long without an answer the harness's connectors give a request up.
     """
 
     name: ClassVar[str]
@@ -155,6 +157,7 @@ class ConformanceHarness(ABC):
     faults: ClassVar[frozenset[Fault]]
     why_not: ClassVar[Mapping[Ability | Fault, str]] = {}
     patience_s: ClassVar[float] = 10.0
+    answer_within_s: ClassVar[float] = 1.0
 
     @abstractmethod
     async def start(self) -> None:

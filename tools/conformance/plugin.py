@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
     *(f"latentspeed.tools.conformance.{name}_cases" for name in MODULES), "latentspeed.tools.conformance.case"
 )
 
-CASE_LIMIT_S = 110.0
+CASE_LIMIT_S = 280.0
 unsupported = pytest.StashKey[dict[str, set[str]]]()
 counted = pytest.StashKey[dict[str, dict[str, int]]]()
 

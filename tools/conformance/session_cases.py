@@ -116,6 +116,7 @@ class SessionCases:
     async def test_silence_is_not_health(self, case: Case) -> None:
         """A stream that tells nothing makes the connector STALE: it takes no orders, cancels still work."""
         trader = await case.join("maker", stale_after_s=1.0)
+        await trader.ready()  # on a busy machine a second may pass in which nothing is heard
         order = await trader.resting(trader.buy())
         taken: list[bool] = []
 
@@ -143,7 +144,7 @@ class SessionCases:
         await case.agree(maker)
         told = (len(maker.heard.events), len(maker.heard.trades))
         for _ in range(3):
-            await maker.connector.resync()
+            await maker.compare()
         assert (len(maker.heard.events), len(maker.heard.trades)) == told
         await case.agree(maker)
 
@@ -219,7 +220,7 @@ class SessionCases:
         one, other = await case.join("maker"), await case.join("maker", engine=2)
         order = await one.resting(one.buy())
         await other.resting(other.buy(at=-0.02))
-        await other.connector.resync()
+        await other.compare()
         assert other.connector.get_order(order.client_order_id) is None
         await other.at_rest()
         assert [row.client_order_id for row in await case.open_orders(one)] == [order.client_order_id]

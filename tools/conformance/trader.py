@@ -25,6 +25,7 @@ from latentspeed.connectors import (
     TradeEventListener,
     TradeType,
     TradeUpdate,
+    VenueUnreachable,
 )
 
 Told = tuple[str, str, OrderState, int]
@@ -228,6 +229,17 @@ class Trader:
     async def ready(self) -> None:
         """Wait until the connector is ready."""
         await self.until(lambda: self.connector.is_ready, "ready")
+
+    async def compare(self) -> None:
+        """Compare with the venue, again when it has not answered in time."""
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            try:
+                return await self.connector.resync()
+            except VenueUnreachable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
 
     async def at_rest(self) -> None:
         """Cancel everything and wait until no order is live or lacks fills."""

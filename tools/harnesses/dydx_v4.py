@@ -30,7 +30,7 @@ from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.orders import Order, TimeInForce
 from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 
-QUICK = SocketTiming(heartbeat_s=0.5, silence_s=1.5, first_delay_s=0.02, longest_delay_s=0.1)
+QUICK = SocketTiming(heartbeat_s=0.5, silence_s=10.0, first_delay_s=0.02, longest_delay_s=0.1)
 REQUEST_TIMEOUT_S = 1.5
 """Short enough to wait for, and longer than a busy machine takes for an honest answer."""
 BLOCK_MS = 100
@@ -102,7 +102,8 @@ class DydxPerpetualHarness(ConformanceHarness):
         **WHY_NOT,
         Ability.LASTING: "a short-term order lives for 20 blocks",
     }
-    patience_s = 15.0
+    patience_s = 60.0
+    answer_within_s = REQUEST_TIMEOUT_S
     limit_orders = "short_term"
     venue_settings: dict[str, Any] = {}  # noqa: RUF012
     is_by_grpc = False

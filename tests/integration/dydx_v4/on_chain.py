@@ -55,7 +55,7 @@ async def connected(venue, key=MAKER_KEY, pairs=(PAIR,), **options):
         await connector.disconnect()
 
 
-def run(scenario, timeout_s=30.0, grpc_port=None, **config):
+def run(scenario, timeout_s=200.0, grpc_port=None, **config):
     """Runs a scenario on a venue of its own: quick blocks and no outside market, unless told otherwise.
 
     `grpc_port=0` serves gRPC, too.
@@ -80,7 +80,7 @@ def quote(venue, bid=63_990, ask=64_010, size=1.0):
     venue.outside.set_quotes("BTC", *levels)
 
 
-async def until(condition, timeout_s=10.0):
+async def until(condition, timeout_s=60.0):
     """Waits until a condition holds and returns what it gave."""
     async with asyncio.timeout(timeout_s):
         while not (found := condition()):

@@ -193,7 +193,7 @@ def test_a_connector_in_a_loop_of_its_own_trades_by_grpc():
             assert connector.cancel(order.client_order_id)
             assert asyncio.run(_state(order, OrderState.CANCELLED)) is OrderState.CANCELLED
         finally:
-            connector.disconnect().result(10)
+            connector.disconnect().result(60)
 
 
 async def _state(order, wanted):

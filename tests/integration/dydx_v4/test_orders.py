@@ -51,7 +51,7 @@ def test_a_market_order_takes_the_book_within_its_bound():
             assert (order.state, order.average_price) == (OrderState.FILLED, 64_010)
             order = await ended(connector, connector.sell(market(0.004, position_action=PositionAction.CLOSE)))
             assert (order.state, order.average_price) == (OrderState.FILLED, 63_990)
-            await until(lambda: connector.get_position(PAIR).amount == 0.006)
+            await until(lambda: (held := connector.get_position(PAIR)) and held.amount == 0.006)
             balance = connector.get_balance("USDC")
             await until(lambda: balance.total < 100_000)
 

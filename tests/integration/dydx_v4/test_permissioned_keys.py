@@ -85,11 +85,11 @@ def test_a_key_whose_authenticator_is_removed_is_unauthorised_until_it_is_permit
             await until(lambda: connector._outbox.transactions == sent + 1, timeout_s=AGAIN_FIRST_S + 5)
             assert connector.connection_state is ConnectorState.UNAUTHORISED
             venue.chain.authenticators._rules[rule] = removed
-            await until(lambda: connector.connection_state is ConnectorState.LIVE, timeout_s=15)
+            await until(lambda: connector.connection_state is ConnectorState.LIVE, timeout_s=60)
             await opened(connector, connector.buy(limit(0.001, 60_003)))
             await opened(connector, connector.buy(limit(0.001, 60_004, **LONG)))
 
-    run(scenario, timeout_s=45)
+    run(scenario, timeout_s=200)
 
 
 @pytest.mark.parametrize(

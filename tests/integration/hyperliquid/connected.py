@@ -62,7 +62,7 @@ async def connected(venue: HyperliquidVenue, key: SigningKey = MAKER_KEY, pairs=
         await connector.disconnect()
 
 
-def run(scenario: Callable[[HyperliquidVenue], Any], timeout_s: float = 30.0, **options: Any) -> None:
+def run(scenario: Callable[[HyperliquidVenue], Any], timeout_s: float = 200.0, **options: Any) -> None:
     """Runs a scenario on a venue of its own: no outside market, and wrong hashes refused, unless told otherwise."""
     settings = {"market": "none", "enrol": "mentioned"}
 
@@ -73,7 +73,7 @@ def run(scenario: Callable[[HyperliquidVenue], Any], timeout_s: float = 30.0, **
     asyncio.run(asyncio.wait_for(main(), timeout_s))
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 8.0, what: Any = "") -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 60.0, what: Any = "") -> None:
     """Waits for a condition; fails when it does not come."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -113,14 +113,14 @@ def test_a_script_without_a_loop_trades(monkeypatch):
             HyperliquidConfig(domain="hyperliquid_perpetual_local", base_url=venue.url),
             SigningKey.from_environment("TEST_AGENT_KEY"),
         )
-        connector.initialize().result(10)
+        connector.initialize().result(60)
         connector.subscribe(PAIR)
-        connector.connect().result(10)
-        connector.wait_ready().result(10)
+        connector.connect().result(60)
+        connector.wait_ready().result(60)
         order_id = connector.buy(OrderParams(PAIR, 0.01, order_type=OrderType.MARKET))
-        assert connector.get_order(order_id).get_exchange_order_id().result(10)
-        assert connector.set_leverage(PAIR, 3).result(10) == 3
-        connector.disconnect().result(10)
+        assert connector.get_order(order_id).get_exchange_order_id().result(60)
+        assert connector.set_leverage(PAIR, 3).result(60) == 3
+        connector.disconnect().result(60)
         order = connector.get_order(order_id)
         assert order.filled_lots > 0
 

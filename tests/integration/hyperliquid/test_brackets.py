@@ -54,7 +54,7 @@ def test_the_exits_of_a_filled_entry_are_armed_and_one_that_fills_ends_the_other
             assert (await ended(trader, take.client_order_id)).state is OrderState.FILLED
             await ended(trader, stop.client_order_id)
             assert (stop.state, stop.reason) == (OrderState.CANCELLED, "siblingFilledCanceled")
-            await until(lambda: trader.get_position(PAIR).amount == 0.0)
+            await until(lambda: (held := trader.get_position(PAIR)) and held.amount == 0.0)
             assert not trader.heard.errors
 
     run(scenario)
@@ -111,7 +111,7 @@ def test_exits_of_an_ioc_entry_that_fills_in_part_close_what_was_filled():
                 "closed what there was, not what was asked"
             )
             await ended(trader, take.client_order_id)
-            await until(lambda: trader.get_position(PAIR).amount == 0.0)
+            await until(lambda: (held := trader.get_position(PAIR)) and held.amount == 0.0)
 
     run(scenario)
 
@@ -150,7 +150,7 @@ def test_exits_follow_the_size_of_a_position_that_grows_after_they_were_placed()
         async with connected(venue) as maker, connected(venue, TAKER_KEY) as trader:
             await quoted(venue, maker)
             await ended(trader, trader.buy(limit(0.01, 64010)))
-            await until(lambda: trader.get_position(PAIR).amount == 0.01)
+            await until(lambda: (held := trader.get_position(PAIR)) and held.amount == 0.01)
             ids = trader.protect_position(PAIR, take_profit=TAKE, stop_loss=STOP)
             take, stop = trader.get_order(ids.take_profit), trader.get_order(ids.stop_loss)
             await named(trader, take, stop)
@@ -178,7 +178,7 @@ def test_brackets_and_position_exits_are_adopted_after_a_restart_that_lost_every
                 waiting = bracket(before, limit(0.02, 63500))
                 await named(before, *waiting)
                 await ended(before, before.buy(limit(0.01, 64010)))
-                await until(lambda: before.get_position(PAIR).amount == 0.01)
+                await until(lambda: (held := before.get_position(PAIR)) and held.amount == 0.01)
                 ids = before.protect_position(PAIR, stop_loss=ExitParams(63_000.0, 62_900.0))
                 await named(before, before.get_order(ids.stop_loss))
             async with connected(venue, TAKER_KEY) as after:

@@ -134,7 +134,7 @@ def test_a_family_of_names_trades_with_its_case():
             order_id = connector.buy(OrderParams("kPEPE-USD", 1000.0, order_type=OrderType.MARKET))
             order = await ended(connector, order_id)
             assert (order.state, order.filled_lots) == (OrderState.FILLED, 1000)
-            await until(lambda: connector.get_position("kPEPE-USD").amount == 1000.0)
+            await until(lambda: (held := connector.get_position("kPEPE-USD")) and held.amount == 1000.0)
             assert venue_orders(venue) == []
 
     run(scenario, market="synthetic")

@@ -177,4 +177,4 @@ def test_a_cancel_that_cannot_be_sent_for_a_while_is_not_taken_for_a_refused_one
             assert order.state is OrderState.CANCELLED
             assert venue_orders(venue) == []
 
-    run(scenario, timeout_s=40)
+    run(scenario, timeout_s=200)

@@ -147,7 +147,7 @@ def test_an_order_that_asks_for_a_leverage_keeps_the_margin_mode():
             await resting(maker, maker.sell(limit(0.01, 64000)))
             await ended(taker, taker.buy(limit(0.01, 64000, leverage=3)))
             assert at_venue(venue, TAKER_KEY) == (3, ISOLATED)
-            await until(lambda: taker.get_position(PAIR).margin_mode is ISOLATED)
+            await until(lambda: (held := taker.get_position(PAIR)) and held.margin_mode is ISOLATED)
 
     run(scenario)
 

@@ -130,6 +130,33 @@ def test_silence_makes_it_stale_and_data_makes_it_live_again():
     run(scenario, context_interval_ms=60_000)
 
 
+def test_a_new_socket_that_never_speaks_is_stale_too():
+    async def scenario(venue):
+        async with connected(venue, stale_after_s=0.5) as connector:
+            connector.housekeeping_interval_s = 0.05
+            taken = []
+            state_heard = connector.heard.on_connection_state
+
+            def try_at_once(state):
+                state_heard(state)
+                if state is ConnectorState.STALE:
+                    try:
+                        taken.append(connector.buy(limit(0.01, 60000)))
+                    except NotReady as refusal:
+                        taken.append(refusal)
+
+            venue.faults.order("silent_sockets", 1)
+            venue.drop_sockets()
+            await until(lambda: connector.connection_state is ConnectorState.CONNECTING)
+            connector.heard.on_connection_state = try_at_once
+            await until(lambda: taken)
+            assert "STALE" in str(taken[0])
+            venue.faults.reset()
+            await until(lambda: connector.is_ready)
+
+    run(scenario)
+
+
 def test_a_periodic_comparison_finds_what_the_stream_did_not_tell():
     async def scenario(venue):
         async with connected(venue, reconcile_every_s=0.3) as connector:
@@ -141,7 +168,7 @@ def test_a_periodic_comparison_finds_what_the_stream_did_not_tell():
                 await ended(taker, taker.sell(limit(0.01, 60000, time_in_force=TimeInForce.IOC)))
             await ended(connector, order.client_order_id)
             assert (order.state, order.filled_lots) == (OrderState.FILLED, 1000)
-            await until(lambda: connector.get_position(PAIR).amount == 0.01)
+            await until(lambda: (held := connector.get_position(PAIR)) and held.amount == 0.01)
 
     run(scenario)
 

@@ -124,7 +124,7 @@ def test_a_take_profit_larger_than_the_position_ends_with_what_there_was_to_clos
             await ended(taker, exit_.client_order_id)
             await until(lambda: exit_.filled_lots and not exit_.is_awaiting_fills)
             assert (exit_.state, exit_.filled_amount) == (OrderState.CANCELLED, 0.01)
-            await until(lambda: taker.get_position(PAIR).amount == 0.0)
+            await until(lambda: (held := taker.get_position(PAIR)) and held.amount == 0.0)
 
     run(scenario)
 

@@ -44,7 +44,7 @@ def test_a_twap_is_an_order_that_is_filled_slice_by_slice_each_fill_once(transpo
             await until(lambda: twap.state is OrderState.FILLED, what=twap)
             assert (twap.filled_amount, twap.average_price, twap.fill_count) == (0.1, 64010.0, 10)
             assert twap.fee_units == sum(trade.fee_units for _, trade in trader.heard.trades) > 0
-            await until(lambda: trader.get_position(PAIR).amount == 0.1)
+            await until(lambda: (held := trader.get_position(PAIR)) and held.amount == 0.1)
             assert [order for order, _ in trader.heard.trades] == [twap] * 10
             await trader.resync()
             assert len(trader.heard.trades) == 10
@@ -179,7 +179,7 @@ def test_a_twap_that_is_cancelled_before_its_number_is_known_is_cancelled_once_i
             twap = trader.get_order(trader.place_twap(TradeType.BUY, PAIR, 0.1, 5))
             await until(lambda: twap.is_submitted)
             assert trader.cancel(twap.client_order_id)
-            await until(lambda: twap.state is OrderState.CANCELLED, timeout_s=15.0, what=twap)
+            await until(lambda: twap.state is OrderState.CANCELLED, timeout_s=60.0, what=twap)
             assert venue.account(TAKER_KEY.address).twaps == {}
 
     run(scenario)
@@ -236,7 +236,7 @@ def test_a_twap_of_somebody_else_on_the_account_moves_the_position_and_is_nobody
             (order, trade) = trader.heard.trades[0]
             assert order is None
             assert trade.exchange_order_id.startswith("twap")
-            await until(lambda: trader.get_position(PAIR).amount == 0.01)
+            await until(lambda: (held := trader.get_position(PAIR)) and held.amount == 0.01)
             assert trader.get_open_orders() == []
 
     run(scenario)

@@ -19,7 +19,7 @@ from latentspeed.tools.venues.hyperliquid import HyperliquidVenue, VenueConfig
 from latentspeed.tools.venues.hyperliquid.actions import decode_envelope
 from latentspeed.tools.venues.hyperliquid.signing import connection_id, keccak, l1_digest
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 _keys = itertools.count(1000)
 
 

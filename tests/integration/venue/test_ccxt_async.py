@@ -13,7 +13,7 @@ from support.ccxt_client import ccxt_client
 from latentspeed.tools.venues.hyperliquid import HyperliquidVenue, VenueConfig
 
 BTC, ETH = "BTC/USDC:USDC", "ETH/USDC:USDC"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def with_client(kind: Any, scenario: Any, **settings: Any) -> None:

@@ -22,7 +22,7 @@ TICKER = {"e": "bookTicker", "s": "BTCUSDT", "b": "50000.10", "B": "1.0", "a": "
 
 def ask(url: str, body: dict) -> dict:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.loads(reply.read())
 
 
@@ -50,13 +50,13 @@ def test_a_signal_ends_the_venue_cleanly(number):
         assert ready["pid"] == process.pid
         assert set(ready) == {"url", "ws_url", "control_url", "pid"}
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def failure_of(*options: str) -> str:
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, timeout=30, env=environment, check=False
+        [*COMMAND, *options], capture_output=True, text=True, timeout=240, env=environment, check=False
     )
     assert done.returncode != 0
     assert done.stdout == ""
@@ -92,6 +92,6 @@ def test_a_tape_damaged_in_the_middle_ends_the_venue(tmp_path):
     path.write_bytes(gzip.compress("".join([*good, "rubbish\n"]).encode()))
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     command = [*COMMAND, "--port", "0", "--tape", str(path), "--speed", "10"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert done.returncode != 0
     assert "damaged.gz, line 2001" in done.stderr.strip().splitlines()[-1]

@@ -64,11 +64,11 @@ class Client:
         for channel, name in channels:
             await self.socket.send_json({"type": "subscribe", "channel": channel, **({"id": name} if name else {})})
         while len(self.heard) < 1 + len(channels):
-            self.heard.append(await self.socket.receive_json(timeout=10))
+            self.heard.append(await self.socket.receive_json(timeout=60))
         self.heard.clear()
 
     async def next(self):
-        self.heard.append(await self.socket.receive_json(timeout=10))
+        self.heard.append(await self.socket.receive_json(timeout=60))
         return self.heard[-1]
 
 
@@ -78,7 +78,7 @@ def run(scenario, /, **config):
         async with DydxVenue(settings) as venue, aiohttp.ClientSession() as session:
             await scenario(venue, Client(venue, session))
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 @pytest.mark.parametrize(

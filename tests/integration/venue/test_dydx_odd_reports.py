@@ -137,8 +137,8 @@ def test_a_snapshot_may_be_of_the_past():
         for is_kept, rows in ((True, ["1"]), (False, [])):
             async with client.session.ws_connect(venue.ws_url) as socket:
                 await socket.send_json({"type": "subscribe", "channel": ACCOUNT[0], "id": TOPIC})
-                await socket.receive_json(timeout=10)
-                snapshot = await socket.receive_json(timeout=10)
+                await socket.receive_json(timeout=60)
+                snapshot = await socket.receive_json(timeout=60)
             assert snapshot["type"] == "subscribed"
             assert [row["clientId"] for row in snapshot["contents"]["orders"]] == rows, is_kept
             await venue.control("keep_snapshots", is_on=False)
@@ -149,16 +149,16 @@ def test_a_snapshot_may_be_of_the_past():
 def test_pings_may_be_left_unanswered():
     async def scenario(venue, client):
         async with client.session.ws_connect(venue.ws_url, autoping=False) as socket:
-            await socket.receive_json(timeout=10)
+            await socket.receive_json(timeout=60)
             await socket.ping(b"one")
-            assert (await socket.receive(timeout=10)).data == b"one"
+            assert (await socket.receive(timeout=60)).data == b"one"
             await venue.control("ignore_pings")
             await socket.ping(b"two")
             await socket.send_json({"type": "subscribe", "channel": "v4_block_height"})
-            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT, "everything is told all the same"
+            assert (await socket.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT, "everything is told all the same"
             await venue.control("reset_faults")
             await socket.ping(b"three")
-            assert (await socket.receive(timeout=10)).data == b"three"
+            assert (await socket.receive(timeout=60)).data == b"three"
 
     run(scenario)
 

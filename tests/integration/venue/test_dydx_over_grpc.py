@@ -32,7 +32,7 @@ class Client:
         self.channel = channel
 
     async def call(self, method, request=b""):
-        return await self.channel.unary_unary(method)(request, timeout=10)
+        return await self.channel.unary_unary(method)(request, timeout=60)
 
     async def ask(self, method, answer, request_schema=schemas.NOTHING, **fields):
         return decode(await self.call(method, encode(fields, request_schema)), answer)
@@ -61,7 +61,7 @@ def run(scenario, **config):
         finally:
             await venue.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def order(venue, client_id, flags=OrderFlags.SHORT_TERM, **more):

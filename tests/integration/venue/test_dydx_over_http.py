@@ -16,7 +16,7 @@ from latentspeed.connectors.dydx_v4.wire import OrderFlags, OrderId, Side, WireO
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 KEY = DydxKey(bytes(range(1, 33)))
 
 
@@ -76,7 +76,7 @@ def run(scenario, **config):
                 await client.socket.close()
                 await client.listener
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def order(venue, client_id, side=Side.BUY, subticks=6_400_000_000, **more):

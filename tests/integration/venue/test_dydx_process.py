@@ -14,7 +14,7 @@ from latentspeed.tools.venues.dydx_v4.process import venue_process
 
 def ask(url, body=None):
     data = json.dumps(body).encode() if body is not None else None
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=60) as answer:
         return json.loads(answer.read())
 
 

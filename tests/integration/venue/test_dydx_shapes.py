@@ -52,7 +52,7 @@ def seen():
     async def main():
         settings = VenueConfig(block_interval_ms=0, market="none", batch_ms=20)
         async with DydxVenue(settings) as venue, aiohttp.ClientSession() as session:
-            return await asyncio.wait_for(trade(venue, session), 30)
+            return await asyncio.wait_for(trade(venue, session), 60)
 
     return asyncio.run(main())
 
@@ -82,7 +82,7 @@ async def trade(venue, session):
             named = {"id": name} if name else {}
             await socket.send_json({"type": "subscribe", "channel": channel, "batched": True, **named})
         while sum(message["type"] == "subscribed" for message in messages) < len(names):
-            messages.append(await socket.receive_json(timeout=10))
+            messages.append(await socket.receive_json(timeout=60))
         send(wire.place_order(order(1, Side.BUY, 6_400_000_000)))
         send(wire.place_order(order(2, Side.BUY, 6_300_000_000)))
         send(wire.place_order(order(3, Side.BUY, 6_200_000_000)))
@@ -94,7 +94,7 @@ async def trade(venue, session):
         for _ in range(4):
             venue.chain.make_block()
         while not is_complete(messages):
-            messages.append(await socket.receive_json(timeout=10))
+            messages.append(await socket.receive_json(timeout=60))
     who = f"address={KEY.address}&subaccountNumber=0"
     for name, path in {
         "orders": f"/v4/orders?{who}",

@@ -84,7 +84,7 @@ def test_a_dropped_reply_to_a_post_cuts_the_socket(with_venue, wallet):
             await client.control("drop_next_reply")
             request = {"type": "action", "payload": wallet.order("60000")}
             await stream.send({"method": "post", "id": 1, "request": request})
-            message = await asyncio.wait_for(stream.socket.receive(), 10)
+            message = await asyncio.wait_for(stream.socket.receive(), 60)
             assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
         assert len(await client.info("openOrders", user=wallet.address)) == 1
 
@@ -124,7 +124,7 @@ def test_sockets_can_be_dropped_with_and_without_a_close_frame(with_venue, with_
     async def scenario(client):
         async with client.stream() as stream:
             assert (await client.control("drop_sockets", with_close_frame=with_close_frame))["dropped"] == 1
-            message = await asyncio.wait_for(stream.socket.receive(), 10)
+            message = await asyncio.wait_for(stream.socket.receive(), 60)
             assert message.type is (aiohttp.WSMsgType.CLOSE if with_close_frame else aiohttp.WSMsgType.CLOSED)
         while client.venue.streams.sockets:
             await asyncio.sleep(0.005)

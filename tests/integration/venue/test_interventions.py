@@ -166,7 +166,7 @@ def test_a_stalled_venue_takes_actions_and_executes_them_when_it_goes_on(
             assert await client.info("openOrders", user=wallet.address) == []
             assert not pending.done()
             await client.control("stall", on=False)
-            await asyncio.wait_for(pending, 10)
+            await asyncio.wait_for(pending, 60)
         assert len(await client.info("openOrders", user=wallet.address)) == 1
 
     with_venue(scenario, block_interval_ms=block_interval_ms)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def venue():
     with venue_process("--quiet", "--block-ms", "200", "--grpc-port", "0") as running:
         yield running
@@ -36,7 +36,7 @@ def client(venue):
 
     def run(scenario):
         command = [PYTHON, PROGRAM, scenario, json.dumps(urls)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -94,7 +94,7 @@ def test_a_post_cut_in_the_middle_leaves_half_a_frame(with_venue, wallet):
             await client.control("reset_mid_body")
             request = {"type": "action", "payload": wallet.order("60000")}
             await stream.send({"method": "post", "id": 1, "request": request})
-            message = await asyncio.wait_for(stream.socket.receive(), 10)
+            message = await asyncio.wait_for(stream.socket.receive(), 60)
             assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE)
         assert len(await client.info("openOrders", user=wallet.address)) == 1
 

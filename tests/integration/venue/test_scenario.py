@@ -108,7 +108,7 @@ def test_a_wrong_scenario_ends_the_command_with_the_step_and_the_rule(written, t
         [LATENTSPEED, "venue", "hyperliquid", "--port", "0", "--scenario", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "PYTHONSAFEPATH": "1"},
         check=False,
     )

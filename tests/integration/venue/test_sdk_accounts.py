@@ -11,7 +11,7 @@ from hyperliquid.utils.signing import sign_agent, sign_l1_action
 
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
-TIMEOUT_S = 15
+TIMEOUT_S = 60
 GTC = {"limit": {"tif": "Gtc"}}
 OK = {"status": "ok", "response": {"type": "default"}}
 

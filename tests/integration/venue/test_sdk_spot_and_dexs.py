@@ -12,7 +12,7 @@ from hyperliquid.info import Info
 
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
-TIMEOUT_S = 15
+TIMEOUT_S = 60
 GTC, IOC = {"limit": {"tif": "Gtc"}}, {"limit": {"tif": "Ioc"}}
 OK = {"status": "ok", "response": {"type": "default"}}
 DEXS = ["", "xyz", "hed"]

@@ -261,7 +261,7 @@ def test_a_silent_socket_is_closed_and_a_ping_keeps_it(with_venue):
                     await asyncio.sleep(0.05)
 
             pinging = asyncio.create_task(ping())
-            closed = await asyncio.wait_for(quiet.socket.receive(), 10)
+            closed = await asyncio.wait_for(quiet.socket.receive(), 60)
             assert closed.type is aiohttp.WSMsgType.CLOSE
             assert (closed.data, closed.extra) == (1000, "Inactive")
             pinging.cancel()

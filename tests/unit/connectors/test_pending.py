@@ -114,7 +114,7 @@ def test_a_coroutine_of_another_threads_loop_can_be_waited_for_and_awaited_here(
         await asyncio.sleep(0.01)
         return threading.get_ident()
 
-    assert Pending.run(work(), other_loop).result(5) != threading.get_ident()
+    assert Pending.run(work(), other_loop).result(60) != threading.get_ident()
 
     async def main():
         return await Pending.run(work(), other_loop)
@@ -145,7 +145,7 @@ def test_a_failing_coroutine_fails_the_pending(other_loop):
         raise ValueError("venue said no")
 
     with pytest.raises(ValueError, match="venue said no"):
-        Pending.run(work(), other_loop).result(5)
+        Pending.run(work(), other_loop).result(60)
 
 
 def test_a_cancelled_task_is_a_failure_and_not_a_cancelled_waiter():

@@ -152,4 +152,4 @@ def test_the_keeper_fills_up_after_use_waits_while_orders_wait_and_empties_at_th
         await asyncio.sleep(0.02)
         assert len(pool) == 0
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), 60))

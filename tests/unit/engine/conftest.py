@@ -50,19 +50,19 @@ def attach():
     made = []
 
     def make(gateway, *, connect=True, background=False, **options):
-        connector = RemoteConnector(gateway.engine, gateway.connector, background=background, timeout_s=5.0, **options)
+        connector = RemoteConnector(gateway.engine, gateway.connector, background=background, timeout_s=60.0, **options)
         made.append(connector)
         connector.recorder = Recorder()
         connector.set_order_event_listener(connector.recorder)
         connector.set_trade_event_listener(connector.recorder)
         if connect:
-            connector.initialize().result(5)
-            connector.connect().result(5)
+            connector.initialize().result(60)
+            connector.connect().result(60)
         return connector
 
     yield make
     for connector in made:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 @pytest.fixture

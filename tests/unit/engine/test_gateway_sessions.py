@@ -233,7 +233,7 @@ def spawn(desk):
     )
 
 
-async def settled(desk, condition, timeout_s=10.0):
+async def settled(desk, condition, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -290,7 +290,7 @@ def test_a_forked_child_neither_keeps_the_session_alive_nor_ends_it(desk):
         desk.core.sessions.poll()
         assert desk.state(placed)[0] is OrderState.OPEN
         leave(client)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while desk.state(placed)[0] is not OrderState.CANCELLED:  # as soon as the child has run
             assert time.monotonic() < deadline, "the child's copy of the lock keeps the session alive"
             desk.core.sessions.poll()
@@ -321,7 +321,7 @@ def test_a_session_that_is_stuck_is_revoked_and_its_orders_go(desk):
         desk.core.sessions.poll()
         time.sleep(0.01)
     assert len(desk.core.sessions.live) == 2, "it beat all the time"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while len(desk.core.sessions.live) == 2:
         assert time.monotonic() < deadline
         desk.core.sessions.poll()

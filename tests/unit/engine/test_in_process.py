@@ -192,13 +192,13 @@ def test_the_shared_usage_of_every_connector_works_in_process():
 
     connector = PaperConnector()
     connector.set_order_event_listener(Listener())
-    connector.initialize().result(5)
-    connector.connect().result(5)
-    connector.wait_ready().result(5)
+    connector.initialize().result(60)
+    connector.connect().result(60)
+    connector.wait_ready().result(60)
     order_id = connector.buy(OrderParams("BTC-USD", 0.001, 50_000.0, OrderType.LIMIT))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while created != [order_id]:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     assert connector.cancel(order_id)
-    connector.disconnect().result(5)
+    connector.disconnect().result(60)

@@ -30,14 +30,14 @@ def limit(price=60_000.0, amount=0.001, **fields):
 
 def test_a_plain_script_trades_without_an_event_loop(answering_gateway, attach):
     connector = attach(answering_gateway, connect=False, background=True)
-    connector.initialize().result(5)
-    connector.connect().result(5)
-    connector.wait_ready().result(5)
+    connector.initialize().result(60)
+    connector.connect().result(60)
+    connector.wait_ready().result(60)
     assert connector.is_connected
     order_id = connector.buy(limit())
     order = connector.get_order(order_id)
     wait_until(lambda: order.state is OrderState.OPEN, "never acknowledged")
-    assert order.get_exchange_order_id().result(5) == order.exchange_order_id
+    assert order.get_exchange_order_id().result(60) == order.exchange_order_id
     answering_gateway.fill(order_id, 100, 600_000, "t1")
     wait_until(lambda: connector.recorder.names(order_id)[-1] == "completed", "never filled")
     assert connector.recorder.names(order_id) == ["updated", "created", "filled", "completed"]
@@ -51,9 +51,9 @@ def test_it_works_inside_a_running_event_loop(answering_gateway, attach):
         await connector.connect()
         await connector.wait_ready()
         order = connector.get_order(connector.buy(limit()))
-        exchange_order_id = await asyncio.wait_for(order.get_exchange_order_id(), 5)
+        exchange_order_id = await asyncio.wait_for(order.get_exchange_order_id(), 60)
         assert exchange_order_id == order.exchange_order_id
-        leverage = await asyncio.wait_for(connector.set_leverage("BTC-USD", 7), 5)
+        leverage = await asyncio.wait_for(connector.set_leverage("BTC-USD", 7), 60)
         assert leverage == 7
         await connector.disconnect()
 
@@ -63,7 +63,7 @@ def test_it_works_inside_a_running_event_loop(answering_gateway, attach):
 def test_a_strategys_loop_polls_by_itself_and_result_reads_without_calling_listeners(answering_gateway, attach):
     connector = attach(answering_gateway)
     order_id = connector.buy(limit())
-    assert connector.set_leverage("BTC-USD", 3, MarginMode.ISOLATED).result(5) == 3
+    assert connector.set_leverage("BTC-USD", 3, MarginMode.ISOLATED).result(60) == 3
     assert connector.recorder.events == []
     poll_all(connector)
     assert connector.recorder.names(order_id) == ["updated", "created"]
@@ -83,32 +83,32 @@ def test_the_gateway_sees_who_claimed_the_session(gateway, attach):
 
 def test_connecting_twice_keeps_the_session(remote, gateway):
     slots = [session.slot for session in gateway.writer.sessions if session.is_locked()]
-    remote.connect().result(5)
+    remote.connect().result(60)
     assert [session.slot for session in gateway.writer.sessions if session.is_locked()] == slots
 
 
 def test_after_disconnecting_it_can_be_connected_again(remote, gateway):
-    remote.disconnect().result(5)
+    remote.disconnect().result(60)
     assert remote.connection_state is ConnectorState.DISCONNECTED
     with pytest.raises(OrderRefused):
         remote.buy(limit())
-    remote.connect().result(5)
+    remote.connect().result(60)
     remote.buy(limit())
 
 
 def test_without_a_segment_attaching_says_which_is_missing():
     connector = RemoteConnector(unique_engine("none"), "hyperliquid", background=False, timeout_s=0.05)
     with pytest.raises(SegmentNotFound, match="hyperliquid"):
-        connector.initialize().result(5)
+        connector.initialize().result(60)
 
 
 def test_without_a_gateway_connecting_fails_after_its_deadline(gateway):
     gateway.die()
     connector = RemoteConnector(gateway.engine, "hyperliquid", background=False, timeout_s=0.2)
-    connector.initialize().result(5)
+    connector.initialize().result(60)
     with pytest.raises(GatewayDown):
-        connector.connect().result(5)
-    connector.disconnect().result(5)
+        connector.connect().result(60)
+    connector.disconnect().result(60)
 
 
 # Getters
@@ -190,7 +190,7 @@ def test_ready_needs_quotes_of_all_subscribed_pairs(remote, gateway):
     with pytest.raises(TimeoutError):
         pending.result(0.02)
     gateway.quote("BTC-USD", 60_000.0, 60_001.0)
-    pending.result(5)
+    pending.result(60)
     assert remote.is_ready
 
 
@@ -199,8 +199,8 @@ def test_sessions_are_limited_and_the_next_one_is_told(gateway, attach):
         attach(gateway)
     extra = RemoteConnector(gateway.engine, "hyperliquid", background=False, timeout_s=0.2)
     with pytest.raises(Exception, match="taken"):
-        extra.connect().result(5)
-    extra.disconnect().result(5)
+        extra.connect().result(60)
+    extra.disconnect().result(60)
 
 
 def test_two_connectors_trade_with_two_gateways_without_mixing(attach):
@@ -214,5 +214,5 @@ def test_two_connectors_trade_with_two_gateways_without_mixing(attach):
         poll_until(first, lambda: first.get_order(a).state is OrderState.OPEN)
         poll_until(second, lambda: second.get_order(b).state is OrderState.OPEN)
         assert len(one.commands) == len(two.commands) == 1
-        first.disconnect().result(5)
-        second.disconnect().result(5)
+        first.disconnect().result(60)
+        second.disconnect().result(60)

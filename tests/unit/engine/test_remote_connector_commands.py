@@ -124,7 +124,7 @@ def test_rows_of_live_orders_of_an_earlier_session_are_skipped(gateway, attach):
     for order_id in kept:
         gateway.acknowledge(order_id)
     gateway.settles_deaths = False
-    first.disconnect().result(5)
+    first.disconnect().result(60)
     with gateway.lock:
         for session in gateway.writer.sessions:
             if not session.is_locked() and session.state == 2:
@@ -244,7 +244,7 @@ def test_leverage_that_the_venue_refuses_fails_with_its_reason(remote, gateway):
     assert gateway.commands[0].leverage == 20
     gateway.result(gateway.commands[0], ok=False, reason="too much for the position")
     with pytest.raises(VenueRejected, match="too much"):
-        pending.result(5)
+        pending.result(60)
 
 
 def test_margin_is_asked_for_by_command_and_known_once_it_is_answered(remote, gateway):
@@ -257,10 +257,10 @@ def test_margin_is_asked_for_by_command_and_known_once_it_is_answered(remote, ga
     assert remote.get_margin_mode("BTC-USD") is None
     gateway.result(first)
     gateway.result(second, ok=False, reason="no isolated position")
-    assert mode.result(5) is MarginMode.ISOLATED
+    assert mode.result(60) is MarginMode.ISOLATED
     assert remote.get_margin_mode("BTC-USD") is MarginMode.ISOLATED
     with pytest.raises(VenueRejected, match="no isolated position"):
-        change.result(5)
+        change.result(60)
     for wrong in (0.0, float("nan"), True, "7"):
         with pytest.raises(OrderRefused, match="amount"):
             remote.adjust_margin("BTC-USD", wrong)
@@ -276,7 +276,7 @@ def test_leverage_out_of_range_is_refused_at_once(remote, gateway):
 def test_a_subscription_before_connecting_is_sent_on_connecting(gateway, attach):
     connector = attach(gateway, connect=False)
     connector.subscribe("ETH-USD")
-    connector.connect().result(5)
+    connector.connect().result(60)
     wait_until(lambda: gateway.of_kind(CommandKind.SUBSCRIBE), "never subscribed")
     assert gateway.of_kind(CommandKind.SUBSCRIBE)[0].instrument == 1
     with pytest.raises(OrderRefused):

@@ -122,4 +122,4 @@ def test_a_result_that_was_overwritten_is_not_waited_for_for_ever(remote, gatewa
     gateway.result(gateway.of_kind(CommandKind.SET_LEVERAGE)[0])
     lap(gateway)
     with pytest.raises(VenueUnreachable, match="not known"):
-        pending.result(5)
+        pending.result(60)

@@ -197,7 +197,7 @@ def test_a_session_starts_with_empty_books_whatever_its_slot_held(gateway, attac
     order_id = place(first, gateway)
     gateway.fill(order_id, 100, UNITS, "t1")
     poll_until(first, lambda: first.get_order(order_id).is_done)
-    first.disconnect().result(5)
+    first.disconnect().result(60)
     wait_until(lambda: slot in gateway.deaths, "the death was never settled")
     second = attach(gateway)
     assert second._link.session.slot == slot

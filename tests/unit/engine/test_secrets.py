@@ -199,5 +199,5 @@ def test_a_hardened_process_dumps_no_core_and_hides_its_memory_unless_profiling_
         f"harden_process({allowed})\n"
         "print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
     )
-    run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert run.stdout.strip() == f"0 {int(allowed)}"

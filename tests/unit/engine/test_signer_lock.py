@@ -31,7 +31,7 @@ def test_a_second_process_is_told_who_holds_the_signer_until_that_one_dies(tmp_p
                 SignerLock.acquire(SIGNER, folder=tmp_path)
         finally:
             holder.send_signal(signal.SIGKILL)
-        holder.wait(timeout=30)
+        holder.wait(timeout=60)
     with SignerLock.acquire(SIGNER, folder=tmp_path):
         pass
 
@@ -56,7 +56,7 @@ def test_the_lock_is_not_inherited_by_a_child(tmp_path: Path):
         os.close(lock._descriptor)  # As the kernel does when the process dies.
         with SignerLock.acquire(SIGNER, folder=tmp_path):
             pass
-        child.communicate(b"\n", timeout=30)
+        child.communicate(b"\n", timeout=60)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path):

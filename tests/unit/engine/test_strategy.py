@@ -28,7 +28,7 @@ class Base(Strategy):
         self.heard = []
         self.hl = self.connector("hyperliquid")
         self.subscribe(self.hl, "BTC-USD")
-        self.deadline = time.monotonic() + 10
+        self.deadline = time.monotonic() + 60
         self.every(0.05, self.check_deadline)
         self.begin()
 
@@ -326,7 +326,7 @@ def test_a_start_waits_for_the_sessions_that_dead_strategies_left_to_be_settled(
     gateway.settles_deaths = False
     others = [attach(gateway) for _ in range(SMALL.sessions)]
     for other in others:
-        other.disconnect().result(5)
+        other.disconnect().result(60)
 
     class Started(Base):
         def begin(self):

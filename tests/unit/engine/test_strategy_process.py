@@ -46,7 +46,7 @@ def start(tmp_path):
         process.communicate()
 
 
-def end(process, timeout_s=10):
+def end(process, timeout_s=60):
     """Waits for a process; (exit code, output)."""
     output, _ = process.communicate(timeout=timeout_s)
     return process.returncode, output
@@ -73,7 +73,7 @@ run(Resting)
 def test_a_signal_stops_it_in_order(answering_gateway, start, number):
     gateway = answering_gateway
     process = start(RESTING, "--engine", gateway.engine, "--name", "rest", "--tag", "9", "own", "--flag")
-    wait_until(lambda: gateway.orders, "no order came", 15)
+    wait_until(lambda: gateway.orders, "no order came", 60)
     wait_until(lambda: next(iter(gateway.orders.values())).record.state == OrderState.OPEN, "not acknowledged")
     claim = next(s.claim for s in gateway.writer.sessions if s.state == SessionState.ACTIVE)
     assert (claim.name, claim.tag, claim.pid) == ("rest", 9, process.pid)
@@ -89,7 +89,7 @@ def test_a_signal_stops_it_in_order(answering_gateway, start, number):
 def test_a_killed_strategys_session_is_free_again(answering_gateway, start):
     gateway = answering_gateway
     process = start(RESTING, "--engine", gateway.engine)
-    wait_until(lambda: gateway.orders, "no order came", 15)
+    wait_until(lambda: gateway.orders, "no order came", 60)
     process.kill()
     process.wait()
     wait_until(lambda: gateway.deaths, "the death was never seen")
@@ -128,7 +128,7 @@ def test_a_stuck_callback_is_ended_by_a_second_interrupt(answering_gateway, star
 
 def test_a_signal_while_it_waits_for_a_gateway_stops_it(start):
     process = start(RESTING, "--engine", unique_engine("absent"))
-    wait_until(lambda: _is_handling(process.pid, signal.SIGTERM), "it never started to listen", 15)
+    wait_until(lambda: _is_handling(process.pid, signal.SIGTERM), "it never started to listen", 60)
     process.send_signal(signal.SIGTERM)
     code, output = end(process)
     assert code == 0, output
@@ -154,7 +154,7 @@ def test_the_quoter_runs_as_it_stands_beside_a_running_engine(start):
         gateway.balance(0, "USDC", 1000.0, 900.0)
         gateway.quote("BTC-USD", 60_000.0, 60_001.0)
         process = start(EXAMPLE, LATENTSPEED_ENGINE=gateway.engine)
-        wait_until(lambda: gateway.of_kind(CommandKind.PLACE), "it never quoted", 15)
+        wait_until(lambda: gateway.of_kind(CommandKind.PLACE), "it never quoted", 60)
         first = gateway.of_kind(CommandKind.PLACE)[0]
         assert (first.price, first.amount) == (59_995.0, 0.001)
         gateway.quote("BTC-USD", 60_010.0, 60_011.0)
@@ -169,7 +169,7 @@ def test_the_quoter_runs_as_it_stands_beside_a_running_engine(start):
             if "Position(" in line and any("0.001 @ 60006.0" in seen for seen in lines):
                 break
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0, lines
+        assert process.wait(60) == 0, lines
 
 
 def test_a_plain_script_that_just_ends_leaves_nothing_behind(answering_gateway, start):
@@ -177,9 +177,9 @@ def test_a_plain_script_that_just_ends_leaves_nothing_behind(answering_gateway, 
 from latentspeed import OrderParams, RemoteConnector
 
 connector = RemoteConnector("{answering_gateway.engine}", "hyperliquid")
-connector.connect().result(10)
+connector.connect().result(60)
 order = connector.get_order(connector.buy(OrderParams("BTC-USD", 0.001, 60000.0)))
-print(order.get_exchange_order_id().result(10))
+print(order.get_exchange_order_id().result(60))
 """
     code, output = end(start(script), 20)
     assert (code, output.strip().isdigit()) == (0, True), output

@@ -52,7 +52,7 @@ LAYOUT = SegmentLayout(
     errors=4,
 )
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def fresh_name() -> str:
@@ -192,7 +192,7 @@ def quote(number: int) -> Quote:
 OTHER = SegmentLayout(tables=LAYOUT.tables, rings=(RingSpec("events", Event, 128),), abi_version=7)
 
 CLAIM_AND_SERVE = """
-session = ClientSession.claim(sys.argv[1], name="child", tag=9, layout=LAYOUT, timeout_s=20)
+session = ClientSession.claim(sys.argv[1], name="child", tag=9, layout=LAYOUT, timeout_s=60)
 print(session.slot, session.generation, flush=True)
 sys.stdin.readline()
 """

@@ -38,7 +38,7 @@ def test_a_missing_segment_is_said_at_once(name):
 def test_a_reader_can_wait_for_a_gateway_to_come(name):
     threading.Timer(0.05, lambda: made.append(SegmentWriter.open(name, LAYOUT))).start()
     made: list[SegmentWriter] = []
-    with SegmentReader.attach(name, LAYOUT, timeout_s=10, wait=True) as reader:
+    with SegmentReader.attach(name, LAYOUT, timeout_s=60, wait=True) as reader:
         assert reader.epoch == 1
     until(lambda: made)
     made[0].unlink()
@@ -54,7 +54,7 @@ def test_a_half_built_segment_is_waited_for_and_then_said(name):
             SegmentReader.attach(name, LAYOUT, timeout_s=0.03)
         assert time.monotonic() - started >= 0.03
         threading.Timer(0.03, lambda: raw.set_word(8, version)).start()
-        SegmentReader.attach(name, LAYOUT, timeout_s=10).close()
+        SegmentReader.attach(name, LAYOUT, timeout_s=60).close()
     SegmentWriter.open(name, LAYOUT).unlink()
 
 
@@ -237,7 +237,7 @@ def test_unknown_names_are_refused_naming_the_known(writer, reader):
 def test_a_claim_by_name_attaches_and_closes_for_itself(writer, name):
     claimed: list[ClientSession] = []
     thread = threading.Thread(
-        target=lambda: claimed.append(ClientSession.claim(name, name="byname", layout=LAYOUT, timeout_s=10))
+        target=lambda: claimed.append(ClientSession.claim(name, name="byname", layout=LAYOUT, timeout_s=60))
     )
     thread.start()
     until(lambda: writer.sessions[0].has_claim() and writer.sessions[0].activate(None, 1), "the claim")

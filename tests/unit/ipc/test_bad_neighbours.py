@@ -71,7 +71,7 @@ def test_rule_5_a_full_dev_shm_is_said_and_disturbs_no_segment_that_stands():
         ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", FULL, str(Path(__file__).parent)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["True True True", "True", "[]"]
@@ -110,7 +110,7 @@ def test_a_client_that_was_stopped_and_given_up_is_refused_when_it_wakes(writer,
     """However long it was: the generation decides, not a clock."""
     child = run_child(
         """
-session = ClientSession.claim(sys.argv[1], name="sleeper", layout=LAYOUT, timeout_s=20)
+session = ClientSession.claim(sys.argv[1], name="sleeper", layout=LAYOUT, timeout_s=60)
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -143,7 +143,7 @@ def test_rule_11_a_half_written_command_of_a_killed_client_is_nobodys(writer, re
     child = run_child(
         """
 import ctypes, os, signal
-session = ClientSession.claim(sys.argv[1], name="mortal", layout=LAYOUT, timeout_s=20)
+session = ClientSession.claim(sys.argv[1], name="mortal", layout=LAYOUT, timeout_s=60)
 session.queue.push(Command(kind=1))
 session.queue.push(Command(kind=2))
 half = (2).to_bytes(8, "little") + b"\x77" * 24
@@ -156,7 +156,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     gateway = until(lambda: next((s for s in writer.sessions if s.has_claim()), None), "the claim")
     gateway.activate(None, 1)
     assert line_of(child) == "half"
-    child.wait(10)
+    child.wait(60)
     assert not gateway.is_locked()
     assert gateway.queue.depth == 2
     gateway.drain()
@@ -233,7 +233,7 @@ reader.table("quotes").read(0, Quote())
     assert line_of(child) == "attached"
     os.truncate(f"/dev/shm/latentspeed.{name}", 4096)
     child.stdin.write("go\n")
-    assert child.wait(10) == -signal.SIGBUS
+    assert child.wait(60) == -signal.SIGBUS
     writer = SegmentWriter.open(name, LAYOUT)
     assert not writer.reused
     writer.unlink()

@@ -53,7 +53,7 @@ import ctypes, sys, threading
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from shared_segments import *
 reader = SegmentReader.attach({writer.name!r}, LAYOUT)
-session = ClientSession.claim(reader, name="wild", timeout_s=20)
+session = ClientSession.claim(reader, name="wild", timeout_s=60)
 mapping, at = {offset}
 address = np.frombuffer(mapping, "u1").ctypes.data + at
 print("ready", flush=True)
@@ -61,7 +61,7 @@ ctypes.memset(address, 1, 1)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     until(lambda: writer.sessions[0].has_claim() and writer.sessions[0].activate(None, 1), "the claim")
-    assert child.communicate(timeout=20)[0] == "ready\n"
+    assert child.communicate(timeout=60)[0] == "ready\n"
     assert child.returncode == signal
     assert writer.state is SegmentState.LIVE
 

@@ -25,7 +25,7 @@ from latentspeed.ipc._core import Bell, Doorbell, Mapping, WaitSet
 PARKER = """
 from latentspeed.ipc import Park
 reader = SegmentReader.attach(sys.argv[1], LAYOUT)
-session = ClientSession.claim(reader, name="parker", timeout_s=20)
+session = ClientSession.claim(reader, name="parker", timeout_s=60)
 rings = [reader.ring(name).reader() for name in sys.argv[2].split(",")]
 park = Park(rings, spin_us=0)
 print("ready", flush=True)
@@ -87,7 +87,7 @@ def test_every_idle_strategy_hears_of_a_record_that_comes_while_it_waits(writer,
 def test_a_wait_is_never_longer_than_100_ms(reader, session, strategy):
     started = time.monotonic()
     assert not strategy([reader.ring("events").reader()]).wait(60)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("kernel", ["", WITHOUT_WAITV], ids=["this kernel", "no futex_waitv"])
@@ -105,7 +105,7 @@ def test_rule_29_a_parked_process_is_woken_by_every_record(writer, reader, run_c
         until(lambda index=index: bell_of(writer, index).armed, "the arming")
         writer.ring(names[index]).publish(event(number))
         assert line_of(child) == str(number)
-    assert child.wait(20) == 0
+    assert child.wait(60) == 0
 
 
 def test_rule_29_the_writer_clears_the_flag_and_counts_only_when_someone_armed(writer, reader, session):
@@ -147,7 +147,7 @@ def test_rule_29_a_record_between_arming_and_sleeping_is_not_slept_over(writer, 
         threading.Thread(target=lambda number=number: writer.ring("events").publish(event(number))).start()
         started = time.monotonic()
         until(lambda: park.wait(0.1), "the record")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         assert ring.read(out := Event()) == 1
         assert out.number == number
 
@@ -377,7 +377,7 @@ def test_a_uvloop_gateway_is_woken_by_the_fifo(writer, session):
         writer.doorbell.arm()
         loop.add_reader(writer.doorbell.fileno(), heard.set)
         threading.Timer(0.01, lambda: session.queue.push(Command())).start()
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), 60)
         loop.remove_reader(writer.doorbell.fileno())
         return writer.sessions[0].queue.depth
 

@@ -109,7 +109,7 @@ def run_suite(folder: Path, source: str, *options: str) -> subprocess.CompletedP
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=110, env=environment, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment, check=False
     )
 
 

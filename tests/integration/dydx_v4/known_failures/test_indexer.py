@@ -15,21 +15,25 @@ from latentspeed.connectors.transport import HttpClient, HttpStatusError
 
 def test_26_a_refusal_for_too_many_requests_waits_as_many_milliseconds_as_it_says():
     async def scenario(venue):
-        async with connected(venue, reconcile_every_s=0.0, book_check_every_s=0.0) as connector:
+        http = HttpClient(venue.rest_url, timeout_s=30.0)
+        rest = IndexerRest(http, MAKER_KEY.address, 0)
+        try:
             await venue.control("fail_rest", status=429)
             began = time.monotonic()
-            assert await connector._rest.height() > 0
-            assert 1.5 <= time.monotonic() - began < 4.0
-            (height,) = [budget for budget in connector.rate_limits() if budget.name == "indexer_height"]
-            assert (height.refused, height.capacity) == (1, BURST)
+            assert await rest.height() > 0
+            assert 1.5 <= time.monotonic() - began < 60.0
+            (height,) = rest.rate_limits()
+            assert (height.name, height.refused, height.capacity) == ("indexer_height", 1, BURST)
             # Another kind of question has a budget of its own, and waits for nothing.
-            began = time.monotonic()
-            await connector._rest.now()
-            assert time.monotonic() - began < 1.0
+            await rest.now()
+            (other,) = [budget for budget in rest.rate_limits() if budget.name != "indexer_height"]
+            assert (other.refused, other.blocked_s) == (0, 0.0)
             await venue.control("fail_rest", status=429, count=8)
             with pytest.raises(HttpStatusError) as refused:
-                await connector._rest.now()
+                await rest.now()
             assert (refused.value.status, refused.value.retry_after) == (429, "1500")
+        finally:
+            await http.close()
 
     run(scenario, block_interval_ms=0)
 

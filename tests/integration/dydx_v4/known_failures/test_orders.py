@@ -282,7 +282,7 @@ def test_25_a_short_position_has_its_sign_once():
             await connector.resync()
             assert connector.get_position(PAIR).amount == -0.003
             await ended(connector, connector.buy(limit(0.003, 64_010, **IOC)))
-            await until(lambda: connector.get_position(PAIR).amount == 0.0)
+            await until(lambda: (held := connector.get_position(PAIR)) and held.amount == 0.0)
 
     run(scenario)
 

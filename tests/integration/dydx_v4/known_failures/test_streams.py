@@ -259,7 +259,7 @@ def test_31_more_fills_than_a_page_are_read_backwards_by_height():
             await venue.control("drop_sockets", code=1012)
             for one in ids:
                 assert (await ended(connector, one)).state is OrderState.FILLED
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < 30
             assert len({trade.trade_id for _, trade in connector.heard.trades}) == 130
 
     run(scenario, block_interval_ms=0)

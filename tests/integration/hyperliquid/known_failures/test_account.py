@@ -119,7 +119,7 @@ def test_12_orders_of_two_processes_with_one_key_are_each_placed_once_or_known_n
                 connector._nonces._clock_ms = lambda: stopped_ms
             for connector in (one, two):
                 orders += [connector.get_order(connector.buy(limit(0.001, 60000))) for _ in range(10)]
-            await until(lambda: all(order.state is OrderState.OPEN or order.is_done for order in orders), timeout_s=15)
+            await until(lambda: all(order.state is OrderState.OPEN or order.is_done for order in orders), timeout_s=60)
             placed = [order for order in orders if order.state is OrderState.OPEN]
             lost = [order for order in orders if order.is_done]
             assert len(placed) == len(venue_orders(venue)) == 10

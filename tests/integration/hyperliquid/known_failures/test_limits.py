@@ -102,8 +102,8 @@ def test_33_an_order_keeps_the_lots_it_was_made_with_when_the_markets_lot_change
 
 
 def test_35_the_address_limit_holds_up_orders_and_never_cancels(monkeypatch):
-    monkeypatch.setattr(own_limits, "TRICKLE_S", 0.55)
-    monkeypatch.setattr(venue_limits, "TRICKLE_MS", 500)
+    monkeypatch.setattr(own_limits, "TRICKLE_S", 1.0)
+    monkeypatch.setattr(venue_limits, "TRICKLE_MS", 60_000)
 
     async def scenario(venue):
         async with connected(venue) as connector:
@@ -115,6 +115,7 @@ def test_35_the_address_limit_holds_up_orders_and_never_cancels(monkeypatch):
             refused = await ended(connector, connector.buy(limit(0.01, 51001)))
             assert refused.state is OrderState.FAILED
             assert refused.reason.startswith("addressLimit: Too many cumulative requests")
+            venue_limits.TRICKLE_MS = 300  # less than what the connector leaves between two, however late one arrives
             asked = connector._outbox.requests
             started = time.monotonic()
             waiting = [connector.get_order(connector.buy(limit(0.01, 52000 + n))) for n in range(8)]
@@ -123,10 +124,10 @@ def test_35_the_address_limit_holds_up_orders_and_never_cancels(monkeypatch):
             for order in first:
                 await ended(connector, order.client_order_id)
                 assert order.state is OrderState.CANCELLED
-            assert time.monotonic() - started < 0.5, "cancels do not wait"
-            await asyncio.sleep(max(0.0, started + 2.0 - time.monotonic()))
+            assert sum(bool(order.nonce) for order in waiting) < len(waiting) / 2, "cancels do not wait"
+            await until(lambda: sum(bool(order.nonce) for order in waiting) >= 2)
             placed = [order for order in waiting if order.nonce]
-            assert 2 <= len(placed) <= 5, "one at a time, and not at once"
+            assert len(placed) <= 1 + time.monotonic() - started, "one at a time, and not at once"
             assert connector._outbox.requests - asked <= len(placed) + len(first)
             assert not [order for order in waiting if order.state is OrderState.FAILED]
             shown = {limit.name: limit for limit in connector.rate_limits()}["address_actions"]

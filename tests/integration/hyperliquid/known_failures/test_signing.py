@@ -39,7 +39,7 @@ def trimmed(signature):
 async def send(venue, action, nonce, signature):
     body = json.dumps({"action": action, "nonce": nonce, "signature": signature, "vaultAddress": None}).encode()
     request = urllib.request.Request(venue.base_url + "/exchange", body, {"Content-Type": "application/json"})
-    reply = await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).read())
+    reply = await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=60).read())
     return json.loads(reply)
 
 

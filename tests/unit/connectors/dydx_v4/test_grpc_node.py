@@ -23,7 +23,7 @@ from latentspeed.connectors.dydx_v4.protobuf import data, text, uint
 from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.transport import InsecureAddress, NotSent, TransportError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 ACCEPTED = data(1, text(2, "AB" * 32))
 
 

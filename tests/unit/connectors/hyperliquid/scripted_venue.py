@@ -90,7 +90,7 @@ async def scripted_venue():
         await runner.cleanup()
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
     """Waits for a condition; fails when it does not come."""
     async with asyncio.timeout(timeout_s):
         while not condition():

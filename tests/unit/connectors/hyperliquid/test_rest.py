@@ -33,7 +33,7 @@ def run(answer, scenario, timeout_s=1.0, **options):
             finally:
                 await http.close()
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def fill(number, time):

@@ -56,7 +56,7 @@ def run(scenario):
         async with scripted_venue() as venue:
             await scenario(venue)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def subscribed(frames):
