@@ -17,7 +17,14 @@ from typing import Any, Protocol
 
 from latentspeed.connectors.client_order_id import ClientOrderIdGenerator
 from latentspeed.connectors.data_sources import OrderBookTrackerDataSource
-from latentspeed.connectors.errors import NotReady, OrderEnded, OrderRefused, VenueRejected, VenueUnreachable
+from latentspeed.connectors.errors import (
+    ConnectorError,
+    NotReady,
+    OrderEnded,
+    OrderRefused,
+    VenueRejected,
+    VenueUnreachable,
+)
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.network_connector import NetworkConnector
@@ -201,6 +208,22 @@ class VenueSession(NetworkConnector):
         """Raises NotReady before the session was opened and after it was closed."""
         if not self._is_open:
             raise NotReady(f"{self.name} is not connected")
+
+    # Questions
+
+    def _ask(self, name: str, question: Coroutine[Any, Any, object]) -> None:
+        """Starts a question to the venue: its failure is told as `<name>_failed` and stops nothing."""
+
+        async def run() -> None:
+            try:
+                await question
+            except ConnectorError as error:
+                self._events.error(f"{name}_failed", str(error))
+            except Exception as error:
+                self._events.fault(name, error, f"{name}_failed")
+
+        # One that is cancelled before its first step has not awaited its question.
+        self._start(run(), name).add_done_callback(lambda _: question.close())
 
     # Subscriptions
 

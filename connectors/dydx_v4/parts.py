@@ -186,6 +186,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             compare_every_s=config.reconcile_every_s,
             on_compare=lambda: self._funding_hours.ask(),
             start=self._start,
+            ask=self._ask,
             on_problem=self._events.error,
         )
         self._streams = Streams(

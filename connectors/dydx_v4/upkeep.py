@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
+from latentspeed.connectors.debounce import Debounce
 from latentspeed.connectors.dydx_v4.lifetimes import Lifetimes
 from latentspeed.connectors.dydx_v4.nodes import Nodes
 from latentspeed.connectors.dydx_v4.resync import Resynchroniser
@@ -38,10 +39,23 @@ class Upkeep:
         compare_every_s: float,
         on_compare: Callable[[], None],
         start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
+        ask: Callable[[str, Coroutine[Any, Any, object]], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
-        """Asks nothing yet; `start` runs a coroutine, `on_problem` takes a code and a text, `on_compare` is called with
-        every comparison."""
+        """Asks nothing yet.
+
+        Args:
+            tracker: Whose orders are settled.
+            nodes: Asked for the chain's height.
+            lifetimes: Learns of it.
+            watch: Which stateful orders are to be asked for.
+            resynchroniser: Asks for everything else.
+            compare_every_s: How often everything is compared; 0 for never.
+            on_compare: Called with every comparison.
+            start: Starts a task.
+            ask: Starts a question by its name; one that fails is told of, and asked again when it is due again.
+            on_problem: Called with a code and a text.
+        """
         self._tracker = tracker
         self._nodes = nodes
         self._lifetimes = lifetimes
@@ -50,19 +64,16 @@ class Upkeep:
         self._compare_every_s = compare_every_s
         self._on_compare = on_compare
         self._start = start
+        self._ask = ask
         self._on_problem = on_problem
         self._compared_mono_s = 0.0
         self._settling: asyncio.Task[Any] | None = None
-        self._refresh: asyncio.TimerHandle | None = None
-        self._is_open = True
+        self._refresh = Debounce(lambda: ask("account", resynchroniser.refresh_account()), after_s=REFRESH_AFTER_S)
         self._is_lagging = False
 
     def close(self) -> None:
         """Asks nothing any more."""
-        self._is_open = False
-        if self._refresh is not None:
-            self._refresh.cancel()
-            self._refresh = None
+        self._refresh.close()
 
     def compared(self) -> None:
         """Everything has just been compared."""
@@ -75,7 +86,7 @@ class Upkeep:
         every_s = self._compare_every_s
         if every_s and now - self._compared_mono_s > every_s and not self._resynchroniser.is_running:
             self._compared_mono_s = now
-            self._ask("reconcile_failed", self._resynchroniser.run())
+            self._ask("reconcile", self._resynchroniser.run())
             self._on_compare()
 
     async def watch_height(self) -> None:
@@ -119,27 +130,9 @@ class Upkeep:
 
     def fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
         """Asks for the fills that these orders lack."""
-        if self._is_open and not self._resynchroniser.is_running:
-            self._ask("missing_fills_failed", self._resynchroniser.fetch_fills_of(orders))
+        if not self._resynchroniser.is_running:
+            self._ask("missing_fills", self._resynchroniser.fetch_fills_of(orders))
 
     def refresh_soon(self) -> None:
         """The money has moved: reads it shortly, once for all that moves till then."""
-        if self._refresh is None and self._is_open:
-            self._refresh = asyncio.get_running_loop().call_later(REFRESH_AFTER_S, self._refresh_now)
-
-    def _refresh_now(self) -> None:
-        self._refresh = None
-        if self._is_open:
-            self._ask("account_failed", self._resynchroniser.refresh_account())
-
-    def _ask(self, problem: str, question: Coroutine[Any, Any, None]) -> None:
-        task = self._start(self._asking(problem, question), problem.removesuffix("_failed"))
-        task.add_done_callback(lambda _: question.close())  # where it was cancelled before its first step
-
-    async def _asking(self, problem: str, question: Coroutine[Any, Any, None]) -> None:
-        try:
-            await question
-        except TransportError as error:
-            self._on_problem(problem, str(error))
-        except Exception as error:
-            self._tracker.events.fault(problem.removesuffix("_failed"), error, problem)
+        self._refresh.soon()

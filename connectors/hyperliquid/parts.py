@@ -294,9 +294,8 @@ class SessionParts(VenueSession):
             address=self._address,
             set_stale=self._set_stale,
             drop_socket=self._streams.link.drop,
-            start=self._start,
+            ask=self._ask,
             on_problem=self._events.error,
-            on_fault=self._events.fault,
         )
         self._dead_man = DeadManSwitch(
             config.dead_man_switch_s,
@@ -334,7 +333,7 @@ class SessionParts(VenueSession):
             on_balance_moved=lambda: self._upkeep.refresh_soon(),
             ask_about=self._settle,
             compare=lambda: self._upkeep.compare(),
-            ask=lambda name, question: self._upkeep.ask(name, question),
+            ask=self._ask,
             venue_now_ms=lambda: now_ms() + self._skew_ms(),
             on_problem=self._events.error,
         )

@@ -172,7 +172,7 @@ class HyperliquidSession(AccountRequests):
         if self._connection_state is ConnectorState.LIVE:
             # What was asked for while the key was refused is asked for again, and compared.
             self._dead_man.retry()
-            self._upkeep.ask("reconcile", self._resynchroniser.run())
+            self._ask("reconcile", self._resynchroniser.run())
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
@@ -184,7 +184,7 @@ class HyperliquidSession(AccountRequests):
     def _on_new_fill(self, row: FillRow, rule: TradingRule) -> None:
         self._account.apply_fill(row, rule)
         self._address.traded(float(row.px) * float(row.sz))
-        self._upkeep.on_new_fill()
+        self._upkeep.refresh_soon()
 
     # Closing and taking over
 

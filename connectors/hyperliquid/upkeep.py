@@ -5,12 +5,11 @@ Every question goes at its own pace and slows down when it does not help, so tha
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from latentspeed.connectors.errors import ConnectorError
+from latentspeed.connectors.debounce import Debounce
 from latentspeed.connectors.hyperliquid.account_state import AccountState
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.connectors.hyperliquid.feeds import Feeds
@@ -44,9 +43,8 @@ class Upkeep:
         address: AddressBudget,
         set_stale: Callable[[bool], None],
         drop_socket: Callable[[str], None],
-        start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
+        ask: Callable[[str, Coroutine[Any, Any, object]], None],
         on_problem: Callable[[str, str], None],
-        on_fault: Callable[[str, Exception, str], None],
     ) -> None:
         """Does nothing until its duties are called.
 
@@ -60,14 +58,12 @@ class Upkeep:
             address: What is known of that.
             set_stale: Told at each tick whether the market data has stopped.
             drop_socket: Closes the socket, so that it is opened again.
-            start: Starts a task.
-            on_problem: Called with a code and a text for what failed and will be tried again.
-            on_fault: Called with what was done, an exception that nobody foresaw, and a code.
+            ask: Starts a question by its name; one that fails is told of, and asked again when it is due again.
+            on_problem: Called with a code and a text.
         """
         self._config = config
         self._feeds = feeds
         self._feed = feeds.market
-        self._account = account
         self._resynchroniser = resynchroniser
         self._load_rules = load_rules
         self._read_limits = read_limits
@@ -79,15 +75,15 @@ class Upkeep:
         self._is_over = False
         self._set_stale = set_stale
         self._drop_socket = drop_socket
-        self._start = start
+        self._ask = ask
         self._on_problem = on_problem
-        self._on_fault = on_fault
         self._is_stale = False
         self._is_doubtful = False
         self._is_measuring_clock = False
         self._rules_due = time.monotonic() + config.rules_every_s
-        self._account_due = 0.0
-        self._account_timer: asyncio.TimerHandle | None = None
+        self._refresh = Debounce(
+            lambda: ask("account", account.refresh()), after_s=ACCOUNT_DELAY_S, every_s=ACCOUNT_EVERY_S
+        )
         self._fills_back_off = BackOff(MISSING_FILLS_FIRST_S, MISSING_FILLS_LONGEST_S)
         self._fills_due = 0.0
         self._lacking: dict[str, int] = {}
@@ -105,7 +101,7 @@ class Upkeep:
             is_due = True
         if is_due and not self._resynchroniser.is_running and self._may_compare():
             self._is_doubtful = False
-            self.ask("reconcile", self._resynchroniser.run())
+            self._ask("reconcile", self._resynchroniser.run())
 
     def doubt(self) -> None:
         """Something that the venue said of the account could not be taken: everything is compared soon."""
@@ -114,7 +110,7 @@ class Upkeep:
     def _read_rules(self) -> None:
         if self._config.rules_every_s and time.monotonic() > self._rules_due:
             self._rules_due = time.monotonic() + self._config.rules_every_s
-            self.ask("metadata", self._load_rules())
+            self._ask("metadata", self._load_rules())
 
     def _may_compare(self) -> bool:
         """Whether it is time to try; a comparison that fails is tried ever more slowly."""
@@ -131,27 +127,11 @@ class Upkeep:
     def compare(self) -> None:
         """Something has happened that nobody here has counted: everything is compared with the venue."""
         if not self._resynchroniser.is_running:
-            self.ask("reconcile", self._resynchroniser.run())
+            self._ask("reconcile", self._resynchroniser.run())
 
     def close(self) -> None:
         """Stops what is timed."""
-        if self._account_timer is not None:
-            self._account_timer.cancel()
-            self._account_timer = None
-
-    def ask(self, name: str, question: Coroutine[Any, Any, object]) -> None:
-        """Starts a question whose failure is reported, and which will be asked again."""
-
-        async def run() -> None:
-            try:
-                await question
-            except ConnectorError as error:
-                self._on_problem(f"{name}_failed", str(error))
-            except Exception as error:
-                self._on_fault(name, error, f"{name}_failed")
-
-        # One that is cancelled before its first step has not awaited its question.
-        self._start(run(), name).add_done_callback(lambda _: question.close())
+        self._refresh.close()
 
     def _watch_address(self) -> None:
         """Asks where the address stands: seldom, and more often when little or nothing is left.
@@ -165,7 +145,7 @@ class Upkeep:
         if (self._config.is_limited or address.is_over) and now > self._limits_due:
             is_near = address.is_over or address.is_close
             self._limits_due = now + (NEAR_LIMIT_EVERY_S if is_near else LIMITS_EVERY_S)
-            self.ask("rate_limit", self._read_limits())
+            self._ask("rate_limit", self._read_limits())
 
     def _watch_silence(self) -> None:
         """A pair that is silent, or was never heard of, makes the session stale; twice as long, the socket is opened
@@ -197,13 +177,13 @@ class Upkeep:
         self._lacking = lacking
         if now >= self._fills_due:
             self._fills_due = now + self._fills_back_off.next_s()
-            self.ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
+            self._ask("missing_fills", self._resynchroniser.fetch_fills_of(*orders))
 
     def measure_clock(self) -> None:
         """An order was late on arrival: perhaps the clocks have drifted apart."""
         if not self._is_measuring_clock:
             self._is_measuring_clock = True
-            self.ask("clock", self._measure_clock())
+            self._ask("clock", self._measure_clock())
 
     async def _measure_clock(self) -> None:
         try:
@@ -211,17 +191,6 @@ class Upkeep:
         finally:
             self._is_measuring_clock = False
 
-    def on_new_fill(self) -> None:
-        """A fill was counted: what the account holds is read soon, once for all fills of a moment."""
-        self.refresh_soon()
-
     def refresh_soon(self) -> None:
         """What the account holds has changed: it is read soon, once for all changes of a moment."""
-        if self._account_timer is None:
-            delay_s = max(ACCOUNT_DELAY_S, self._account_due - time.monotonic())
-            self._account_timer = asyncio.get_running_loop().call_later(delay_s, self._refresh_account)
-
-    def _refresh_account(self) -> None:
-        self._account_timer = None
-        self._account_due = time.monotonic() + ACCOUNT_EVERY_S
-        self.ask("account", self._account.refresh())
+        self._refresh.soon()

@@ -74,7 +74,7 @@ def test_positions_follow_fills_at_once_and_the_venue_exactly():
             assert position[-1][0] == -0.03
             state = await taker._rest.clearinghouse_state()
             (row,) = (entry.position for entry in state.assetPositions)
-            await until(lambda: taker._upkeep._account_timer is None)
+            await until(lambda: not taker._upkeep._refresh.is_waiting)
             held = taker.get_position(PAIR)
             assert held.amount == float(row.szi)
             await until(lambda: held.entry_price == row.entryPx == 63000.0)

@@ -61,7 +61,7 @@ def test_a_position_that_differs_is_corrected():
             await resting(maker, maker.sell(limit(0.01, 64000)))
             await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
             await until(lambda: maker.get_position(PAIR) and maker.get_position(PAIR).amount == -0.01)
-            await until(lambda: maker._upkeep._account_timer is None)
+            await until(lambda: not maker._upkeep._refresh.is_waiting)
             told = []
             maker.heard.on_position = lambda position: told.append(position.amount)
             maker.get_position(PAIR).amount = -0.05
