@@ -153,8 +153,8 @@ def disconnected(path, body):
     raise TransportError("reset by peer")
 
 
-def simulate(monkeypatch, answer, order_every_s=40.0):
-    """An hour of a connector that trades: at first the venue is well, then it answers as the scenario says."""
+def simulate(monkeypatch, answer, order_every_s=40.0, *, lasting_s=HOUR_S, cancels_all=False):
+    """A connector that trades: at first the venue is well, then for so long it answers as the scenario says."""
     logging.disable(logging.CRITICAL)
     loop = SimulatedLoop()
     good.open.clear()
@@ -177,12 +177,14 @@ def simulate(monkeypatch, answer, order_every_s=40.0):
         await asyncio.sleep(5.0)
         ledger.rows.clear()
         ledger.answer = answer
-        ends = time.monotonic() + HOUR_S
+        ends = time.monotonic() + lasting_s
         while time.monotonic() < ends:
             try:
-                connector.buy(OrderParams("BTC-USD", 0.01, 51_000.0))
+                bought = connector.buy(OrderParams("BTC-USD", 0.01, 51_000.0))
                 if placed:
-                    connector.cancel(placed.pop())
+                    connector.cancel(placed.pop(0))
+                if cancels_all:
+                    placed.append(bought)
             except (NotReady, OrderRefused):
                 pass
             await asyncio.sleep(order_every_s)
@@ -237,3 +239,28 @@ def test_34_an_hour_of_permanent_errors_stays_within_the_weight_and_makes_no_hot
     if name == "the address limit":
         orders = kinds.get("order", 0)
         assert 20 <= orders <= HOUR_S / 10 + 5, "one every ten seconds is let through, and no more are tried"
+
+
+@pytest.mark.parametrize(
+    ("name", "minutes"),
+    [
+        ("everything is well", 60),
+        ("nothing answers", 20),
+        ("500 for one order", 20),
+        ("429 for orders", 5),
+        ("500 for orders", 5),
+    ],
+)
+def test_34_an_order_and_a_cancel_each_second_stay_within_the_weight_of_every_minute(monkeypatch, name, minutes):
+    ledger = simulate(monkeypatch, SCENARIOS[name], 1.0, lasting_s=60.0 * minutes, cancels_all=True)
+    kinds = {}
+    for _, kind, _ in ledger.rows:
+        kinds[kind] = kinds.get(kind, 0) + 1
+    assert ledger.busiest_minute() <= 1200, (name, kinds)
+    assert ledger.most_in_a_second() <= 60, (name, kinds)
+    assert kinds.get("meta", 0) <= 8, (name, kinds)
+    if name == "everything is well":
+        assert kinds["order"] >= HOUR_S - 5, "its orders did not leave"
+        assert kinds["cancelByCloid"] >= HOUR_S - 5, "its cancels did not leave"
+        others = sum(kinds.values()) - kinds["order"] - kinds["cancelByCloid"]
+        assert others <= HOUR_S / 5, (name, kinds)
