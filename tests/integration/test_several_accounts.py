@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from hyperliquid.exchange import Exchange
+from hyperliquid.utils.signing import get_timestamp_ms, sign_l1_action
 from support.real_gateway import wait_for
 
 from latentspeed.connectors import ConnectorState, OrderParams, OrderRefused, OrderType
@@ -25,12 +26,12 @@ DEADLINE_S = 120.0
 LATENTSPEED = [sys.executable, "-P", "-c", "from latentspeed.tools.cli import main; main()"]
 ONE, TWO = Account.from_key("0x" + "41" * 32), Account.from_key("0x" + "42" * 32)
 # Each account's own trade tells whose it is by its size alone.
-SIZES = {"one": 0.001, "two": -0.002, "sub": 0.003}
+SIZES = {"one": 0.001, "two": -0.002, "sub": 0.003, "vault": -0.004}
 STRATEGY = """
 import json
 from latentspeed.connectors import OrderParams, OrderType
 from latentspeed import Strategy, run
-SIZES = {"one": 0.001, "two": -0.002, "sub": 0.003}
+SIZES = {"one": 0.001, "two": -0.002, "sub": 0.003, "vault": -0.004}
 class Spread(Strategy):
     def on_start(self):
         self.ours = {name: self.connector(name) for name in SIZES}
@@ -66,9 +67,19 @@ def official_client(venue, account):
     return Exchange(account, venue.url)
 
 
+def create_vault(client, dollars):
+    """Not in the client: an action with its key order, signed by the client's own signer."""
+    nonce = get_timestamp_ms()
+    action = {"type": "createVault", "name": "Steady", "description": "Buys low."}
+    action |= {"initialUsd": dollars * 10**6, "nonce": nonce}
+    reply = client._post_action(action, sign_l1_action(client.wallet, action, None, nonce, None, False), nonce)
+    assert reply["status"] == "ok", reply
+    return reply["response"]["data"]
+
+
 @pytest.fixture
 def desk(tmp_path):
-    """A config file with three accounts on a local venue, its environment, and the account of each connector."""
+    """A config file with four accounts on a local venue, its environment, and the account of each connector."""
     with venue_process("--seed", "7", "--no-volume-needed") as venue:
         for account in (ONE, TWO):
             info(venue, type="clearinghouseState", user=account.address)
@@ -78,11 +89,19 @@ def desk(tmp_path):
         assert reply["status"] == "ok"
         sub = official_client(venue, ONE).create_sub_account("hedge")["response"]["data"]
         assert official_client(venue, ONE).sub_account_transfer(sub, True, 5_000 * 10**6)["status"] == "ok"
+        reply, agent_for_vault = official_client(venue, ONE).approve_agent("vault bot")
+        assert reply["status"] == "ok"
+        vault = create_vault(official_client(venue, ONE), 5_000)
         engine = f"several-{uuid.uuid4().hex[:8]}"
         (tmp_path / "spread.py").write_text(STRATEGY)
         config = tmp_path / "several.toml"
         text = f'[engine]\nname = "{engine}"\nstate_dir = "state"\n'
-        accounts = {"one": ("", "master"), "two": (TWO.address, "master"), "sub": (sub, "sub_account")}
+        accounts = {
+            "one": ("", "master"),
+            "two": (TWO.address, "master"),
+            "sub": (sub, "sub_account"),
+            "vault": (vault, "vault"),
+        }
         for name, (address, kind) in accounts.items():
             named = f'account_address = "{address}"\n' if address else ""
             text += (
@@ -97,13 +116,15 @@ def desk(tmp_path):
             "KEY_ONE": "0x" + "41" * 32,
             "KEY_TWO": agent_of_two,
             "KEY_SUB": agent_of_one,
+            "KEY_VAULT": agent_for_vault,
         }
-        yield venue, config, environment, {"one": ONE.address.lower(), "two": TWO.address.lower(), "sub": sub}
+        own = {"one": ONE.address.lower(), "two": TWO.address.lower(), "sub": sub, "vault": vault}
+        yield venue, config, environment, own
         for name in accounts:
             clean(f"{engine}.{name}")
 
 
-def test_one_strategy_trades_an_own_account_an_agents_and_a_sub_account_each_through_its_gateway(desk):
+def test_one_strategy_trades_an_own_account_an_agents_a_sub_account_and_a_vault_each_through_its_gateway(desk):
     venue, config, environment, accounts = desk
     run = subprocess.run(
         [*LATENTSPEED, "run", str(config), "--until-done"],

@@ -40,6 +40,34 @@ def test_a_market_can_be_listed_while_the_venue_runs(with_venue, wallet, market)
 
 
 @pytest.mark.parametrize("market", ["none", "synthetic"])
+def test_a_spot_pair_and_a_market_of_a_builder_dex_can_be_listed_while_the_venue_runs(with_venue, wallet, market):
+    async def scenario(client):
+        before = await client.info("spotMeta")
+        listed = await client.control("list_pair", base="NEWT", sz_decimals=1, price="2.5")
+        after = await client.info("spotMeta")
+        (pair,) = [row for row in after["universe"] if row not in before["universe"]]
+        (token,) = [row for row in after["tokens"] if row not in before["tokens"]]
+        assert (token["name"], token["szDecimals"], pair["tokens"]) == ("NEWT", 1, [token["index"], 0])
+        assert (listed["asset"], pair["name"]) == (10_000 + pair["index"], f"@{pair['index']}")
+        assert {row["index"] for row in before["tokens"]}.isdisjoint({token["index"]})
+        contexts = {row["coin"]: row for row in (await client.info("spotMetaAndAssetCtxs"))[1]}
+        assert contexts[pair["name"]]["markPx"] == "2.5"
+        assert "Insufficient spot balance" in (await place(client, wallet, listed["asset"], "2.4", "5.0"))["error"]
+        await client.control("give", user=wallet.address, token="USDC", amount="100")
+        assert "resting" in await place(client, wallet, listed["asset"], "2.4", "5.0")
+        assert (await client.info("l2Book", coin=pair["name"]))["coin"] == pair["name"]
+        again = await client.control("list_pair", base="NEWT")
+        assert again["error"] == "base='NEWT': must be a token that is not listed yet"
+        count = len((await client.info("meta", dex="xyz"))["universe"])
+        on_dex = await client.control("list_market", coin="xyz:TIN", sz_decimals=1, price="330")
+        assert on_dex["asset"] == 110_000 + count
+        assert (await client.info("meta", dex="xyz"))["universe"][-1]["name"] == "xyz:TIN"
+        assert "no dex 'none'" in (await client.control("list_market", coin="none:TIN"))["error"]
+
+    with_venue(scenario, market=market)
+
+
+@pytest.mark.parametrize("market", ["none", "synthetic"])
 def test_a_delisted_market_cancels_its_orders_and_takes_no_more(with_venue, wallet, market):
     async def scenario(client):
         async with client.stream() as stream:

@@ -67,6 +67,12 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             {"coin": "text", "sz_decimals": "count", "max_leverage": "count", "price": "decimal"},
             {"sz_decimals": 2, "max_leverage": 10, "price": "10"},
         ),
+        Command(
+            "list_pair",
+            lambda given: {"asset": change.list_pair(**given)},
+            {"base": "text", "quote": "text", "sz_decimals": "count", "price": "decimal"},
+            {"quote": "USDC", "sz_decimals": 2, "price": "10"},
+        ),
         Command("delist_market", lambda given: _done(change.delist_market, given["coin"]), {"coin": "text"}),
         Command(
             "set_size_decimals",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from latentspeed.tools.venues.hyperliquid.config import SWITCHABLE, VenueConfig
@@ -14,6 +15,7 @@ from latentspeed.tools.venues.hyperliquid.wire import WireError, address_text, e
 from latentspeed.tools.venues.market import SyntheticMarket
 
 if TYPE_CHECKING:
+    from latentspeed.tools.venues.hyperliquid.markets import Market
     from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
 
 
@@ -25,21 +27,32 @@ class Interventions:
         self._listing = Listing(venue.state)
 
     def list_market(self, coin: str, sz_decimals: int = 2, max_leverage: int = 10, price: str = "10") -> int:
-        """List a new market, quoted by the synthetic market where there is one; returns its asset id.
+        """List a new perpetual, quoted by the synthetic market where there is one; returns its asset id.
 
         Raises:
-            ValueError: the coin is listed already, or a number is out of range.
+            ValueError: the coin is listed already, a number is out of range, or there is no dex of its prefix.
         """
+        return self._list(price, lambda: self._listing.add(coin, sz_decimals, max_leverage, price))
+
+    def list_pair(self, base: str, quote: str = "USDC", sz_decimals: int = 2, price: str = "10") -> int:
+        """List a new token on spot, as `list_market` does a perpetual; returns the pair's asset id.
+
+        Raises:
+            ValueError: the token is listed already, the quote token is not, or a number is out of range.
+        """
+        return self._list(price, lambda: self._listing.add_pair(base, quote, sz_decimals, price))
+
+    def _list(self, price: str, add: Callable[[], Market]) -> int:
         venue = self.venue
         try:
             neutral = exact_units(price, NEUTRAL_DECIMALS)
             if neutral <= 0:
                 raise ValueError(f"price={price!r}: must be above 0")
             with venue.block():
-                market = self._listing.add(coin, sz_decimals, max_leverage, price)
+                market = add()
                 synthetic = next((s for s in venue.sources if isinstance(s, SyntheticMarket)), None)
                 if synthetic is not None:
-                    synthetic.add(venue.outside, coin, neutral)
+                    synthetic.add(venue.outside, market.instrument.name, neutral)
         except WireError:
             raise ValueError(f"price={price!r}: must fit the market's price decimals") from None
         return market.instrument.asset

@@ -6,21 +6,25 @@ from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.metadata import PERP_DECIMALS, Instrument
+from latentspeed.tools.venues.hyperliquid.spot_listing import SPOT_PRICE_DECIMALS
 from latentspeed.tools.venues.hyperliquid.state import VenueState
 from latentspeed.tools.venues.hyperliquid.wire import rate_units
 
 
 class Listing:
-    """Changes the universe of the venue's own dex. Each change happens inside a block that the caller makes."""
+    """Changes what the venue lists. Each change happens inside a block that the caller makes.
+
+    Markets come on every dex and on spot; only those of the venue's own dex go and change.
+    """
 
     def __init__(self, state: VenueState) -> None:
         self.state = state
 
     def add(self, coin: str, sz_decimals: int, max_leverage: int, price: str) -> Market:
-        """List a new market at the end of the universe.
+        """List a new market at the end of its universe: that of the dex before a colon, `xyz:TIN`, else the main one.
 
         Raises:
-            ValueError: the coin is listed already, or a number is out of range.
+            ValueError: the coin is listed already, a number is out of range, or there is no such dex.
         """
         state = self.state
         if not coin or coin in state.by_coin:
@@ -30,12 +34,32 @@ class Listing:
         if not 1 <= max_leverage < 50:
             raise ValueError(f"max_leverage={max_leverage}: must be 1 to 49")
         entry = {"szDecimals": sz_decimals, "name": coin, "maxLeverage": max_leverage, "marginTableId": max_leverage}
-        asset = len(state.catalogue.main.instruments)
-        instrument = Instrument(asset, entry, [(0, max_leverage, 0)], price)
-        market = Market(instrument, rate_units(state.config.funding_rate))
-        state.catalogue.main.instruments.append(instrument)
-        state.markets.put(market)
-        state.by_coin[coin] = market
+        dex, colon, _ = coin.partition(":")
+        universe = state.catalogue.universe(dex if colon else "")
+        if universe is None:
+            raise ValueError(f"coin={coin!r}: there is no dex {dex!r}")
+        return self._put(universe.add(entry, price))
+
+    def add_pair(self, base: str, quote: str, sz_decimals: int, price: str) -> Market:
+        """List a new token against one that there is; the pair gets the next index after the highest.
+
+        Raises:
+            ValueError: the token is listed already, the quote token is not, or a number is out of range.
+        """
+        spot = self.state.catalogue.spot
+        names = {token.name: token for token in spot.tokens.values()}
+        if not base or base in names:
+            raise ValueError(f"base={base!r}: must be a token that is not listed yet")
+        if quote not in names:
+            raise ValueError(f"quote={quote!r}: must be a token that is listed")
+        if not 0 <= sz_decimals <= SPOT_PRICE_DECIMALS:
+            raise ValueError(f"sz_decimals={sz_decimals}: must be 0 to {SPOT_PRICE_DECIMALS}")
+        return self._put(spot.add(base, names[quote], sz_decimals, price))
+
+    def _put(self, instrument: Instrument) -> Market:
+        market = Market(instrument, rate_units(self.state.config.funding_rate))
+        self.state.markets.put(market)
+        self.state.by_coin[instrument.name] = market
         return market
 
     def remove(self, coin: str) -> None:

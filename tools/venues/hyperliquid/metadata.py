@@ -135,19 +135,26 @@ class Universe:
     ) -> None:
         self.margin_tables: list[Any] = meta.get("marginTables", [])
         self.collateral_token: int = meta.get("collateralToken", 0)
-        tables = {table_id: table["marginTiers"] for table_id, table in self.margin_tables}
-        self.instruments = [
-            Instrument(
-                first_asset + index,
-                entry,
-                _tiers(tables.get(entry.get("marginTableId")), entry["maxLeverage"]),
-                start_prices.get(entry["name"], "100"),
-                dex,
-                quote_name,
-                fee_rate_scale // 10 if entry.get("growthMode") == "enabled" else fee_rate_scale,
-            )
-            for index, entry in enumerate(meta["universe"])
-        ]
+        self._tables = {table_id: table["marginTiers"] for table_id, table in self.margin_tables}
+        self._terms = first_asset, dex, quote_name, fee_rate_scale
+        self.instruments: list[Instrument] = []
+        for entry in meta["universe"]:
+            self.add(entry, start_prices.get(entry["name"], "100"))
+
+    def add(self, entry: dict[str, Any], start_price: str) -> Instrument:
+        """Lists one more market, at the end."""
+        first_asset, dex, quote_name, fee_rate_scale = self._terms
+        instrument = Instrument(
+            first_asset + len(self.instruments),
+            entry,
+            _tiers(self._tables.get(entry.get("marginTableId")), entry["maxLeverage"]),
+            start_price,
+            dex,
+            quote_name,
+            fee_rate_scale // 10 if entry.get("growthMode") == "enabled" else fee_rate_scale,
+        )
+        self.instruments.append(instrument)
+        return instrument
 
     def meta(self) -> dict[str, Any]:
         """The `meta` reply."""

@@ -117,6 +117,17 @@ class SpotListing:
             for entry in meta["universe"]
         ]
 
+    def add(self, name: str, quote: Token, sz_decimals: int, price: str) -> SpotPair:
+        """Adds a token and its pair against `quote`, each at the end of its list and with the next index."""
+        token = Token(_token_entry(name, max(self.tokens) + 1, sz_decimals, max(8, sz_decimals), None))
+        index = max(pair.index for pair in self.pairs) + 1
+        entry = {"tokens": [token.index, quote.index], "name": f"@{index}", "index": index, "isCanonical": False}
+        pair = SpotPair(entry, token, quote, price)
+        self.tokens[token.index] = self.by_wire_name[token.wire_name] = self.by_token_id[token.token_id] = token
+        self.pairs.append(pair)
+        self.meta = {"universe": [*self.meta["universe"], entry], "tokens": [*self.meta["tokens"], token.entry]}
+        return pair
+
 
 def load_spot(meta_file: Path | None, prices: dict[str, str]) -> SpotListing:
     """The invented tokens and pairs, or those of a recorded `spotMeta` reply."""

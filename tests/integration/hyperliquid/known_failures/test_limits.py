@@ -75,6 +75,43 @@ def test_33_a_market_that_is_listed_while_running_has_its_precision_and_trades()
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("options", "listing", "pair", "amount", "price"),
+    [
+        ({"spot": True, "pairs": ("HYPE-USDC",)}, ("list_pair", "NEW", "USDC", 1, "2.5"), "NEW-USDC", 20.0, 2.5),
+        ({"dexs": ("xyz",)}, ("list_market", "xyz:TIN", 1, 5, "330.25"), "xyz:TIN-USD", 1.5, 330.25),
+    ],
+)
+def test_33_a_spot_pair_and_a_market_of_a_builder_dex_are_traded_once_listed(options, listing, pair, amount, price):
+    name, *terms = listing
+
+    async def scenario(venue):
+        for key in (MAKER_KEY, TAKER_KEY):
+            venue.account(key.address)
+            venue.give(key.address, "USDC", "5000", place="xyz")
+        options["rules_every_s"] = 0.1
+        async with connected(venue, **options) as maker, connected(venue, TAKER_KEY, **options) as taker:
+            for connector in (maker, taker):
+                connector.housekeeping_interval_s = 0.02
+            asset = getattr(venue.interventions, name)(*terms)
+            await until(lambda: all(c.get_trading_rule(pair) for c in (maker, taker)), timeout_s=20.0)
+            rule = maker.get_trading_rule(pair)
+            assert (rule.asset_id, float(rule.lot_size)) == (asset, 0.1)
+            if options.get("spot"):
+                venue.give(MAKER_KEY.address, "NEW", "100")
+                await until(lambda: maker.get_available_balance("NEW") == 100.0)
+            for connector in (maker, taker):
+                connector.subscribe(pair)
+            order = await resting(maker, maker.sell(OrderParams(pair, amount, price)))
+            await ended(taker, taker.buy(OrderParams(pair, amount, price, **IOC)))
+            assert (await ended(maker, order.client_order_id)).filled_amount == amount
+            with pytest.raises(OrderRefused, match="lot"):
+                taker.buy(OrderParams(pair, amount + 0.05, price))
+            assert taker.heard.errors == []
+
+    run(scenario, initial_spot={"USDC": "1000"})
+
+
 def test_33_an_order_keeps_the_lots_it_was_made_with_when_the_markets_lot_changes():
     async def scenario(venue):
         async with connected(venue, **NEW_MARKETS) as maker, connected(venue, TAKER_KEY) as taker:
