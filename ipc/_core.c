@@ -30,7 +30,7 @@ static int add_types(PyObject *module) {
         &Record_Type,      &Layout_Type,          &Field_Type,           &FieldArray_Type, &Mapping_Type,
         &Word_Type,        &TableReader_Type,     &TableWriter_Type,     &RingReader_Type, &RingWriter_Type,
         &SessionSlot_Type, &CommandProducer_Type, &CommandConsumer_Type, &Bell_Type,       &Doorbell_Type,
-        &WaitSet_Type,     &Histogram_Type,
+        &WaitSet_Type,     &Histogram_Type,       &Drain_Type,
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (PyModule_AddType(module, types[i]) < 0) return -1;

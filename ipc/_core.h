@@ -110,13 +110,14 @@ typedef struct {
     uint64_t mask;
     uint64_t cursor;
     uint64_t seen_tail;
+    int pace;
     uint64_t laps;
     uint64_t voids;
 } RingReaderObject;
 
 extern PyTypeObject Word_Type, TableReader_Type, TableWriter_Type, RingReader_Type, RingWriter_Type,
     CommandProducer_Type, CommandConsumer_Type, SessionSlot_Type, Bell_Type, Doorbell_Type, WaitSet_Type,
-    Histogram_Type;
+    Histogram_Type, Drain_Type;
 
 /* ---- module functions defined beside their objects ---- */
 PyObject *ls_write_claim(PyObject *module, PyObject *args);

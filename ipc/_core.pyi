@@ -1,11 +1,13 @@
 """The native core. Constructors take places in a mapping; the Python modules beside this know those places."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
 
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
+_Record = TypeVar("_Record", bound=Record)
 
 MAGIC: int
 BYTE_ORDER: int
@@ -138,6 +140,7 @@ class RingReader:
         /,
     ) -> RingReader: ...
     def read(self, out: Record, /) -> int: ...
+    def drain(self, out: _Record, limit: int | None = None, /) -> Iterator[_Record | None]: ...
     def read_many(self, out_array: npt.NDArray[Any], /) -> int: ...
 
 @final

@@ -39,7 +39,7 @@ def test_every_candidate_that_is_installed_is_measured_and_every_target_has_its_
         "polling": {"1", "8", "32"},
         "parked": {"1", "8", "32"},
     }
-    assert len(report["targets"]) == 16
+    assert len(report["targets"]) == 18
     assert all(target["name"] in " ".join(out.split()) for target in report["targets"])
     assert os.sched_getaffinity(0) == cores, "the process may use its cores again"
 

@@ -204,7 +204,9 @@ def _report(
             "parked": {count: report.median(values) for count, values in seen.parked.items()},
         },
         allocations=allocations,
-        targets=report.judge(seen.latency, throughput, seen.calls, waking, seen.polling, allocations),
+        targets=report.judge(
+            seen.latency, throughput, seen.single, seen.batched, seen.calls, waking, seen.polling, allocations
+        ),
     )
 
 

@@ -159,8 +159,13 @@ class CallBench:
             peek(command)
             advance()
 
+        def drain() -> None:
+            for _ in self.reader.drain(target, 1):
+                pass
+
         ways: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
             "ring read": (self.fill_ring, lambda: read(target)),
+            "ring drain": (self.fill_ring, drain),
             "queue peek, then advance": (self.fill, take),
             "queue pop": (self.fill, lambda: self.queue.pop(command)),
             "ring read_many, per batch": (self.fill_ring, lambda: self.reader.read_many(rows)),

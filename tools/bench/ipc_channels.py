@@ -179,14 +179,16 @@ class MessageChannel(Channel):
 
 
 class LimitChannel(Channel):
-    """A ring in C, driven in C: what the machine allows."""
+    """A ring in C, driven in C: what the machine allows. Its reader keeps the tail that it saw last."""
 
     name = "C ring (the limit)"
+    object_name: ClassVar[str] = "limit"
+    is_plain: ClassVar[bool] = False
 
     def create(self) -> None:
         """See Channel. One object: two rings, and a word for the consumer's progress."""
         size = 256 + RECORD_SIZE * CAPACITY
-        self._memory = SharedMemory(self.end, "limit", 2 * size + 128)
+        self._memory = SharedMemory(self.end, self.object_name, 2 * size + 128)
         rings = [self._memory.part(0, size), self._memory.part(size, size)]
         self._out, self._in = rings if self.end.side == 0 else rings[::-1]
         self._progress = self._memory.part(2 * size, 8)
@@ -197,13 +199,13 @@ class LimitChannel(Channel):
 
     def ping(self, stamps: npt.NDArray[np.uint64]) -> None:
         """See Channel."""
-        self.limit.ring_ping(self._out, self._in, CAPACITY, self._taken, stamps)
+        self.limit.ring_ping(self._out, self._in, CAPACITY, self._taken, stamps, self.is_plain)
         self._taken += len(stamps)
         self._sent += len(stamps)
 
     def echo(self, count: int) -> None:
         """See Channel."""
-        self.limit.ring_echo(self._in, self._out, CAPACITY, self._taken, count)
+        self.limit.ring_echo(self._in, self._out, CAPACITY, self._taken, count, self.is_plain)
         self._taken += count
         self._sent += count
 
@@ -215,12 +217,20 @@ class LimitChannel(Channel):
     def consume(self, stamps: npt.NDArray[np.uint64], batch: int) -> None:
         """See Channel."""
         self.limit.Progress(self._progress).store(self._taken)
-        self.limit.ring_consume(self._in, self._progress, CAPACITY, self._taken, WINDOW, stamps)
+        self.limit.ring_consume(self._in, self._progress, CAPACITY, self._taken, WINDOW, stamps, self.is_plain)
         self._taken += WINDOW * len(stamps)
 
     def close(self) -> None:
         """See Channel."""
         self._memory.close()
+
+
+class PlainChannel(LimitChannel):
+    """The same, and its reader looks at the tail before each record."""
+
+    name = "C ring, plain"
+    object_name = "plain"
+    is_plain = True
 
 
 class NumpyChannel(Channel):

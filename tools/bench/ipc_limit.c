@@ -3,8 +3,9 @@
  *   an empty call          what any call from Python to C costs
  *   Stamps, ticks          the clock of all candidates: one cycle counter read, kept for later
  *   Progress               one shared word: how far a consumer is
- *   a broadcast ring       written from scratch, not protocol.h: the same validation, the same placement,
- *                          and a reader that looks at the tail only when it has read up to the one it saw
+ *   a broadcast ring       written from scratch, not protocol.h: the same validation, the same placement.
+ *                          Plain, its reader looks at the tail before each record; the limit's looks only
+ *                          when it has read up to the tail that it saw last
  *   a futex                sleep and wake, nothing else
  *
  *   0             128     256
@@ -107,27 +108,29 @@ static inline int ring_read(ring *r, uint64_t mask, uint64_t cursor, uint64_t *s
 }
 
 static inline int ring_take(ring *r, uint64_t mask, uint64_t cursor, uint64_t *seen, uint64_t *record,
-                            int64_t deadline) {
+                            int plain, int64_t deadline) {
     uint32_t spins = 0;
     int found;
+    if (plain) *seen = 0;
     while ((found = ring_read(r, mask, cursor, seen, record)) != 1) {
         if (found == 2 || !goes_on(&spins, deadline)) return 0;
     }
     return 1;
 }
 
-/* ring_ping(there, back, capacity, cursor, stamps): one stamp a round trip. */
+/* ring_ping(there, back, capacity, cursor, stamps, plain): one stamp a round trip. */
 static PyObject *ring_ping(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer there, back, stamps;
     unsigned long long capacity, cursor;
-    if (!PyArg_ParseTuple(args, "w*w*KKw*", &there, &back, &capacity, &cursor, &stamps)) return NULL;
+    int plain;
+    if (!PyArg_ParseTuple(args, "w*w*KKw*p", &there, &back, &capacity, &cursor, &stamps, &plain)) return NULL;
     uint64_t record[WORDS] = {0}, seen = 0, *at = stamps.buf, count = (uint64_t)stamps.len / 8;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t i = 0; i < count && ok; i++) {
         ring_write(there.buf, capacity - 1, record);
-        ok = ring_take(back.buf, capacity - 1, cursor + i, &seen, record, deadline);
+        ok = ring_take(back.buf, capacity - 1, cursor + i, &seen, record, plain, deadline);
         at[i] = read_ticks();
     }
     Py_END_ALLOW_THREADS PyBuffer_Release(&there);
@@ -137,17 +140,18 @@ static PyObject *ring_ping(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* ring_echo(there, back, capacity, cursor, count): answers every record. */
+/* ring_echo(there, back, capacity, cursor, count, plain): answers every record. */
 static PyObject *ring_echo(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer there, back;
     unsigned long long capacity, cursor, count;
-    if (!PyArg_ParseTuple(args, "w*w*KKK", &there, &back, &capacity, &cursor, &count)) return NULL;
+    int plain;
+    if (!PyArg_ParseTuple(args, "w*w*KKKp", &there, &back, &capacity, &cursor, &count, &plain)) return NULL;
     uint64_t record[WORDS] = {0}, seen = 0;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t i = 0; i < count && ok; i++) {
-        ok = ring_take(there.buf, capacity - 1, cursor + i, &seen, record, deadline);
+        ok = ring_take(there.buf, capacity - 1, cursor + i, &seen, record, plain, deadline);
         if (ok) ring_write(back.buf, capacity - 1, record);
     }
     Py_END_ALLOW_THREADS PyBuffer_Release(&there);
@@ -188,19 +192,21 @@ static PyObject *ring_produce(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* ring_consume(ring, progress, capacity, cursor, window, stamps): one stamp a window. */
+/* ring_consume(ring, progress, capacity, cursor, window, stamps, plain): one stamp a window. */
 static PyObject *ring_consume(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer memory, progress, stamps;
     unsigned long long capacity, cursor, window;
-    if (!PyArg_ParseTuple(args, "w*w*KKKw*", &memory, &progress, &capacity, &cursor, &window, &stamps))
+    int plain;
+    if (!PyArg_ParseTuple(args, "w*w*KKKw*p", &memory, &progress, &capacity, &cursor, &window, &stamps,
+                          &plain))
         return NULL;
     uint64_t record[WORDS], seen = 0, *at = stamps.buf, windows = (uint64_t)stamps.len / 8;
     int ok = 1;
     Py_BEGIN_ALLOW_THREADS int64_t deadline = mono_ns() + DEADLINE_NS;
     for (uint64_t w = 0; w < windows && ok; w++) {
         for (uint64_t i = 0; i < window && ok; i++)
-            ok = ring_take(memory.buf, capacity - 1, cursor++, &seen, record, deadline);
+            ok = ring_take(memory.buf, capacity - 1, cursor++, &seen, record, plain, deadline);
         atomic_store_explicit((word *)progress.buf, cursor, memory_order_release);
         at[w] = read_ticks();
     }
@@ -358,12 +364,12 @@ static PyMethodDef functions[] = {
     {"noop", noop, METH_O, "Does nothing with its argument."},
     {"ticks", ticks, METH_NOARGS, "The cycle counter."},
     {"spin_ns", spin_ns, METH_O, "Busy for that long."},
-    {"ring_ping", ring_ping, METH_VARARGS, "ring_ping(there, back, capacity, cursor, stamps)"},
-    {"ring_echo", ring_echo, METH_VARARGS, "ring_echo(there, back, capacity, cursor, count)"},
+    {"ring_ping", ring_ping, METH_VARARGS, "ring_ping(there, back, capacity, cursor, stamps, plain)"},
+    {"ring_echo", ring_echo, METH_VARARGS, "ring_echo(there, back, capacity, cursor, count, plain)"},
     {"ring_produce", ring_produce, METH_VARARGS,
      "ring_produce(ring, progress, capacity, cursor, count, window, batch)"},
     {"ring_consume", ring_consume, METH_VARARGS,
-     "ring_consume(ring, progress, capacity, cursor, window, stamps)"},
+     "ring_consume(ring, progress, capacity, cursor, window, stamps, plain)"},
     {"futex_sleep", futex_sleep, METH_VARARGS, "futex_sleep(memory, progress, stamps, sent)"},
     {"futex_wake", futex_wake, METH_VARARGS, "futex_wake(memory)"},
     {NULL, NULL, 0, NULL},

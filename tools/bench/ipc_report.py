@@ -141,6 +141,8 @@ def wakings(rounds: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Wa
 def judge(
     latency: Mapping[str, Sequence[Mapping[str, float]]],
     throughput: Mapping[str, Throughput],
+    single: Rounds,
+    batched: Rounds,
     calls: Rounds,
     waking: Mapping[str, Waking],
     polled: Rounds,
@@ -164,7 +166,10 @@ def judge(
     def per_empty(name: str) -> float:
         return ratio(calls[name], empty)
 
-    kept = max(value for name, value in allocations.items() if name.startswith(("ring read:", "queue")))
+    def of_plain(seen: Rounds) -> float:
+        return ratio(seen["plain"], seen["ring"])
+
+    kept = max(value for name, value in allocations.items() if name.startswith(("ring read:", "ring drain:", "queue")))
     return [
         at_most("one-way p50 of the ring, times the C ring's", ratio(ours, p50["limit"]), 1.8),
         faster_than("iceoryx2", 15),
@@ -183,7 +188,9 @@ def judge(
             1,
         ),
         at_least("throughput one by one, share of the C ring's", throughput["ring"].single_of_limit, 0.6),
+        at_least("throughput one by one, share of the plain C ring's", of_plain(single), 0.6),
         at_least("throughput in batches, share of the C ring's", throughput["ring"].batched_of_limit, 0.6),
+        at_least("throughput in batches, share of the plain C ring's", of_plain(batched), 0.6),
         at_most(
             "writer's CPU per publish, dearest of 8 and 32 polling readers, times 1 reader's",
             max(ratio(polled[count], polled["1"]) for count in polled),

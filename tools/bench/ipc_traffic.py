@@ -14,7 +14,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from latentspeed.tools.bench.ipc_channels import WINDOW, Channel, End, LimitChannel, NumpyChannel, SharedMemory
+from latentspeed.tools.bench.ipc_channels import (
+    WINDOW,
+    Channel,
+    End,
+    LimitChannel,
+    NumpyChannel,
+    PlainChannel,
+    SharedMemory,
+)
 from latentspeed.tools.bench.ipc_limit import load_limit
 from latentspeed.tools.bench.ipc_ours import OurSegment, QueueChannel, RingChannel
 from latentspeed.tools.bench.ipc_peers import (
@@ -28,6 +36,7 @@ from latentspeed.tools.bench.ipc_process import Partner, time_limit
 
 CANDIDATES: Final[dict[str, type[Channel]]] = {
     "limit": LimitChannel,
+    "plain": PlainChannel,
     "ring": RingChannel,
     "queue": QueueChannel,
     "numpy": NumpyChannel,
@@ -36,7 +45,7 @@ CANDIDATES: Final[dict[str, type[Channel]]] = {
     "pipe": PipeChannel,
     "pyzmq": ZmqChannel,
 }
-PEERS: Final = tuple(name for name in CANDIDATES if name not in ("limit", "ring", "queue"))
+PEERS: Final = tuple(name for name in CANDIDATES if name not in ("limit", "plain", "ring", "queue"))
 WARM_UP: Final = 100
 
 

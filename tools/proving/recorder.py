@@ -9,7 +9,7 @@ import numpy as np
 from latentspeed.connectors import OrderState
 from latentspeed.engine.ledger_keeper import FILL_KINDS
 from latentspeed.engine.records import OrderEvent, OrderEventKind
-from latentspeed.ipc import Lapped, RecordKind, SegmentReader
+from latentspeed.ipc import Lapped, SegmentReader
 from latentspeed.tools.latency import STAGES, LatencySummary, stage_summaries
 from latentspeed.tools.proving.books import BookFill
 
@@ -76,17 +76,15 @@ class Recorder:
         taken = 0
         while True:
             try:
-                kind = self._reader.read(self._event)
+                for event in self._reader.drain(self._event):
+                    taken += 1
+                    if event is None:
+                        self.epochs += 1
+                    else:
+                        self._take(event)
+                return taken
             except Lapped as error:
                 self.lost += error.lost
-                continue
-            if not kind:
-                return taken
-            taken += 1
-            if kind == RecordKind.EPOCH:
-                self.epochs += 1
-            else:
-                self._take(self._event)
 
     def stages(self) -> dict[str, LatencySummary]:
         """The percentiles of each stage of the orders that the venue has acknowledged."""

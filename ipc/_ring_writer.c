@@ -1,15 +1,9 @@
-/* RingWriter and RingReader: the broadcast ring of protocol.h, records in and out. */
-#include "_core.h"
+/* RingWriter: records into the broadcast ring of protocol_ring.h, and where a ring lies. */
+#include "_rings.h"
 #include "futex.h"
 
-typedef struct {
-    uint64_t *slots;
-    ls_ring *ring;
-} Place;
-
-/* Checks what a ring record must have, and where the ring lies. */
-static int ring_place(PyObject *mapping, Py_ssize_t offset, Py_ssize_t capacity, ls_gate *gate,
-                      PyObject *name, int writable, Place *place) {
+int ls_place_ring(PyObject *mapping, Py_ssize_t offset, Py_ssize_t capacity, ls_gate *gate, PyObject *name,
+                  int writable, ls_ring_place *place) {
     if (capacity < 8 || (capacity & (capacity - 1)) || offset % LS_LINE || gate->words % 8) {
         PyErr_Format(
             PyExc_ValueError,
@@ -30,174 +24,6 @@ static int ring_place(PyObject *mapping, Py_ssize_t offset, Py_ssize_t capacity,
     place->slots = (uint64_t *)(void *)(base + sizeof(ls_ring));
     return 0;
 }
-
-/* ---- RingReader ---- */
-
-static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)kwargs;
-    PyObject *mapping, *name, *record_type, *cursor, *bell;
-    Py_ssize_t offset, capacity;
-    if (!PyArg_ParseTuple(args, "OnnOUOO", &mapping, &offset, &capacity, &record_type, &name, &cursor, &bell))
-        return NULL;
-    if (bell != Py_None && !Py_IS_TYPE(bell, &Bell_Type))
-        return PyErr_SetString(PyExc_TypeError, "bell is a Bell or None"), NULL;
-    RingReaderObject *self = (RingReaderObject *)type->tp_alloc(type, 0);
-    if (self == NULL) return NULL;
-    self->name = Py_NewRef(name);
-    self->bell = Py_NewRef(bell);
-    Place place;
-    if (ls_gate_open(&self->gate, record_type) < 0 ||
-        ring_place(mapping, offset, capacity, &self->gate, name, 0, &place) < 0) {
-        return Py_DECREF(self), NULL;
-    }
-    self->mapping = (MappingObject *)Py_NewRef(mapping);
-    self->ring = place.ring;
-    self->slots = place.slots;
-    self->mask = (uint64_t)capacity - 1;
-    self->cursor = ls_ring_tail(self->ring);
-    if (cursor != Py_None && PyObject_SetAttrString((PyObject *)self, "cursor", cursor) < 0)
-        return Py_DECREF(self), NULL;
-    return (PyObject *)self;
-}
-
-static void reader_dealloc(RingReaderObject *self) {
-    ls_gate_close(&self->gate);
-    Py_XDECREF(self->mapping);
-    Py_XDECREF(self->name);
-    Py_XDECREF(self->bell);
-    Py_TYPE(self)->tp_free(self);
-}
-
-/* The reader goes on at tail: what it missed is in the tables, not in the ring. */
-static PyObject *raise_lapped(RingReaderObject *self) {
-    uint64_t from = self->cursor;
-    uint64_t tail = ls_ring_tail(self->ring);
-    self->cursor = tail;
-    self->laps++;
-    return ls_raise(ls_errors.Lapped, "(OKKKK)", self->name, (unsigned long long)(tail - from),
-                    (unsigned long long)from, (unsigned long long)tail, (unsigned long long)(self->mask + 1));
-}
-
-/* The next record that is not VOID: its kind, 0 when there is none, -1 when the reader was lapped. */
-static int read_next(RingReaderObject *self, uint64_t *out) {
-    for (;;) {
-        int result = ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, self->cursor,
-                                  &self->seen_tail, out);
-        if (__builtin_expect(result == LS_EMPTY, 0)) return 0;
-        if (__builtin_expect(result == LS_LAPPED, 0)) {
-            memset(out, 0, self->gate.words * 8);
-            return -1;
-        }
-        self->cursor++;
-        int kind = (int)(uint32_t)out[0];
-        if (__builtin_expect(kind == LS_DATA || kind == LS_EPOCH, 1)) return kind;
-        self->voids++;
-    }
-}
-
-static PyObject *reader_read(RingReaderObject *self, PyObject *record) {
-    uint64_t *out = ls_gate_data(&self->gate, record);
-    if (out == NULL) return NULL;
-    int kind = read_next(self, out);
-    return kind < 0 ? raise_lapped(self) : PyLong_FromLong(kind);
-}
-
-static PyObject *reader_read_many(RingReaderObject *self, PyObject *array) {
-    Py_buffer view;
-    Py_ssize_t rows = ls_gate_rows(&self->gate, array, 1, &view);
-    if (rows < 0) return NULL;
-    uint64_t *row = view.buf;
-    Py_ssize_t count = 0;
-    int kind = 0;
-    while (count < rows && (kind = read_next(self, row)) > 0) {
-        row += self->gate.words;
-        count++;
-    }
-    PyBuffer_Release(&view);
-    /* whole rows first; the lap is found again, and told, by the next call */
-    return kind < 0 && count == 0 ? raise_lapped(self) : PyLong_FromSsize_t(count);
-}
-
-static PyObject *reader_get_cursor(RingReaderObject *self, void *unused) {
-    (void)unused;
-    return PyLong_FromUnsignedLongLong(self->cursor);
-}
-
-static int reader_set_cursor(RingReaderObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    if (value == NULL) return PyErr_SetString(PyExc_AttributeError, "cursor cannot be deleted"), -1;
-    unsigned long long cursor = PyLong_AsUnsignedLongLong(value);
-    if (cursor == (unsigned long long)-1 && PyErr_Occurred()) return -1;
-    uint64_t tail = ls_ring_tail(self->ring);
-    if (cursor > tail) {
-        PyErr_Format(PyExc_ValueError, "ring %U: cursor %llu lies beyond the tail %llu", self->name, cursor,
-                     (unsigned long long)tail);
-        return -1;
-    }
-    self->cursor = cursor;
-    return 0;
-}
-
-static PyObject *reader_tail(RingReaderObject *self, void *unused) {
-    (void)unused;
-    return PyLong_FromUnsignedLongLong(ls_ring_tail(self->ring));
-}
-
-static PyObject *reader_available(RingReaderObject *self, void *unused) {
-    (void)unused;
-    return PyLong_FromUnsignedLongLong(ls_ring_tail(self->ring) - self->cursor);
-}
-
-static PyObject *reader_capacity(RingReaderObject *self, void *unused) {
-    (void)unused;
-    return PyLong_FromUnsignedLongLong(self->mask + 1);
-}
-
-static PyMethodDef reader_methods[] = {
-    {"read", (PyCFunction)reader_read, METH_O,
-     "read(out) -> 0 (nothing new), RecordKind.DATA or RecordKind.EPOCH. Raises Lapped; out is then "
-     "cleared."},
-    {"read_many", (PyCFunction)reader_read_many, METH_O,
-     "read_many(out_array) -> rows filled, each whole. Raises Lapped before the first."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyGetSetDef reader_getset[] = {
-    {"cursor", (getter)reader_get_cursor, (setter)reader_set_cursor, "the record that read looks for next",
-     NULL},
-    {"tail", (getter)reader_tail, NULL, "cursor after the last whole record", NULL},
-    {"available", (getter)reader_available, NULL, "tail - cursor", NULL},
-    {"capacity", (getter)reader_capacity, NULL, "records in the ring", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyMemberDef reader_members[] = {
-    {"name", T_OBJECT, offsetof(RingReaderObject, name), READONLY, "the ring's name"},
-    {"bell", T_OBJECT, offsetof(RingReaderObject, bell), READONLY,
-     "what a parked reader sleeps on, None for one that may not park"},
-    {"laps", T_ULONGLONG, offsetof(RingReaderObject, laps), READONLY, "how often this reader was lapped"},
-    {"voids", T_ULONGLONG, offsetof(RingReaderObject, voids), READONLY,
-     "records that a killed writer began and nobody got"},
-    {"record_type", T_OBJECT, offsetof(RingReaderObject, gate.record_type), READONLY,
-     "the type of its records"},
-    {NULL, 0, 0, 0, NULL},
-};
-
-PyTypeObject RingReader_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "latentspeed.ipc.RingReader",
-    .tp_doc =
-        "RingReader(mapping, offset, capacity, record_type, name, cursor | None, bell | None): one reader's "
-        "place in a ring.",
-    .tp_basicsize = sizeof(RingReaderObject),
-    .tp_new = reader_new,
-    .tp_dealloc = (destructor)reader_dealloc,
-    .tp_methods = reader_methods,
-    .tp_getset = reader_getset,
-    .tp_members = reader_members,
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-};
-
-/* ---- RingWriter ---- */
 
 typedef struct {
     PyObject_HEAD
@@ -226,9 +52,9 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->name = Py_NewRef(name);
     self->bell_object = (BellObject *)Py_NewRef(bell);
     self->bell = self->bell_object->bell;
-    Place place;
+    ls_ring_place place;
     if (ls_gate_open(&self->gate, record_type) < 0 ||
-        ring_place(mapping, offset, capacity, &self->gate, name, 1, &place) < 0) {
+        ls_place_ring(mapping, offset, capacity, &self->gate, name, 1, &place) < 0) {
         return Py_DECREF(self), NULL;
     }
     self->mapping = (MappingObject *)Py_NewRef(mapping);
