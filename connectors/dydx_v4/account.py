@@ -147,6 +147,7 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
         try:
             equity, free_collateral = finite(row.equity), 0.0 if own is None else finite(own.free_collateral)
             self.holdings.take_subaccounts(rows)
+            free_collateral -= self.holdings.extra_margin(self._number)
         except ValueError as error:
             self._on_problem("malformed_message", f"subaccount: {error}")
             return

@@ -109,6 +109,14 @@ class Holdings:
             )
         return position
 
+    def extra_margin(self, number: int) -> float:
+        """What a subaccount's positions bind beyond the markets' own margins, which are all that the indexer counts."""
+        extra = 0.0
+        for pair, amount in self._exposures(number):
+            more = self._margins.initial(number, pair, amount) - self._margins.base(pair, amount)
+            extra += more if more > 0.0 else 0.0
+        return extra
+
     def _exposures(self, number: int) -> list[Exposure]:
         return [
             Exposure(pair, self._market.rules[pair].amount_from_lots(held[number].lots))

@@ -176,6 +176,13 @@ class IndexerRest:
                 dated.append(row)
         return dated, len(rows), total
 
+    async def has_transfer(self, address: str, number: int, transaction: str) -> bool:
+        """Whether a subaccount's newest transfers are of a transaction, which is named by its hash."""
+        query = {"address": address, "subaccountNumber": str(number), "limit": str(PAGE)}
+        body = await self._get("/v4/transfers", query)
+        rows = self._understand(messages.TRANSFERS.decode, body, "transfers").transfers
+        return any(row.transaction_hash == transaction for row in rows)
+
     async def funding_payments(self, since_ns: int) -> list[FundingPaymentRow]:
         """The funding payments from `since_ns` on, zero ones left out, read in pages from the newest."""
         branch = "/parentSubaccount" if self._branch else ""

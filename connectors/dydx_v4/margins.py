@@ -17,6 +17,8 @@ from latentspeed.connectors.dydx_v4.decoding import finite
 from latentspeed.connectors.dydx_v4.messages import MarketRow
 
 PPM: Final = 1_000_000
+_ROUNDING: Final = 0.005
+"""Fractions are whole millionths: one of 0.142858 is meant to be a seventh."""
 
 
 class MarketMargin:
@@ -79,12 +81,17 @@ class Margins:
     def leverage(self, number: int, ticker: str) -> int:
         """The leverage that is allowed in a market, open interest aside: 0 where nothing is known of it."""
         base = max(self.of(ticker).initial, self.own(number, ticker))
-        return max(1, int(1.0 / base + 1e-9)) if base > 0.0 else 0
+        return max(1, int(1.0 / base + _ROUNDING)) if base > 0.0 else 0
 
     def initial(self, number: int, ticker: str, amount: float) -> float:
         """What a position binds; NaN while the market's price is not known."""
         market = self.of(ticker)
         return abs(amount) * market.oracle * market.initial_fraction(self.own(number, ticker))
+
+    def base(self, ticker: str, amount: float) -> float:
+        """What a position binds by the market's own margin, whatever the open interest is; NaN without a price."""
+        market = self.of(ticker)
+        return abs(amount) * market.oracle * market.initial
 
     def maintenance(self, ticker: str, amount: float) -> float:
         """What a position must be backed with; NaN while the market's price is not known."""

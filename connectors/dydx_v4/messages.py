@@ -234,6 +234,18 @@ class FundingPayments(msgspec.Struct, rename="camel"):
     funding_payments: list[FundingPaymentRow] = []
 
 
+class TransferRow(msgspec.Struct, rename="camel"):
+    """Money that has moved."""
+
+    transaction_hash: str = ""
+
+
+class Transfers(msgspec.Struct):
+    """Transfers as REST answers, newest first."""
+
+    transfers: list[TransferRow] = []
+
+
 class TimeRow(msgspec.Struct):
     """The indexer's clock: seconds since the epoch."""
 
@@ -329,6 +341,7 @@ BOOK_CHANGES = msgspec.json.Decoder(BookChanges)
 TRADES = msgspec.json.Decoder(Trades)
 HEIGHT = msgspec.json.Decoder(HeightRow)
 TIME = msgspec.json.Decoder(TimeRow)
+TRANSFERS = msgspec.json.Decoder(Transfers)
 FUNDING_PAYMENTS = msgspec.json.Decoder(FundingPayments)
 CANDLE = msgspec.json.Decoder(CandleRow)
 CANDLES = msgspec.json.Decoder(Candles)

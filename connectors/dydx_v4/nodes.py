@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.block_budget import Limit
 from latentspeed.connectors.dydx_v4.grpc_node import GrpcNode
 from latentspeed.connectors.dydx_v4.json_rpc import JsonRpcNode
@@ -15,6 +16,7 @@ from latentspeed.connectors.transport import NotSent, TransportError
 
 ACCOUNT_QUERY: Final = "/cosmos.auth.v1beta1.Query/Account"
 BLOCK_RATES_QUERY: Final = "/dydxprotocol.clob.Query/BlockRateLimitConfiguration"
+LEVERAGE_QUERY: Final = "/dydxprotocol.clob.Query/Leverage"
 
 Answer = TypeVar("Answer")
 
@@ -104,6 +106,19 @@ class Nodes:
             return BlockRates(_limits(config, 4), _limits(config, 2))
         except MalformedProtobuf as error:
             raise TransportError(f"block rates: {error}") from None
+
+    async def leverages(self, owner: str, number: int) -> dict[int, int]:
+        """The initial margins that the owner has set for a subaccount, in millionths by clob pair.
+
+        Raises:
+            TransportError: No usable answer, as from a chain that has none.
+        """
+        value = await self._ask(lambda line: line.query(LEVERAGE_QUERY, wire.subaccount_id(owner, number)))
+        try:
+            rows = [dict(fields(as_bytes(row))) for found, row in fields(value) if found == 1]
+            return {as_integer(row.get(1, 0)): as_integer(row.get(2, 0)) for row in rows}
+        except MalformedProtobuf as error:
+            raise TransportError(f"leverages: {error}") from None
 
     async def _ask(self, question: Callable[[NodeLine], Awaitable[Answer]]) -> Answer:
         """The answer of the first node that can be reached; a request that left is never sent to another."""

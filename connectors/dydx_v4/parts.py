@@ -15,6 +15,7 @@ from latentspeed.connectors.dydx_v4.authority import Authority
 from latentspeed.connectors.dydx_v4.block_budget import BlockBudget
 from latentspeed.connectors.dydx_v4.book_check import BookCheck
 from latentspeed.connectors.dydx_v4.candles import CandleFeed
+from latentspeed.connectors.dydx_v4.chain_requests import ChainRequests
 from latentspeed.connectors.dydx_v4.client_ids import ClientIds, client_id_of
 from latentspeed.connectors.dydx_v4.config import LONG_TERM, DydxConfig
 from latentspeed.connectors.dydx_v4.delivery import Delivery
@@ -259,6 +260,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             start=self._start,
             expire=self._expire_unsent,
         )
+        self._requests = ChainRequests(self._stateful_outbox, self._lifetimes)
 
     async def _probe(self) -> TxResult:
         """What a node says of a transaction that does nothing, by an id that no order has."""

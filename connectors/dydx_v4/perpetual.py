@@ -8,20 +8,19 @@ everything else of a session: session.py
 from __future__ import annotations
 
 from latentspeed.connectors.dydx_v4.kinds import check_lifetime, is_stateful
+from latentspeed.connectors.dydx_v4.margin import MarginSession
 from latentspeed.connectors.dydx_v4.markets import POST_ONLY
 from latentspeed.connectors.dydx_v4.outbox import Outbox
 from latentspeed.connectors.dydx_v4.reports import is_immediate
-from latentspeed.connectors.dydx_v4.session import DydxV4Session
 from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
 from latentspeed.connectors.dydx_v4.wire import OrderFlags
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.order_params import OrderLimits, OrderParams
-from latentspeed.connectors.pending import Pending
-from latentspeed.connectors.types import MarginMode, OrderType
+from latentspeed.connectors.types import OrderType
 
 
-class DydxV4PerpetualConnector(DydxV4Session):
+class DydxV4PerpetualConnector(MarginSession):
     """Trades perpetual futures on dYdX v4, its test network, or a local venue that speaks the same protocols.
 
     Orders without a trigger are short-term unless configured otherwise: they live in the nodes' memory for at most
@@ -44,7 +43,6 @@ class DydxV4PerpetualConnector(DydxV4Session):
                 OrderType.TAKE_PROFIT_MARKET,
             }
         ),
-        has_leverage=False,
         extra_param_keys=frozenset({"slippage", "good_til_s", "good_til_blocks"}),
     )
 
@@ -79,9 +77,3 @@ class DydxV4PerpetualConnector(DydxV4Session):
 
     def _outbox_of(self, order: InFlightOrder) -> Outbox | StatefulOutbox:
         return self._outbox if self._forms.flags(order) is OrderFlags.SHORT_TERM else self._stateful_outbox
-
-    # Leverage
-
-    def set_leverage(self, trading_pair: str, leverage: int, margin_mode: MarginMode | None = None) -> Pending[int]:
-        """Refused: a subaccount's leverage follows from its positions."""
-        raise OrderRefused("leverage", leverage, f"{self.name} has no leverage to set: it follows from the positions")

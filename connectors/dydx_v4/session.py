@@ -84,6 +84,8 @@ class DydxV4Session(DydxV4Parts):
             is_parent = self.config.parent_subaccount
             if is_parent:
                 await self._find_children()
+            rules = [self._rule(pair) for pair in self._market.subscriptions]
+            await self._read_leverages(*sorted({self.config.subaccount, *map(self._subaccounts.of_rule, rules)}))
             own = f"{self.account_address}/{self.config.subaccount}"
             self._streams.subscribe("v4_parent_subaccounts" if is_parent else "v4_subaccounts", own)
             self._streams.subscribe("v4_block_height")
@@ -120,6 +122,21 @@ class DydxV4Session(DydxV4Parts):
         else:
             pins = {uuid: partial(self._subaccounts.pin, order, number) for uuid, number in numbers.items()}
             self._names.add_candidates(order, pins)
+
+    async def _read_leverages(self, *numbers: int) -> None:
+        """Reads which initial margins the owner has set for subaccounts."""
+        pairs = {rule.asset_id: rule for rule in self._market.rules.values()}
+        for number in numbers:
+            try:
+                found = await self._nodes.leverages(self.account_address, number)
+            except TransportError as error:
+                self._events.error("leverage_unknown", f"subaccount {number}: {error}")
+                continue
+            known = {pairs[asset_id].trading_pair: ppm for asset_id, ppm in found.items() if asset_id in pairs}
+            self._margins.take_own(number, known)
+            for pair in known:
+                if self._subaccounts.of_rule(self._market.rules[pair]) == number:
+                    self.update_leverage(pair, self._margins.leverage(number, pair))
 
     async def _block_rates(self) -> BlockRates:
         """What the chain lets the account send; what it let everybody send lately if the node does not say."""

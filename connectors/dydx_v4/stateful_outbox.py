@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4 import wire
@@ -26,6 +26,8 @@ from latentspeed.connectors.dydx_v4.messages import TxResult
 from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.sequences import Sequences
 from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
+from latentspeed.connectors.dydx_v4.transactions import FREE, Fee
+from latentspeed.connectors.dydx_v4.wire import Message
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import TransportError
 
@@ -38,6 +40,22 @@ POSSIBLY_LIVE: Final = frozenset({(SDK, 19), (SDK, 20), (CLOB, 30)})
 ATTEMPTS: Final = 5
 LONGEST_WAIT_BLOCKS: Final = 5
 """An order that may only be sent later than this ends at once."""
+
+
+class Sent(NamedTuple):
+    """A transaction that was sent, and what a node said of it.
+
+    Attributes:
+        transaction: The signed bytes.
+        sequence: Its sequence.
+        result: What the node's check said; code 0 where nothing is known.
+        lost: Why nothing is known, None when it was answered.
+    """
+
+    transaction: bytes
+    sequence: int
+    result: TxResult
+    lost: TransportError | None = None
 
 
 class StatefulOutbox:
@@ -216,19 +234,12 @@ class StatefulOutbox:
             self._delivery.cancels_failed([order], error)
 
     async def _send_cancel(self, order: InFlightOrder) -> None:
-        for _ in range(ATTEMPTS):
-            try:
-                async with self._in_turn():
-                    number = self._delivery.signer.account_number
-                    result = await self._delivery.send(self._sign_cancel(order))
-            except TransportError as error:
-                self._tracker.process_cancel_failed(order.client_order_id, str(error), is_answer=False)
-                return
-            code = (result.codespace, result.code)
-            if code == WRONG_SEQUENCE and self.sequences.learn(result.log):
-                continue
-            if not await self._delivery.is_renumbered(result, number):
-                break
+        sent = await self.send(lambda: [self._cancel(order)])
+        if sent.lost is not None:
+            self._tracker.process_cancel_failed(order.client_order_id, str(sent.lost), is_answer=False)
+            return
+        result = sent.result
+        code = (result.codespace, result.code)
         if result.code == 0 or code == CANCEL_PENDING:
             # A block ends the order, and the indexer tells of it.
             order.cancel_in_flight = False
@@ -239,8 +250,25 @@ class StatefulOutbox:
         else:
             self._delivery.cancels_refused([order], result)
 
-    def _sign_cancel(self, order: InFlightOrder) -> bytes:
+    def _cancel(self, order: InFlightOrder) -> Message:
         # At least the order's own time, and late enough to be in a block.
         time_s = max(order.venue_expiry_ms // 1000, self._lifetimes.now_ms() // 1000 + 60)
-        message = wire.cancel_order(self._forms.order_id(order), good_til_time=time_s)
-        return self._delivery.signer.transaction([message], sequence=self.sequences.next())
+        return wire.cancel_order(self._forms.order_id(order), good_til_time=time_s)
+
+    # --- whatever has a sequence ---
+
+    async def send(self, make: Callable[[], Sequence[Message]], *, fee: Fee = FREE) -> Sent:
+        """Signs messages with a sequence and sends them, again where only that or the account's number was wrong."""
+        for _ in range(ATTEMPTS):
+            async with self._in_turn():
+                number, sequence = self._delivery.signer.account_number, self.sequences.next()
+                transaction = self._delivery.signer.transaction(make(), sequence=sequence, fee=fee)
+                try:
+                    result = await self._delivery.send(transaction)
+                except TransportError as error:
+                    return Sent(transaction, sequence, TxResult(), error)
+            if (result.codespace, result.code) == WRONG_SEQUENCE and self.sequences.learn(result.log):
+                continue
+            if not await self._delivery.is_renumbered(result, number):
+                break
+        return Sent(transaction, sequence, result)

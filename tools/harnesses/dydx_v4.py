@@ -43,7 +43,6 @@ LATE_MS = 300
 """How late fills are, or what should come before them: several blocks, and less than a request may take."""
 SHUFFLE_MS = 60
 WHY_NOT: dict[Ability | Fault, str] = {
-    Ability.LEVERAGE: "not offered: leverage follows from the positions of a subaccount",
     Ability.MODIFY: "the chain replaces an order under its own id: nobody could say which of the two a fill is of",
     Ability.BRACKETS: "the chain knows no order that waits for another one or ends with it",
     Ability.ADOPTION: "an order has room for 32 bits of its 64-bit id here, and none for its engine",
@@ -95,6 +94,7 @@ class DydxPerpetualHarness(ConformanceHarness):
             Ability.SHARED_ACCOUNT,
             Ability.MOVE_PRICE,
             Ability.FUNDING_ACCOUNTS,
+            Ability.LEVERAGE,
         }
     )
     faults = frozenset(Fault)

@@ -142,15 +142,15 @@ def test_many_cancels_go_in_one_transaction():
     run(scenario)
 
 
-def test_reduce_only_orders_that_rest_and_leverage_are_refused_before_anything_is_sent():
+def test_reduce_only_orders_that_rest_and_leverage_beyond_the_market_are_refused_before_anything_is_sent():
     async def scenario(venue):
         async with connected(venue) as connector:
             with pytest.raises(OrderRefused, match="reduce-only"):
                 connector.sell(limit(0.001, 65_000, position_action=PositionAction.CLOSE))
             with pytest.raises(OrderRefused, match="leverage"):
-                connector.sell(limit(0.001, 65_000, leverage=5))
+                connector.sell(limit(0.001, 65_000, leverage=51))
             with pytest.raises(OrderRefused, match="leverage"):
-                connector.set_leverage(PAIR, 5)
+                connector.set_leverage(PAIR, 51)
             for params in (limit(0.00015, 64_000), limit(0.001, 64_000.5), limit(0.0, 64_000)):
                 with pytest.raises(OrderRefused):
                     connector.buy(params)

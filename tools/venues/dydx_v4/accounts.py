@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -62,12 +62,13 @@ class Subaccount:
             for ticker, position in self.positions.items()
         )
 
-    def requirement(self, markets: dict[str, Market], *, initial: bool) -> int:
-        """Initial or maintenance margin, in quote quantums, rounded up."""
+    def requirement(self, markets: dict[str, Market], *, initial: bool, own: Mapping[str, int] | None = None) -> int:
+        """Initial or maintenance margin, in quote quantums, rounded up; `own` instead of the owner's own margins."""
         needed = 0
+        own = self.own_margin_ppm if own is None else own
         for ticker, position in self.positions.items():
-            terms = markets[ticker].terms
-            ppm = max(terms.initial_ppm, self.own_margin_ppm.get(ticker, 0)) if initial else terms.maintenance_ppm
+            market = markets[ticker]
+            ppm = max(market.initial_ppm, own.get(ticker, 0)) if initial else market.terms.maintenance_ppm
             needed -= -abs(markets[ticker].value_at_oracle(position.quantums)) * ppm // PPM
         return needed
 
@@ -209,3 +210,4 @@ class Ledger:
             position.sum_open += opening
             if abs(position.quantums) > abs(position.max_quantums):
                 position.max_quantums = position.quantums
+        market.open_interest += max(0, position.quantums) - max(0, before)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentspeed.tools.venues.dydx_v4 import gas
 from latentspeed.tools.venues.dydx_v4.accounts import TIMESTAMP_NONCE_FROM, Subaccount
+from latentspeed.tools.venues.dydx_v4.leverage import checked_leverage
 from latentspeed.tools.venues.dydx_v4.markets import PPM, Market
 from latentspeed.tools.venues.dydx_v4.memclob import MAKER_FEE_PPM, TAKER_FEE_PPM, fee_of
 from latentspeed.tools.venues.dydx_v4.orders import (
@@ -240,7 +241,7 @@ class BlockMaker:
     # --- money ---
 
     def check_money(self, message: Message) -> None:
-        """Refuses a transfer that its sender cannot pay, or an authenticator that cannot be. Raises TxRefused."""
+        """Refuses a transfer that its sender cannot pay, or a leverage that cannot be. Raises TxRefused."""
         chain, fields = self.chain, message.fields
         if message.name == "MsgDepositToSubaccount":
             if chain.ledger.account(fields["sender"]).usdc < fields["quantums"]:
@@ -251,6 +252,8 @@ class BlockMaker:
             free = subaccount.equity(chain.markets) - subaccount.requirement(chain.markets, initial=True)
             if free < quantums:
                 raise TxRefused("subaccounts", 101, f"subaccount {sender} is undercollateralized")
+        elif message.name == "MsgUpdateLeverage":
+            checked_leverage(chain, fields)
         elif message.name == "MsgSend":
             account = chain.ledger.account(fields["from_address"])
             held = {gas.USDC_DENOM: account.usdc, chain.config.native_denom: account.native}
@@ -308,17 +311,8 @@ class BlockMaker:
                 gas.pay(chain.ledger.account(fields["from_address"]), {coin["denom"]: amount})
                 gas.pay(chain.ledger.account(fields["to_address"]), {coin["denom"]: -amount})
         elif message.name == "MsgUpdateLeverage":
-            holder = fields["subaccount_id"]
-            subaccount = chain.ledger.subaccount(holder["owner"], holder["number"])
-            for pair in fields["clob_pair_leverage"]:
-                market = chain.by_pair.get(pair["clob_pair_id"])
-                if market is None:
-                    raise TxRefused(CLOB, 8, f"CLOB pair ID {pair['clob_pair_id']}")
-                if not pair["custom_imf_ppm"]:
-                    raise TxRefused(CLOB, 11004)
-                if pair["custom_imf_ppm"] < market.terms.initial_ppm:
-                    raise TxRefused(CLOB, 11003)
-                subaccount.own_margin_ppm[market.ticker] = pair["custom_imf_ppm"]
+            subaccount, wanted = checked_leverage(chain, fields)
+            subaccount.own_margin_ppm.update(wanted)
 
 
 def _trigger_range(market: Market) -> tuple[int, int]:

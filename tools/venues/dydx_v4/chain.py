@@ -27,7 +27,7 @@ from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Ord
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
 from latentspeed.tools.venues.dydx_v4.transactions import Message, Transaction, address_of, decode_transaction
 
-SHORT_TERM_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel"})
+CLOB_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel", "MsgUpdateLeverage"})
 CACHE_SIZE = 10_000
 
 
@@ -245,8 +245,8 @@ class Chain:
         short_term = [_is_short_term(message) for message in transaction.messages]
         if any(short_term) and len(names) > 1:
             raise TxRefused(SDK, 18, "a transaction containing short term order may not contain more than one message")
-        if any(name in SHORT_TERM_NAMES for name in names) and not any(short_term):
-            others = [name for name in names if name not in SHORT_TERM_NAMES]
+        if any(name in CLOB_NAMES for name in names) and not any(short_term):
+            others = [name for name in names if name not in CLOB_NAMES]
             if any(name != "MsgCreateTransfer" for name in others):
                 text = "a transaction containing stateful orders cannot be accompanied by non transfer msgs"
                 raise TxRefused(SDK, 18, text)

@@ -22,6 +22,8 @@ from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Order, Ord
 from latentspeed.tools.venues.dydx_v4.rows import Row, SubaccountView
 
 TRADES_KEPT: Final = 1000
+MARKETS_EVERY: Final = 10
+"""After so many blocks it tells what trades have changed of markets."""
 EXPIRY_BLOCKS: Final = 20
 """So long after its last block the indexer gives up an order of whose end nothing was heard."""
 
@@ -67,6 +69,7 @@ class Indexer:
         self.is_deaf = False
         """A fault: nothing of the node's memory is heard."""
         self._cancelled: set[str] = set()
+        self._traded: set[str] = set()
         self._waiting: dict[str, tuple[OrderKey, int, str]] = {}
         """Short-term orders that have not ended: name, last block and market, by id."""
         self._ledger: Ledger | None = None
@@ -287,7 +290,12 @@ class Indexer:
             for name, candle in self.candles.update(ticker, found, time_ms):
                 if self.publisher is not None:
                     self.publisher.publish("v4_candles", name, candle)
+        self._traded |= set(trades)
         if self.publisher is not None:
+            if height % MARKETS_EVERY == 0 and self._traded:
+                changed = {ticker: rows.trading_row(self.markets[ticker]) for ticker in sorted(self._traded)}
+                self.publisher.publish("v4_markets", "v4_markets", {"trading": changed})
+                self._traded.clear()
             if oracle:
                 self.publisher.publish("v4_markets", "v4_markets", {"oraclePrices": oracle})
             self.publisher.publish(

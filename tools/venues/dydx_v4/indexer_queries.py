@@ -37,12 +37,8 @@ class Queries:
         indexer = self._indexer
         if ticker is not None and ticker not in indexer.markets:
             return None
-        longs: dict[str, int] = {}
-        for view in indexer.views.values():
-            for name, position in view.positions.items():
-                longs[name] = longs.get(name, 0) + max(0, position.quantums)
         chosen = indexer.markets if ticker is None else {ticker: indexer.markets[ticker]}
-        return {name: rows.market_row(market, longs.get(name, 0)) for name, market in chosen.items()}
+        return {name: rows.market_row(market) for name, market in chosen.items()}
 
     def book(self, ticker: str, *, uncrossed: bool = True) -> Row | None:
         """A book as REST shows it: sorted, and without what crosses."""

@@ -246,7 +246,7 @@ class Interventions(ABC):
         market = self.chain.list_market(replace(like, ticker=ticker, clob_pair_id=number, status="ACTIVE"))
         self.indexer.add_market(ticker)
         self.chain.set_oracle(ticker, market.to_subticks(round(exact * SCALE), up=False))
-        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: rows.market_row(market, 0)}})
+        self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: rows.market_row(market)}})
 
     def do_use_up_limits(self, address: str, is_on: bool = True) -> None:
         """Lets other programs of an account send as much as the chain lets it, so that there is nothing left."""

@@ -35,6 +35,9 @@ class MarketTerms:
     status: str = "ACTIVE"
     is_isolated: bool = False
     min_price_change_ppm: int = 1_000
+    lower_cap: int = 0
+    upper_cap: int = 0
+    """Open interest in dollars from which, and up to which, the initial margin grows to the whole; 0 for never."""
 
 
 def default_markets() -> list[MarketTerms]:
@@ -42,7 +45,9 @@ def default_markets() -> list[MarketTerms]:
     return [
         MarketTerms("BTC-USD", 0, -10, -9, 1_000_000, 100_000, 20_000, 12_000),
         MarketTerms("ETH-USD", 1, -9, -9, 1_000_000, 100_000, 20_000, 12_000),
-        MarketTerms("SOL-USD", 5, -7, -9, 1_000_000, 1_000_000, 50_000, 30_000),
+        MarketTerms(
+            "SOL-USD", 5, -7, -9, 1_000_000, 1_000_000, 50_000, 30_000, lower_cap=40_000_000, upper_cap=100_000_000
+        ),
         MarketTerms("DOGE-USD", 10, -4, -9, 1_000_000, 1_000_000, 50_000, 30_000),
         MarketTerms("PEPE-USD", 28, 1, -9, 1_000_000, 1_000_000, 100_000, 50_000),
         MarketTerms("ISO-USD", 99, -6, -9, 1_000_000, 1_000_000, 200_000, 100_000, is_isolated=True),
@@ -70,6 +75,8 @@ class Market:
         """Of one hour, in millionths."""
         self.funding_index = Fraction(0)
         """Quote quantums that one base quantum has paid since the beginning."""
+        self.open_interest = 0
+        """Quantums that all who are long hold together."""
         self.traded_low = 0
         self.traded_high = 0
         self.volume_quote = 0
@@ -84,6 +91,16 @@ class Market:
     def price_exponent(self) -> int:
         """Subticks are a price times ten to this power."""
         return self.terms.atomic_resolution - self.terms.conversion_exponent + QUOTE_DECIMALS
+
+    @property
+    def initial_ppm(self) -> int:
+        """The initial margin that the market asks for now, in millionths: more where open interest is above its cap."""
+        terms = self.terms
+        interest = self.value_at_oracle(self.open_interest)
+        lower, upper = terms.lower_cap * PPM, terms.upper_cap * PPM
+        if not upper or interest <= lower:
+            return terms.initial_ppm
+        return terms.initial_ppm + (PPM - terms.initial_ppm) * (min(interest, upper) - lower) // (upper - lower)
 
     def quote_quantums(self, quantums: int, subticks: int) -> int:
         """The value of so many quantums, rounded down, in millionths of a dollar."""

@@ -304,7 +304,7 @@ class MemClob:
         equity = quote + sum(markets[ticker].value_at_oracle(size) for ticker, size in sizes.items())
         needed = 0
         for ticker, size in sizes.items():
-            ppm = max(markets[ticker].terms.initial_ppm, subaccount.own_margin_ppm.get(ticker, 0))
+            ppm = max(markets[ticker].initial_ppm, subaccount.own_margin_ppm.get(ticker, 0))
             needed -= -abs(markets[ticker].value_at_oracle(size)) * ppm // PPM
         return equity >= needed or abs(sizes[market.ticker]) < before
 

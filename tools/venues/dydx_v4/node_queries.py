@@ -203,7 +203,6 @@ def _tiers(chain: Chain) -> list[tuple[int, int]]:
 def _perpetual_row(chain: Chain, market: Market) -> Fields:
     terms = market.terms
     index = market.funding_index * PPM
-    held = (subaccount.positions.get(market.ticker) for subaccount in chain.ledger.subaccounts.values())
     tier = (terms.initial_ppm, terms.maintenance_ppm * PPM // terms.initial_ppm)
     return {
         "params": {
@@ -215,7 +214,7 @@ def _perpetual_row(chain: Chain, market: Market) -> Fields:
             "market_type": 2 if terms.is_isolated else 1,
         },
         "funding_index": index.numerator // index.denominator,
-        "open_interest": sum(max(0, position.quantums) for position in held if position is not None),
+        "open_interest": market.open_interest,
     }
 
 

@@ -311,7 +311,16 @@ def payment_row(market: Market, position: Position, rate_ppm: int, block: Block,
     }
 
 
-def market_row(market: Market, open_interest: int) -> Row:
+def trading_row(market: Market) -> Row:
+    """What trades change of a market's row, as the channel of markets tells it from time to time."""
+    return {
+        "volume24H": quote_text(market.volume_quote),
+        "trades24H": market.trades,
+        "openInterest": market.size_text(market.open_interest),
+    }
+
+
+def market_row(market: Market) -> Row:
     """A market's terms and its present state."""
     terms = market.terms
     tick = decimal_text(Decimal(terms.subticks_per_tick).scaleb(-market.price_exponent))
@@ -327,7 +336,7 @@ def market_row(market: Market, open_interest: int) -> Row:
         "nextFundingRate": ppm_text(market.funding_rate_ppm),
         "initialMarginFraction": ppm_text(terms.initial_ppm),
         "maintenanceMarginFraction": ppm_text(terms.maintenance_ppm),
-        "openInterest": market.size_text(open_interest),
+        "openInterest": market.size_text(market.open_interest),
         "atomicResolution": terms.atomic_resolution,
         "quantumConversionExponent": terms.conversion_exponent,
         "tickSize": tick,
@@ -335,8 +344,8 @@ def market_row(market: Market, open_interest: int) -> Row:
         "stepBaseQuantums": terms.step_quantums,
         "subticksPerTick": terms.subticks_per_tick,
         "marketType": "ISOLATED" if terms.is_isolated else "CROSS",
-        "openInterestLowerCap": "0",
-        "openInterestUpperCap": "0",
-        "baseOpenInterest": market.size_text(open_interest),
+        "openInterestLowerCap": str(terms.lower_cap),
+        "openInterestUpperCap": str(terms.upper_cap),
+        "baseOpenInterest": market.size_text(market.open_interest),
         "defaultFundingRate1H": "0",
     }
