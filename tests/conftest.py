@@ -95,12 +95,12 @@ def nothing_left_behind(request, adopt_orphans):
     processes = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
     left = set() if objects is None else shared_memory_objects() - objects
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 15.0
     while left and time.monotonic() < deadline:  # another program may be starting or ending its gateway just now
         time.sleep(0.05)
         left &= shared_memory_objects()
     assert not left, f"left in /dev/shm: {sorted(left)}"
     running = [child for child in psutil.Process().children(recursive=True) if child.pid not in processes]
     # An orphan that has ended waits for its adopted parent to take note.
-    _, alive = psutil.wait_procs(running, timeout=2.0)
+    _, alive = psutil.wait_procs(running, timeout=15.0)
     assert not alive, f"left running: {[(child.pid, child.name()) for child in alive]}"

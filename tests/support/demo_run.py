@@ -11,7 +11,7 @@ from typing import Any
 COMMAND = [sys.executable, "-P", "-m", "latentspeed.tools.cli", "demo"]
 
 
-def run_demo(tmp_path: Path, *options: str, timeout_s: float = 100) -> dict[str, Any]:
+def run_demo(tmp_path: Path, *options: str, timeout_s: float = 240) -> dict[str, Any]:
     """The report of a demo whose books agree; fails with everything that it printed where they do not."""
     path = tmp_path / "report.json"
     done = subprocess.run(

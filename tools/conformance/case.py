@@ -12,7 +12,7 @@ from latentspeed.connectors import ConnectorBase, TradingRule
 from latentspeed.connectors.errors import VenueUnreachable
 from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.tools.conformance.agreement import differences
-from latentspeed.tools.conformance.harness import ConformanceHarness, Fault, VenueBook, VenueOrder, VenueState
+from latentspeed.tools.conformance.harness import Ability, ConformanceHarness, Fault, VenueBook, VenueOrder, VenueState
 from latentspeed.tools.conformance.trader import Trader
 
 HOUSEKEEPING_S = 0.05
@@ -91,8 +91,12 @@ class Case:
             await asyncio.sleep(0.01)
 
     async def until_given_up(self) -> None:
-        """Wait until a request that was sent before this has its answer, or is known not to get one."""
-        await asyncio.sleep(1.2 * self.harness.answer_within_s)
+        """Wait until a request that was sent before this has its answer, or is known not to get one.
+
+        Where orders do not last, one might be over by then: there nothing is waited for.
+        """
+        if Ability.LASTING in self.harness.abilities:
+            await asyncio.sleep(1.2 * self.harness.answer_within_s)
 
     async def fault(self, fault: Fault) -> None:
         """Let something go wrong."""

@@ -19,7 +19,7 @@ from latentspeed.engine import exec_child as exec_child_module
 from latentspeed.engine.runtime_file import ChildRuntime, read_runtime
 from latentspeed.tools.proving.trouble_maker import GATEWAY
 
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0
 
 

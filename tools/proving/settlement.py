@@ -15,7 +15,7 @@ from latentspeed.tools.proving.leg import Leg
 from latentspeed.tools.proving.report import Report, compare_all
 from latentspeed.tools.proving.strategy_books import read_strategy_books
 
-POSITION_DEADLINE_S = 5.0
+POSITION_DEADLINE_S = 30.0
 
 
 def tracebacks(folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ from latentspeed.tools.proving.report import Report
 from latentspeed.tools.proving.trouble_maker import TroubleMaker
 
 FINISH_DEADLINE_S = 60.0
-RESTART_DEADLINE_S = 20.0
+RESTART_DEADLINE_S = 60.0
 OVER = (ChildState.ENDED, ChildState.FAILED)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 30
 
 
 @contextmanager
