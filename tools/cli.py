@@ -105,7 +105,7 @@ def _refusal(error: Exception) -> str | None:
         command = "latentspeed" if context is None else context.command_path
         # Only a group that was called without a command has a help text for its message.
         message = "Missing command." if "Usage:" in format_message() else " ".join(format_message().split())
-        return f"{command}: {message} Try '{command} --help'."
+        return f"{command}: {message}{'' if message.endswith(('.', '?', ')')) else '.'} Try '{command} --help'."
     # Every exception class of ours carries the facts in its message.
     if type(error).__module__.startswith("latentspeed."):
         return f"latentspeed: {' '.join(str(error).splitlines())}"

@@ -34,7 +34,7 @@ def test_on_dydx_alone_the_books_agree_after_gateway_and_taker_were_killed(tmp_p
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--venues", "atlantis"), "'atlantis' is no venue of the demo"),
+        (("--venues", "atlantis"), "'atlantis' is none of dydx_v4, hyperliquid"),
         (("--venues", "hyperliquid,hyperliquid"), "is not one venue or two different ones"),
         (("--venues", "hyperliquid,dydx_v4", "--kill", "gateway@1"), "gateway-dydx_v4@10"),
         (("--venues", "dydx_v4", "--chaos", "1"), "chaos is for hyperliquid alone"),

@@ -41,7 +41,7 @@ def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, venue
 def test_a_venue_without_a_harness_is_refused_by_name():
     done = subprocess.run([*SOAK, "--venue", "atlantis"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
-    assert "'atlantis' has no harness" in done.stderr
+    assert "'atlantis' is none of dydx_v4, hyperliquid" in done.stderr
 
 
 FAULTS = frozenset(Fault)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from latentspeed.connectors.dydx_v4.config import DydxConfig
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
 from latentspeed.engine.config import load_config
 from latentspeed.tools.cli import COMMANDS, run_command_line
@@ -134,11 +135,15 @@ def test_every_setting_of_a_config_is_documented_with_its_default(tmp_path):
             assert actual == default or (default == {} and name == "shared_memory"), f"{name}: {actual!r}, not {cell}"
 
 
-def test_every_option_of_hyperliquid_is_documented_with_its_default_and_unit():
-    text = (ROOT / "docs" / "hyperliquid-options.md").read_text()
-    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `.*", text, re.MULTILINE)]
+@pytest.mark.parametrize(
+    ("page", "config"), [("hyperliquid-options.md", HyperliquidConfig), ("dydx_v4.md", DydxConfig)]
+)
+def test_every_option_of_a_connector_is_documented_with_its_default_and_unit(page, config):
+    text = (ROOT / "docs" / page).read_text()
+    table = text[text.index("| option | default | unit |") :].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `.*", table, re.MULTILINE)]
     rows = {row[0].strip("`"): row[1:] for row in cells}
-    fields = {field.name: field.default for field in dataclasses.fields(HyperliquidConfig)}
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
     assert list(rows) == list(fields)
     for name, (default, unit, _) in rows.items():
         if default.startswith("`") and name != "socket_timing":
@@ -146,8 +151,13 @@ def test_every_option_of_hyperliquid_is_documented_with_its_default_and_unit():
             assert (tuple(value) if isinstance(value, list) else value) == fields[name], f"{name}: not {default}"
         else:
             assert fields[name] in (None, dataclasses.MISSING), f"{name} is {fields[name]!r}"
-        if suffix := re.search(r"_(s|ms)$", name):
+        if suffix := re.search(r"_(s|ms|blocks)$", name):
             assert unit == suffix[1], f"{name} in {unit!r}"
+
+
+def test_the_readme_leads_to_every_page():
+    linked = set(re.findall(r"\]\((docs/[\w.-]+\.md)", (ROOT / "README.md").read_text()))
+    assert linked == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
 
 
 def test_every_heading_that_a_page_links_to_is_there():

@@ -21,13 +21,13 @@ from latentspeed.tools.latency import LatencySummary
 
 
 def orders(
-    rate: Annotated[float, typer.Option(min=1.0, max=20_000.0, help="orders a second")] = 1000.0,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="how long to send")] = 30.0,
-    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
-    idle: Annotated[str, typer.Option(help="how the strategy waits: park, backoff or spin")] = "park",
-    transport: Annotated[Transport, typer.Option(help="how the gateway sends: http or ws")] = Transport.HTTP,
+    rate: Annotated[float, typer.Option(min=1.0, max=20_000.0, help="Orders a second.")] = 1000.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600.0, help="How long to send.")] = 30.0,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here.", show_default=False)] = None,
+    idle: Annotated[str, typer.Option(help="How the strategy waits: park, backoff or spin.")] = "park",
+    transport: Annotated[Transport, typer.Option(help="How the gateway sends: http or ws.")] = Transport.HTTP,
     limits: Annotated[
-        bool, typer.Option("--limits", help="the venue keeps its rate limits, and the gateway stays below them")
+        bool, typer.Option("--limits", help="The venue keeps its rate limits, and the gateway stays below them.")
     ] = False,
 ) -> None:
     """Send orders at a fixed rate through strategy, gateway and local venue, and account for every one.
@@ -54,9 +54,9 @@ SIGN_BENCHES = {"hyperliquid": run_hyperliquid_sign_bench, "dydx_v4": run_dydx_v
 
 
 def sign(
-    venue: Annotated[str, typer.Option(help="hyperliquid or dydx_v4")] = "hyperliquid",
-    rounds: Annotated[int, typer.Option(min=1, max=999, help="interleaved rounds")] = ROUNDS,
-    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
+    venue: Annotated[str, typer.Option(help="Which venue: hyperliquid or dydx_v4.")] = "hyperliquid",
+    rounds: Annotated[int, typer.Option(min=1, max=999, help="Interleaved rounds.")] = ROUNDS,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here.", show_default=False)] = None,
 ) -> None:
     """Measure what it takes from an order in hand to its signed bytes, beside a bare signature and the official client.
 
@@ -84,9 +84,9 @@ SEND_BENCHES = {"hyperliquid": run_send_bench, "dydx_v4": run_dydx_v4_send_bench
 
 
 def send(
-    venue: Annotated[str, typer.Option(help="hyperliquid or dydx_v4")] = "hyperliquid",
-    orders: Annotated[int, typer.Option(min=1, max=1_000_000, help="orders by each way")] = ORDERS,
-    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
+    venue: Annotated[str, typer.Option(help="Which venue: hyperliquid or dydx_v4.")] = "hyperliquid",
+    orders: Annotated[int, typer.Option(min=1, max=1_000_000, help="Orders by each way.")] = ORDERS,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here.", show_default=False)] = None,
 ) -> None:
     """Measure what it takes from an order's signed bytes to the venue's socket, by each way that an order can go."""
     if venue not in SEND_BENCHES:

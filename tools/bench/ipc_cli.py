@@ -16,11 +16,12 @@ from latentspeed.tools.bench.ipc_report import IpcReport
 
 def ipc(
     peers: Annotated[
-        str | None, typer.Option(help="comma-separated peers: numpy, iceoryx2, mqueue, pipe, pyzmq", show_default="all")
+        str | None,
+        typer.Option(help="Comma-separated peers: numpy, iceoryx2, mqueue, pipe, pyzmq.", show_default="all"),
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the report here", show_default=False)] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=99, help="interleaved rounds")] = ROUNDS,
-    quick: Annotated[bool, typer.Option("--quick", help="see that it runs; the figures mean nothing")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report here.", show_default=False)] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=99, help="Interleaved rounds.")] = ROUNDS,
+    quick: Annotated[bool, typer.Option("--quick", help="See that it runs; the figures mean nothing.")] = False,
 ) -> None:
     """Measure the shared memory beside a C ring and what others use, on two cores.
 

@@ -87,7 +87,8 @@ def show(report: Report, console: Console) -> None:
         console.print("failed orders by reason:", report.failures)
     if report.agree:
         fills = sum(count for book, count in report.fills.items() if book.endswith("venue"))
-        console.print(f"[bold green]the books agree[/]: {fills} fills, position {report.positions}")
+        positions = ", ".join(f"{book} {lots}" for book, lots in report.positions.items())
+        console.print(f"[bold green]the books agree[/]: {fills} fills; position in lots: {positions}", soft_wrap=True)
         return
     for difference in report.differences:
         print(difference, file=sys.stderr)

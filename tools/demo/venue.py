@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from latentspeed.connectors import TradingRule
+from latentspeed.tools.harnesses import harness_module
 from latentspeed.tools.proving.books import BookFill
 from latentspeed.tools.proving.engine_under_test import ConnectorSection
-
-HARNESSES = "latentspeed.tools.harnesses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,6 @@ class DemoVenue(ABC):
 
 def load_venue(name: str) -> DemoVenue:
     """The venue of a name, from the module that has it. Raises ValueError where there is none."""
-    try:
-        module = importlib.import_module(f"{HARNESSES}.{name}_demo")
-    except ModuleNotFoundError:
-        raise ValueError(f"{name!r} is no venue of the demo") from None
-    venue = module.VENUE()
+    venue = harness_module(name, "demo").VENUE()
     assert isinstance(venue, DemoVenue)
     return venue

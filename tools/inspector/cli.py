@@ -20,13 +20,13 @@ RATE_WINDOW_S = 0.25
 
 
 def inspect(
-    engine: Annotated[str | None, typer.Option(help="only this engine")] = None,
-    connector: Annotated[str | None, typer.Option(help="only connectors of this name")] = None,
-    once: Annotated[bool, typer.Option("--once", help="print once and exit")] = False,
-    json: Annotated[bool, typer.Option("--json", help="print one snapshot as JSON and exit")] = False,
-    prometheus: Annotated[bool, typer.Option("--prometheus", help="print one snapshot as metrics and exit")] = False,
-    orders: Annotated[int, typer.Option(min=0, help="list at most so many orders of a connector")] = 20,
-    interval: Annotated[float, typer.Option(min=0.1, help="seconds between two refreshes")] = 1.0,
+    engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
+    connector: Annotated[str | None, typer.Option(help="Only connectors of this name.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one snapshot as JSON and exit.")] = False,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print one snapshot as metrics and exit.")] = False,
+    orders: Annotated[int, typer.Option(min=0, help="List at most so many orders of a connector.")] = 20,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two refreshes.")] = 1.0,
 ) -> None:
     """Show processes, orders, positions, balances, quotes, queues and latencies of the engines on this machine.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -13,21 +12,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from latentspeed.tools.harnesses import DEFAULT_VENUE
+from latentspeed.tools.harnesses import DEFAULT_VENUE, harness_module
 from latentspeed.tools.proving.engine_under_test import RunFailed
 from latentspeed.tools.soak.harness import SoakHarness
 from latentspeed.tools.soak.run import SoakReport, run_soak
-
-HARNESSES = "latentspeed.tools.harnesses"
 
 
 def load_harness(venue: str) -> SoakHarness:
     """The harness of a venue, from the module that has its name. Raises typer.BadParameter where there is none."""
     try:
-        module = importlib.import_module(f"{HARNESSES}.{venue}_soak")
-    except ModuleNotFoundError:
-        raise typer.BadParameter(f"{venue!r} has no harness", param_hint="--venue") from None
-    harness = module.HARNESS()
+        harness = harness_module(venue, "soak").HARNESS()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--venue") from None
     assert isinstance(harness, SoakHarness)
     return harness
 

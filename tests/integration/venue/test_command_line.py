@@ -64,6 +64,7 @@ def failure_of(*options: str) -> str:
 
 
 def test_what_cannot_work_is_one_line(tmp_path):
+    assert "--port" in failure_of("--port", "65536")
     broken = tmp_path / "broken.gz"
     broken.write_bytes(b"not gzip")
     with socket.socket() as taken:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -15,6 +14,7 @@ import uvloop
 
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.venue import DydxVenue
+from latentspeed.tools.venues.options import HIGHEST_PORT, ControlPort, Host, Quiet, Scenario, Seed, Speed, Tapes
 from latentspeed.tools.venues.tape import TapeError
 
 
@@ -47,24 +47,31 @@ async def serve(
 
 
 def dydx_v4(
-    node_port: Annotated[int, typer.Option(help="Port of the node's JSON-RPC and REST; 0 takes a free one.")] = 26657,
-    indexer_port: Annotated[int, typer.Option(help="Port of the indexer; 0 takes a free one.")] = 3002,
-    control_port: Annotated[int, typer.Option(help="Port of /control; 0 takes a free one.")] = 0,
+    node_port: Annotated[
+        int, typer.Option(min=0, max=HIGHEST_PORT, help="Port of the node's JSON-RPC and REST; 0 takes a free one.")
+    ] = 26657,
+    indexer_port: Annotated[
+        int, typer.Option(min=0, max=HIGHEST_PORT, help="Port of the indexer; 0 takes a free one.")
+    ] = 3002,
+    control_port: ControlPort = 0,
     grpc_port: Annotated[
-        int | None, typer.Option(help="Serve gRPC, too, on this port; 0 takes a free one. Needs the extra `grpc`.")
+        int | None,
+        typer.Option(
+            min=0, max=HIGHEST_PORT, help="Serve gRPC, too, on this port; 0 takes a free one. Needs the extra `grpc`."
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    tape: Annotated[list[Path] | None, typer.Option(help="Recorded market to play; may be given again.")] = None,
-    speed: Annotated[float, typer.Option(help="How fast tapes play.")] = 1.0,
-    quiet: Annotated[bool, typer.Option(help="No outside market: only users trade with each other.")] = False,
-    seed: Annotated[int, typer.Option(help="Makes the synthetic market repeatable.")] = 7,
+    host: Host = "127.0.0.1",
+    tape: Tapes = None,
+    speed: Speed = 1.0,
+    quiet: Quiet = False,
+    seed: Seed = 7,
     block_ms: Annotated[int, typer.Option(help="Block interval.")] = 600,
     balance: Annotated[int, typer.Option(help="Dollars of a new account.")] = 100_000,
     on_chain_lag_ms: Annotated[int, typer.Option(help="How late the indexer tells of blocks.")] = 0,
     off_chain_lag_ms: Annotated[int, typer.Option(help="How late it tells of optimistic changes.")] = 0,
     rest_lag_ms: Annotated[int, typer.Option(help="How late its REST interface knows of either.")] = 0,
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes serve the chain.")] = 1,
-    scenario: Annotated[Path | None, typer.Option(help="File that says what goes wrong when.")] = None,
+    scenario: Scenario = None,
     limits: Annotated[bool, typer.Option(help="Limit requests to the indexer.")] = False,
 ) -> None:
     """A local dYdX v4: node and indexer over one simulated chain."""

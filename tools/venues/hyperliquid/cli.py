@@ -16,6 +16,7 @@ import uvloop
 
 from latentspeed.tools.venues.hyperliquid.config import SCHEDULE_CANCEL_VOLUME, SUB_ACCOUNT_VOLUME, VenueConfig
 from latentspeed.tools.venues.hyperliquid.venue import HyperliquidVenue
+from latentspeed.tools.venues.options import HIGHEST_PORT, ControlPort, Host, Quiet, Scenario, Seed, Speed, Tapes
 from latentspeed.tools.venues.tape import TapeError
 
 
@@ -59,13 +60,15 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 
 
 def hyperliquid(
-    port: Annotated[int, typer.Option(help="Port of /info, /exchange and /ws; 0 takes a free one.")] = 3001,
-    control_port: Annotated[int, typer.Option(help="Port of /control; 0 takes a free one.")] = 0,
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    tape: Annotated[list[Path] | None, typer.Option(help="Recorded market to play; may be given again.")] = None,
-    speed: Annotated[float, typer.Option(help="How fast tapes play.")] = 1.0,
-    quiet: Annotated[bool, typer.Option(help="No outside market: only users trade with each other.")] = False,
-    seed: Annotated[int, typer.Option(help="Makes the synthetic market repeatable.")] = 1,
+    port: Annotated[
+        int, typer.Option(min=0, max=HIGHEST_PORT, help="Port of /info, /exchange and /ws; 0 takes a free one.")
+    ] = 3001,
+    control_port: ControlPort = 0,
+    host: Host = "127.0.0.1",
+    tape: Tapes = None,
+    speed: Speed = 1.0,
+    quiet: Quiet = False,
+    seed: Seed = 1,
     block_ms: Annotated[int, typer.Option(help="Block interval; 0 executes every action at once.")] = 0,
     balance: Annotated[str, typer.Option(help="Dollars of a new account.")] = "100000",
     meta: Annotated[Path | None, typer.Option(help="Recorded `meta` reply to list instead of own markets.")] = None,
@@ -81,7 +84,7 @@ def hyperliquid(
         bool,
         typer.Option(help="Ask for traded volume before a sub-account or a scheduled cancel."),
     ] = True,
-    scenario: Annotated[Path | None, typer.Option(help="File that says what goes wrong when.")] = None,
+    scenario: Scenario = None,
     known_accounts_only: Annotated[
         bool, typer.Option(help="Refuse signers that nobody has asked about, subscribed to or funded before.")
     ] = False,
