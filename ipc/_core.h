@@ -110,7 +110,8 @@ typedef struct {
     uint64_t mask;
     uint64_t cursor;
     uint64_t seen_tail;
-    int pace;
+    int pace; /* how it looks at the tail, and how long it rests: _ring_reader.c */
+    int rest;
     uint64_t laps;
     uint64_t voids;
 } RingReaderObject;

@@ -1,6 +1,15 @@
 /* RingReader and Drain: records out of the broadcast ring of protocol_ring.h. */
 #include "_rings.h"
 
+/* Who looks again right after it has read up to the tail takes the line with the tail from a writer that is
+ * just storing the next one, and both wait for that line, record after record. So the second look rests
+ * first, and finds a few records at once: for about 100 ns, less than an answer from another process takes;
+ * twice as long each time that there were several afterwards, which is a writer at full speed; as short as
+ * at first as soon as there were not. From the third look on nothing rests. */
+#define SHORTEST_REST 4 /* pauses of 25 ns on an AMD EPYC */
+#define LONGEST_REST 32
+enum { READING, AT_TAIL, RESTED };
+
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *mapping, *name, *record_type, *cursor, *bell;
@@ -22,6 +31,7 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->ring = place.ring;
     self->slots = place.slots;
     self->mask = (uint64_t)capacity - 1;
+    self->rest = SHORTEST_REST;
     self->cursor = ls_ring_tail(self->ring);
     if (cursor != Py_None && PyObject_SetAttrString((PyObject *)self, "cursor", cursor) < 0)
         return Py_DECREF(self), NULL;
@@ -46,16 +56,25 @@ static PyObject *raise_lapped(RingReaderObject *self) {
                     (unsigned long long)from, (unsigned long long)tail, (unsigned long long)(self->mask + 1));
 }
 
-/* Who looks again right after it has read up to the tail takes the line with the tail from a writer that is
- * just storing the next one, and both wait for that line, record after record. So the second look comes about
- * 100 ns later, and finds a few records at once; from the third on nothing waits. An answer from another
- * process takes longer than that. */
-#define REST 4 /* pauses of 25 ns on an AMD EPYC */
-enum { READING, AT_TAIL, RESTED };
-
 static __attribute__((noinline)) void rest(RingReaderObject *self) {
-    for (int i = 0; i < REST; i++) LS_CPU_RELAX();
+    for (int i = 0; i < self->rest; i++) LS_CPU_RELAX();
     self->pace = RESTED;
+}
+
+static inline int nothing_new(RingReaderObject *self) {
+    if (self->pace == READING)
+        self->pace = AT_TAIL;
+    else
+        self->rest = SHORTEST_REST;
+    return 0;
+}
+
+static __attribute__((noinline)) void found_after_rest(RingReaderObject *self) {
+    if (self->seen_tail - self->cursor < 2)
+        self->rest = SHORTEST_REST;
+    else if (self->rest < LONGEST_REST)
+        self->rest *= 2;
+    self->pace = READING;
 }
 
 /* The next record that is not VOID: its kind, 0 when there is none, -1 when the reader was lapped. */
@@ -64,15 +83,12 @@ static inline int read_next(RingReaderObject *self, uint64_t *out) {
     for (;;) {
         int result = ls_ring_read(self->ring, self->slots, self->mask, self->gate.words, self->cursor,
                                   &self->seen_tail, out);
-        if (__builtin_expect(result == LS_EMPTY, 0)) {
-            if (self->pace == READING) self->pace = AT_TAIL;
-            return 0;
-        }
-        self->pace = READING;
+        if (__builtin_expect(result == LS_EMPTY, 0)) return nothing_new(self);
         if (__builtin_expect(result == LS_LAPPED, 0)) {
             memset(out, 0, self->gate.words * 8);
             return -1;
         }
+        if (__builtin_expect(self->pace != READING, 0)) found_after_rest(self);
         self->cursor++;
         int kind = (int)(uint32_t)out[0];
         if (__builtin_expect(kind == LS_DATA || kind == LS_EPOCH, 1)) return kind;
