@@ -25,16 +25,6 @@ def order_uuid(address: str, number: int, client_id: int, clob_pair_id: int, fla
     return _uuid5(f"{subaccount_uuid(address, number)}-{client_id}-{clob_pair_id}-{int(flags)}")
 
 
-def fill_uuid(event_id: str, is_taker: bool) -> str:
-    """The indexer's id of one side of a fill; `event_id` is the trade's id, 24 hexadecimal digits."""
-    return _uuid5(f"{event_id}-{'TAKER' if is_taker else 'MAKER'}")
-
-
-def parent_of(number: int) -> int:
-    """The parent of a subaccount, which may be itself."""
-    return number % PARENT_SUBACCOUNTS
-
-
 def _uuid5(name: str) -> str:
     """A version 5 UUID in the indexer's namespace, without the object that the library makes of it."""
     digest = bytearray(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])

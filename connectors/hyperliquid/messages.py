@@ -219,14 +219,6 @@ class ClearinghouseState(Message):
     time: Milliseconds = 0
 
 
-class ClearinghousePush(Message):
-    """The same as a stream pushes it."""
-
-    clearinghouseState: ClearinghouseState  # noqa: N815
-    user: str = ""
-    dex: str = ""
-
-
 class SpotBalance(Message):
     """One token of the spot account; outcome balances have no token number."""
 
@@ -419,7 +411,6 @@ FILL_ROWS = RowDecoder(FillRow)
 USER_FILLS = decoder(UserFills)
 ACTIVE_ASSET_DATA = decoder(ActiveAssetData)
 CLEARINGHOUSE_STATE = decoder(ClearinghouseState)
-CLEARINGHOUSE_PUSH = decoder(ClearinghousePush)
 SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)
 USER_ROLE = decoder(UserRole)
 AGENT_ROWS = RowDecoder(AgentRow)

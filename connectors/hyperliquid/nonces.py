@@ -45,8 +45,3 @@ class NonceSource:
             self._store(nonce)
         self.last = nonce
         return nonce
-
-    @property
-    def ahead_ms(self) -> int:
-        """How far the last nonce is ahead of the clock: grows when more than a thousand actions a second are signed."""
-        return max(0, self.last - self._clock_ms())

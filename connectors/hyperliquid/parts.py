@@ -123,11 +123,6 @@ class SessionParts(VenueSession):
         return list(self._reports.foreign_orders.values()) if self._is_open else []
 
     @property
-    def request_weight_left(self) -> float | None:
-        """The request weight that may still be used now; None without a limit."""
-        return self._budget.level if self._is_open and self._budget is not None else None
-
-    @property
     def dead_man_armed_until_ms(self) -> int:
         """When the venue will cancel every order if it hears no more, in ms since the epoch; 0 while it will not."""
         return self._dead_man.armed_until_ms if self._is_open else 0

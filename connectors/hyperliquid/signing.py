@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import sha3
-from coincurve import PublicKey
 
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.signature_pool import SignaturePool
@@ -76,13 +75,13 @@ def signing_digest(connection_id: bytes, is_mainnet: bool) -> bytes:
 class L1Signer:
     """Signs actions with one key for one network."""
 
-    __slots__ = ("_key", "_sign", "_struct_prefix", "address")
+    __slots__ = ("_is_mainnet", "_key", "_sign", "address")
 
     def __init__(self, key: SigningKey, is_mainnet: bool, pool: SignaturePool | None = None) -> None:
         """Signs with `key`, or with the prepared signatures of its `pool`."""
         self._key = key
         self._sign = key.sign_digest if pool is None else pool.sign_digest
-        self._struct_prefix = _STRUCT_PREFIX[b"a" if is_mainnet else b"b"]
+        self._is_mainnet = is_mainnet
         self.address = key.address
         """The address that the venue recovers, lower case."""
 
@@ -93,8 +92,7 @@ class L1Signer:
         self, action: Mapping[str, Any], nonce: int, vault: bytes | None = None, expiry_ms: int | None = None
     ) -> dict[str, str | int]:
         """The signature member of the request: r and s as hex of 64 digits, v as 27 or 28."""
-        struct = _keccak(self._struct_prefix + action_hash(action, nonce, vault, expiry_ms)).digest()
-        signature = self._sign(_keccak(_DIGEST_PREFIX + struct).digest())
+        signature = self._sign(signing_digest(action_hash(action, nonce, vault, expiry_ms), self._is_mainnet))
         digits = signature.hex()
         return {"r": "0x" + digits[:64], "s": "0x" + digits[64:128], "v": 27 + signature[64]}
 
@@ -112,14 +110,3 @@ class L1Signer:
         if expiry_ms is not None:
             request["expiresAfter"] = expiry_ms
         return request
-
-
-def recover_address(digest: bytes, r: str, s: str, v: int) -> str:
-    """The address whose key signed the digest, lower case.
-
-    Raises:
-        ValueError: The signature is malformed.
-    """
-    compact = int(r, 16).to_bytes(32, "big") + int(s, 16).to_bytes(32, "big") + bytes([v - 27])
-    public = PublicKey.from_signature_and_message(compact, digest, hasher=None)
-    return "0x" + keccak256(public.format(compressed=False)[1:])[12:].hex()

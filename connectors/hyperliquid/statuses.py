@@ -118,9 +118,6 @@ _FAILURES = (
     ("Signed action over weight limit", "batchTooLarge"),
 )
 
-CANCEL_MOOT = "Order was never placed, already canceled, or filled"
-"""A cancel's error for filled, cancelled, unknown and not yet placed orders alike: nothing follows from it alone."""
-
 
 def classify_refusal(text: str) -> Refusal:
     """What an error text means, matched by its beginning: live texts carry suffixes that documented ones lack."""

@@ -19,9 +19,6 @@ from typing import Any, NamedTuple
 CLOID_MAGIC = 0x4C31
 """The two characters "L1": ours, version 1."""
 
-MAX_ACTION_ORDERS = 40
-"""Orders in one action: the venue charges 1 + floor(n / 40) of request weight, so a 40th order starts a second unit."""
-
 UNGROUPED = "na"
 WITH_EXITS = "normalTpsl"
 """The first order is the parent, the rest are its take-profit and stop-loss, of fixed size."""
@@ -221,11 +218,6 @@ def cancel_by_cloid_action(cancels: Sequence[tuple[int, str]], *, is_fast: bool 
     return action | {"f": True} if is_fast else action
 
 
-def cancel_action(cancels: Sequence[tuple[int, int]]) -> Action:
-    """Cancels orders by (asset id, venue order id)."""
-    return {"type": "cancel", "cancels": [{"a": asset, "o": order_id} for asset, order_id in cancels]}
-
-
 def update_leverage_action(asset_id: int, is_cross: bool, leverage: int) -> Action:
     """Sets the leverage and margin mode of one market."""
     return {"type": "updateLeverage", "asset": asset_id, "isCross": is_cross, "leverage": leverage}
@@ -247,8 +239,3 @@ def top_up_margin_action(asset_id: int, leverage: str) -> Action:
 def schedule_cancel_action(time_ms: int | None) -> Action:
     """Has the venue cancel every order at a time by its clock, at least five seconds ahead; None takes that back."""
     return {"type": "scheduleCancel"} if time_ms is None else {"type": "scheduleCancel", "time": time_ms}
-
-
-def noop_action() -> Action:
-    """Does nothing but use its nonce."""
-    return {"type": "noop"}

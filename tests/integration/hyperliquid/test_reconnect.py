@@ -241,7 +241,7 @@ def test_what_needs_a_session_says_so_without_one():
             with pytest.raises(NotReady):
                 await pending
         assert connector.foreign_orders == []
-        assert connector.request_weight_left is None
+        assert connector.rate_limits() == []
 
     run(scenario)
 

@@ -28,7 +28,6 @@ EXPIRY_BLOCKS: Final = 20
 """So long after its last block the indexer gives up an order of whose end nothing was heard."""
 
 
-RowsOf = Callable[[tuple[str, int], str], list[Row]]
 """The rows of one kind that a block tells a subaccount."""
 
 

@@ -14,13 +14,14 @@ from latentspeed.tools.venues.hyperliquid.wire import USD
 LEAST_DEPOSIT = 100 * USD
 LOCKUP_MS = 24 * 3600 * 1000
 LEADER_SHARE_INVERSE = 20
-SHARE = 10**6
-"""Shares are counted in millionths; the first dollar of a vault buys one share."""
 
 
 @dataclass(slots=True)
 class Stake:
-    """What one account has in a vault: shares, what it paid for them, and since when."""
+    """What one account has in a vault: millionths of shares, what it paid for them, and since when.
+
+    The first dollar of a vault buys one share.
+    """
 
     shares: int = 0
     paid: int = 0

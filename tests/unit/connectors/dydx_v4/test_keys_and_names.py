@@ -9,7 +9,7 @@ import pytest
 
 from latentspeed.connectors.dydx_v4 import keys
 from latentspeed.connectors.dydx_v4.bech32 import bech32_decode, bech32_encode
-from latentspeed.connectors.dydx_v4.identifiers import fill_uuid, order_uuid, parent_of, subaccount_uuid
+from latentspeed.connectors.dydx_v4.identifiers import order_uuid, subaccount_uuid
 from latentspeed.connectors.dydx_v4.keys import DydxKey, InvalidKey, is_address
 
 # The mnemonic of all-zero entropy, which the standard itself publishes.
@@ -106,9 +106,3 @@ def test_the_indexers_names_are_computed(vectors):
             assert found == case["uuid"]
             checked += 1
     assert checked
-    for case in cases["fills"]:
-        assert fill_uuid(case["event_id_hex"], case["liquidity"] == "TAKER") == case["uuid"]
-
-
-def test_a_child_subaccount_has_its_parents_remainder():
-    assert [parent_of(number) for number in (0, 127, 128, 129, 256)] == [0, 127, 0, 1, 0]

@@ -8,6 +8,7 @@ import random
 import pytest
 from eth_account import Account
 from hyperliquid.utils.signing import sign_l1_action
+from support.recovered_signer import recover_address
 
 from latentspeed.connectors.hyperliquid import wire
 from latentspeed.connectors.hyperliquid.keys import SigningKey
@@ -15,7 +16,6 @@ from latentspeed.connectors.hyperliquid.signing import (
     DOMAIN_SEPARATOR,
     L1Signer,
     action_hash,
-    recover_address,
     signing_digest,
 )
 
@@ -136,9 +136,9 @@ def test_a_thousand_random_actions_are_signed_as_the_official_client_signs_them(
 
 def test_a_request_carries_what_was_hashed_and_no_empty_members():
     signer = L1Signer(SigningKey.from_hex(SECRET), False)
-    bare = signer.request(wire.noop_action(), 1)
+    bare = signer.request({"type": "noop"}, 1)
     assert list(bare) == ["action", "nonce", "signature"]
-    full = signer.request(wire.noop_action(), 1, bytes(range(20)), 2)
+    full = signer.request({"type": "noop"}, 1, bytes(range(20)), 2)
     assert full["vaultAddress"] == "0x" + bytes(range(20)).hex()
     assert full["expiresAfter"] == 2
     assert len(full["signature"]["r"]) == 66

@@ -7,9 +7,9 @@ import random
 
 from eth_account import Account
 from hyperliquid.utils.signing import sign_agent, sign_approve_builder_fee
+from support.recovered_signer import recover_address
 
 from latentspeed.connectors.hyperliquid.keys import SigningKey
-from latentspeed.connectors.hyperliquid.signing import recover_address
 from latentspeed.connectors.hyperliquid.user_signing import STRUCTS, UserSigner, typed_digest
 
 SECRET = "0x0123456789012345678901234567890123456789012345678901234567890123"

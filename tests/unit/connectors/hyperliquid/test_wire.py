@@ -50,5 +50,4 @@ def test_actions_keep_the_key_order_that_is_hashed():
     assert list(cancel) == ["type", "cancels"]
     fast = wire.cancel_by_cloid_action([(3, "0x" + "1" * 32)], is_fast=True)
     assert (list(fast), fast["f"]) == (["type", "cancels", "f"], True)
-    assert list(wire.cancel_action([(3, 5)])["cancels"][0]) == ["a", "o"]
     assert list(wire.update_leverage_action(3, True, 5)) == ["type", "asset", "isCross", "leverage"]
