@@ -46,6 +46,9 @@ class Subaccount:
         self.closed: list[tuple[str, Position, int, int]] = []
         """Positions that ended: ticker, position, height and milliseconds of the end."""
         self.own_margin_ppm: dict[str, int] = {}
+        self.net_transfers = 0
+        """What was paid in since the beginning, less what was paid out, in quote quantums."""
+        self.has_transfers = False
         self.is_unlimited = False
         """The outside market, which needs no collateral."""
 
@@ -53,6 +56,12 @@ class Subaccount:
     def key(self) -> tuple[str, int]:
         """Owner and number."""
         return self.owner, self.number
+
+    def transfer(self, quote_quantums: int) -> None:
+        """Money comes in, or goes out below zero."""
+        self.quote += quote_quantums
+        self.net_transfers += quote_quantums
+        self.has_transfers = True
 
     def equity(self, markets: dict[str, Market]) -> int:
         """What it is worth at oracle prices, in quote quantums, funding included."""

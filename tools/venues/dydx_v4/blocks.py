@@ -295,7 +295,7 @@ class BlockMaker:
             if number is None:
                 ledger.account(owner).usdc += signed
             else:
-                ledger.subaccount(owner, number).quote += signed
+                ledger.subaccount(owner, number).transfer(signed)
                 block.subaccounts.add((owner, number))
         block.transfers.append(Transfer(sender, recipient, quantums, block.next_event_id(), transaction.hash))
 

@@ -96,7 +96,7 @@ class Chain:
         """Puts money into a subaccount, as a faucet does."""
         self.ledger.account(address)
         subaccount = self.ledger.subaccount(address, number)
-        subaccount.quote += quote_quantums
+        subaccount.transfer(quote_quantums)
         self.block_maker.touched.add(subaccount.key)
         return subaccount
 

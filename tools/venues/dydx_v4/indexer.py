@@ -19,6 +19,7 @@ from latentspeed.tools.venues.dydx_v4.candles import Candles
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.markets import Market
 from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Order, OrderKey, Removal, TimeInForce
+from latentspeed.tools.venues.dydx_v4.pnl import PnlTick, PnlTicks
 from latentspeed.tools.venues.dydx_v4.rows import Row, SubaccountView
 
 TRADES_KEPT: Final = 1000
@@ -61,6 +62,7 @@ class Indexer:
         """Rates that were due, by ticker."""
         self.payments: dict[tuple[str, int], list[Row]] = {}
         """What subaccounts paid or were paid as funding."""
+        self.pnl = PnlTicks()
         self.views: dict[tuple[str, int], SubaccountView] = {}
         self.trades: dict[str, deque[Row]] = {}
         self.books: dict[str, dict[bool, dict[int, int]]] = {}
@@ -208,8 +210,9 @@ class Indexer:
             for ticker in sorted(block.oracle)
         }
         fundings, payments = self._fundings(block)
+        ticks = {} if self._ledger is None else self.pnl.due(self._ledger, block.height, block.time_ms)
         self._on_chain(
-            lambda: self._committed(block.height, block.time_ms, told, trades, views, oracle, fundings, payments)
+            lambda: self._committed(block.height, block.time_ms, told, trades, views, oracle, fundings, payments, ticks)
         )
 
     def _fundings(self, block: Block) -> tuple[dict[str, Row], dict[tuple[str, int], list[Row]]]:
@@ -269,8 +272,10 @@ class Indexer:
         oracle: dict[str, Row],
         fundings: dict[str, Row],
         payments: dict[tuple[str, int], list[Row]],
+        ticks: dict[tuple[str, int], PnlTick],
     ) -> None:
         self.height, self.time_ms = height, time_ms
+        self.pnl.keep(ticks)
         for ticker, row in fundings.items():
             self.fundings.setdefault(ticker, []).append(row)
         for key, paid in payments.items():

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from latentspeed.tools.venues.dydx_v4 import rows
+from latentspeed.tools.venues.dydx_v4 import pnl, rows
 from latentspeed.tools.venues.dydx_v4.candles import RESOLUTIONS
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 from latentspeed.tools.venues.dydx_v4.indexer_queries import MOST, Queries
@@ -83,8 +83,10 @@ class Rest:
             get("/v4/fundingPayments", self._funding_payments),
             get("/v4/fundingPayments/parentSubaccount", self._funding_payments),
             get("/v4/fundingPayments/parentSubaccountNumber", self._funding_payments),
-            get("/v4/historical-pnl", self._pnl),
-            get("/v4/historical-pnl/parentSubaccountNumber", self._pnl),
+            get("/v4/historical-pnl", self._historical_pnl),
+            get("/v4/historical-pnl/parentSubaccountNumber", self._historical_pnl),
+            get("/v4/pnl", self._pnl),
+            get("/v4/pnl/parentSubaccountNumber", self._pnl),
         ]
 
     @web.middleware
@@ -289,9 +291,33 @@ class Rest:
         found.sort(key=lambda row: int(row["createdAtHeight"]), reverse=True)
         return reply(_paged("fundingPayments", found, request))
 
+    async def _historical_pnl(self, request: web.Request) -> web.Response:
+        ticks = self._ticks(request)
+        if isinstance(ticks, web.Response):
+            return ticks
+        if "subaccountNumber" in request.query:
+            # Each tick of a subaccount is a row of its own, also where an hour has two.
+            found = [row for tick in reversed(ticks[0]) for row in pnl.historical_rows([[tick]])]
+        else:
+            found = pnl.historical_rows(ticks)
+        return reply(_paged("historicalPnl", found, request))
+
     async def _pnl(self, request: web.Request) -> web.Response:
-        self._who(request)
-        return reply({"historicalPnl": []})
+        ticks = self._ticks(request)
+        if isinstance(ticks, web.Response):
+            return ticks
+        found = pnl.pnl_rows(ticks, daily=request.query.get("daily") == "true")
+        return reply(_paged("pnl", found, request))
+
+    def _ticks(self, request: web.Request) -> list[list[pnl.PnlTick]] | web.Response:
+        """The ticks of the subaccounts that a query names, or the answer that there is none."""
+        owner, numbers = self._who(request)
+        if not any(self._queries.view(owner, number) is not None for number in numbers):
+            number = request.query.get("subaccountNumber")
+            name = f"subaccountNumber {number}" if number is not None else "that parentSubaccountNumber"
+            return problem(404, f"No subaccount found with address {owner} and {name}")
+        kept = (self._indexer.pnl.of.get((owner, number), []) for number in sorted(numbers))
+        return [pnl.chosen(several, request.query) for several in kept]
 
     def _who(self, request: web.Request) -> tuple[str, set[int]]:
         """The owner and the subaccounts that a query names."""

@@ -8,7 +8,8 @@ from typing import Final
 
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
 
-_COPIED: Final = ("live", "orders", "fills", "transfers", "closed", "fundings", "payments", "views", "trades", "books")
+_KEPT: Final = ("live", "orders", "fills", "transfers", "closed", "fundings", "payments", "pnl")
+_COPIED: Final = (*_KEPT, "views", "trades", "books")
 
 
 class RestView:
