@@ -60,6 +60,8 @@ class Trader:
     def __init__(self, desk, name, number=0):
         self.desk = desk
         self.number = number
+        self.node = 0
+        """Which node takes what it sends."""
         self.key = DydxKey(hashlib.sha256(name.encode()).digest())
         self.address = self.key.address
         account = desk.chain.enrol(self.address)
@@ -87,7 +89,8 @@ class Trader:
     def send(self, *messages, sequence=0, fee=FREE):
         """Broadcasts; returns the code as (codespace, code), ("", 0) for success."""
         try:
-            self.desk.chain.broadcast(self.signer.transaction(messages, sequence=sequence, fee=fee))
+            raw = self.signer.transaction(messages, sequence=sequence, fee=fee)
+            self.desk.chain.broadcast(raw, node=self.node)
         except TxRefused as refused:
             return refused.codespace, refused.code
         return "", 0

@@ -289,3 +289,46 @@ def test_the_indexer_gives_up_an_order_that_its_node_has_forgotten():
         assert "errors" in await client.get(asked)
 
     run(scenario)
+
+
+def test_a_node_that_is_stopped_is_reached_by_nobody_and_comes_back_where_it_was():
+    async def scenario(venue, client):
+        await client.place(1)
+        await venue.control("stop_node", node=0)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.status(0)
+        assert await client.status(1) == venue.chain.height
+        assert not venue.chain.network.memories[0].memclob.resting
+        venue.chain.make_block()
+        assert venue.chain.network.proposer is venue.chain.network.memories[1]
+        await venue.control("reset_faults")
+        assert await client.status(0) == venue.chain.height
+
+    run(scenario, nodes=2, gossip_ms=0)
+
+
+def test_what_one_node_has_taken_is_heard_of_by_the_others_later():
+    async def scenario(venue, client):
+        first, second = (memory.memclob.resting for memory in venue.chain.network.memories)
+        await client.place(1)
+        assert (len(first), len(second)) == (1, 0)
+        async with asyncio.timeout(15):
+            while not second:
+                await asyncio.sleep(0.005)
+        await venue.control("gossip", ms=0)
+        await client.place(2)
+        assert (len(first), len(second)) == (2, 2)
+
+    run(scenario, nodes=2, gossip_ms=200)
+
+
+def test_nodes_that_share_one_memory_have_nothing_to_tell_each_other():
+    async def scenario(venue, client):
+        commands = {"gossip": {"ms": 5}, "lose_gossip": {}, "cut_node": {}, "set_proposer": {}, "hear_node": {}}
+        for name, arguments in commands.items():
+            with pytest.raises(ValueError, match="gossip_ms"):
+                await venue.control(name, **arguments)
+        with pytest.raises(ValueError, match="node=2: there are 2"):
+            await venue.control("stop_node", node=2)
+
+    run(scenario, nodes=2)

@@ -6,10 +6,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from latentspeed.tools.venues.dydx_v4 import gas
-from latentspeed.tools.venues.dydx_v4.accounts import TIMESTAMP_NONCE_FROM, Subaccount
+from latentspeed.tools.venues.dydx_v4.accounts import Subaccount
 from latentspeed.tools.venues.dydx_v4.leverage import checked_leverage
 from latentspeed.tools.venues.dydx_v4.markets import PPM, Market
 from latentspeed.tools.venues.dydx_v4.memclob import MAKER_FEE_PPM, TAKER_FEE_PPM, fee_of
+from latentspeed.tools.venues.dydx_v4.memory import NodeMemory, use_committed
 from latentspeed.tools.venues.dydx_v4.orders import (
     Block,
     Condition,
@@ -48,26 +49,30 @@ class BlockMaker:
         block = Block(chain.height, chain.time_ms, subaccounts=self.touched, oracle=self.oracle)
         self.touched, self.oracle = set(), set()
         self._entering = []
-        matches, chain.memclob.matches = chain.memclob.matches, []
+        proposer = chain.network.proposer
+        matches, proposer.memclob.matches = proposer.memclob.matches, []
         for match in matches:
             self._confirm(block, match)
-        transactions, chain.mempool = chain.mempool, []
+        transactions, proposer.mempool = proposer.mempool, []
         for transaction in transactions:
             self._deliver(block, transaction)
         self._forget_unincluded()
-        doomed, chain.memclob.doomed = chain.memclob.doomed, []
+        doomed, proposer.memclob.doomed = proposer.memclob.doomed, []
         for order, reason in doomed:
-            if chain.stateful.get(order.key) is order:
-                self._remove(block, order, reason)
+            standing = chain.stateful.get(order.key)
+            if standing is not None and standing.digest == order.digest:
+                self._remove(block, standing, reason)
         self._expire(block)
         self._trigger(block)
         self._fund(block)
         return block
 
     def enter(self) -> None:
-        """After a block: what it has written or triggered comes into the books."""
+        """After a block: what it has written or triggered comes into the books of every node. What a node finds wrong
+        with it the next block removes, if that node proposes it."""
         for order in self._entering:
-            self._enter(order)
+            for memory in self.chain.network.running():
+                self.enter_at(memory, order)
 
     # --- fills ---
 
@@ -76,7 +81,7 @@ class BlockMaker:
         if chain.faults.takes("drop_match"):
             self._undo(match)
             return
-        market = match.maker.market
+        market = chain.markets[match.maker.market.ticker]
         value = market.quote_quantums(match.quantums, match.subticks)
         maker_fee, taker_fee = fee_of(value, MAKER_FEE_PPM), fee_of(value, TAKER_FEE_PPM)
         fill = Fill(match, block.next_event_id(), maker_fee, taker_fee)
@@ -85,6 +90,12 @@ class BlockMaker:
             assert isinstance(subaccount, Subaccount)
             order.confirmed += match.quantums
             order.created_height = order.created_height or block.height
+            standing = chain.stateful.get(order.key)
+            if standing is not None and standing is not order:
+                standing.confirmed = order.confirmed  # The proposer has it as an order in its own books.
+            if order.key.is_short_term and not subaccount.is_unlimited:
+                before, _ = chain.filled.get(order.key, (0, 0))
+                chain.filled[order.key] = (before + match.quantums, order.good_til_block)
             signed = match.quantums if order.is_buy else -match.quantums
             chain.ledger.fill(
                 subaccount,
@@ -107,19 +118,19 @@ class BlockMaker:
 
     def _undo(self, match: Match) -> None:
         """A match that the proposer did not have: the maker stands again, what the taker wanted is gone."""
-        chain = self.chain
+        memclob = self.chain.network.proposer.memclob
         for order in (match.maker, match.taker):
             order.filled -= match.quantums
-            if order.key in chain.memclob.filled:
-                chain.memclob.filled[order.key] = (order.filled, order.good_til_block)
+            if order.key in memclob.filled:
+                memclob.filled[order.key] = (order.filled, order.good_til_block)
         maker, book = match.maker, match.maker.market.book
-        if chain.memclob.resting.get(maker.key) is maker:
+        if memclob.resting.get(maker.key) is maker:
             book.cancel(maker)
         maker.lots = maker.remaining
         if not book.crosses(maker.is_buy, maker.price):
             book.rest(maker)
-            chain.memclob.resting[maker.key] = maker
-        chain.sink.levels_changed(maker.market, {(maker.is_buy, maker.price)})
+            memclob.resting[maker.key] = maker
+        memclob.sink.levels_changed(maker.market, {(maker.is_buy, maker.price)})
 
     # --- the mempool ---
 
@@ -137,14 +148,12 @@ class BlockMaker:
             chain.note_result(transaction, block.height, None)
         except TxRefused as refused:
             chain.note_result(transaction, block.height, refused)
-        if transaction.sequence < TIMESTAMP_NONCE_FROM:
-            account.sequence += 1
+        use_committed(account, transaction.sequence)
 
     def _forget_unincluded(self) -> None:
-        """What a node's check has taken and no block has is as if it had never been."""
+        """What the proposer's check has taken and no block has is as if it had never been."""
         chain = self.chain
-        chain.pending_orders.clear()
-        chain.pending_cancels.clear()
+        chain.network.proposer.forget_pending()
         for account in chain.ledger.accounts.values():
             account.pending_sequence = account.sequence
 
@@ -152,7 +161,7 @@ class BlockMaker:
         chain, fields = self.chain, message.fields
         if message.name == "MsgPlaceOrder":
             key = OrderKey.of(fields["order"]["order_id"])
-            order = chain.pending_orders.pop(key)
+            order = chain.network.proposer.pending_orders.pop(key)
             order.created_height = block.height
             chain.stateful[key] = order
             block.placed.append(order)
@@ -160,7 +169,7 @@ class BlockMaker:
                 self._entering.append(order)
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
-            chain.pending_cancels.pop(key, None)
+            chain.network.proposer.pending_cancels.pop(key, None)
             standing = chain.stateful.get(key)
             if standing is None:
                 raise TxRefused(CLOB, 3010, f"{key}")
@@ -171,7 +180,10 @@ class BlockMaker:
     def _remove(self, block: Block, order: Order, reason: Removal) -> None:
         """Ends a stateful order on the chain."""
         self.chain.stateful.pop(order.key, None)
-        self.chain.memclob.remove(order, None)
+        for memory in self.chain.network.memories:
+            standing = memory.memclob.resting.get(order.key)
+            if standing is not None:
+                memory.memclob.remove(standing, None)
         if order in self._entering:
             self._entering.remove(order)
         block.removed.append((order, reason))
@@ -211,32 +223,24 @@ class BlockMaker:
 
     # --- into the books ---
 
-    def _enter(self, order: Order) -> None:
-        """A stateful order comes into the books, after the block that wrote or triggered it."""
-        chain = self.chain
-        if chain.stateful.get(order.key) is not order:
+    def enter_at(self, memory: NodeMemory, order: Order) -> None:
+        """A stateful order comes into a node's books, after the block that wrote or triggered it."""
+        if self.chain.stateful.get(order.key) is not order:
             return
-        if not self.is_collateralized(order):
-            self._remove_next(order, chain.memclob.why_not(order))
+        memclob, own = memory.memclob, memory.own(order)
+        if not memclob.can_open(own):
+            memclob.doomed.append((own, memclob.why_not(own)))
             return
-        if order.reduce_only and not chain.memclob.reducible(order):
-            self._remove_next(order, Removal.REDUCE_ONLY_RESIZE)
+        if own.reduce_only and not memclob.reducible(own):
+            memclob.doomed.append((own, Removal.REDUCE_ONLY_RESIZE))
             return
         try:
-            chain.memclob.place(order)
+            memclob.place(own)
         except TxRefused:
-            self._remove_next(order, Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER)
+            memclob.doomed.append((own, Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER))
             return
-        if order.lots and order.time_in_force is TimeInForce.IOC:
-            self._remove_next(order, Removal.IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK)
-
-    def _remove_next(self, order: Order, reason: Removal) -> None:
-        """The proposer finds at once what is wrong; the next block removes the order."""
-        self.chain.memclob.doomed.append((order, reason))
-
-    def is_collateralized(self, order: Order) -> bool:
-        """Whether a stateful order could be filled at its price."""
-        return self.chain.memclob.can_open(order)
+        if own.lots and own.time_in_force is TimeInForce.IOC:
+            memclob.doomed.append((own, Removal.IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK))
 
     # --- money ---
 

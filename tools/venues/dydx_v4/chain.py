@@ -5,7 +5,8 @@
     block     --> matches become fills, the mempool is run, orders expire and trigger, then
                   what was written to state comes into the books
 
-One node, whose books are also the proposer's unless a fault says otherwise.
+Every node has a memory of its own where `gossip_ms` says how late one hears of what another has taken; else all share
+one, whose books are also the proposer's unless a fault says otherwise. See `memory`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,19 @@ from latentspeed.tools.venues.dydx_v4.config import VenueConfig
 from latentspeed.tools.venues.dydx_v4.faults import ChainFaults
 from latentspeed.tools.venues.dydx_v4.markets import Market, MarketTerms
 from latentspeed.tools.venues.dydx_v4.memclob import MemClob, OffChainSink
-from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey, Removal
+from latentspeed.tools.venues.dydx_v4.memory import NodeMemory
+from latentspeed.tools.venues.dydx_v4.network import Network
+from latentspeed.tools.venues.dydx_v4.order_rules import is_short_term
+from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Order, OrderKey, Removal
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
-from latentspeed.tools.venues.dydx_v4.transactions import Message, Transaction, address_of, decode_transaction
+from latentspeed.tools.venues.dydx_v4.transactions import (
+    Message,
+    Transaction,
+    address_of,
+    decode_transaction,
+)
 
 CLOB_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel", "MsgUpdateLeverage"})
-CACHE_SIZE = 10_000
 
 
 class TxResult(NamedTuple):
@@ -61,13 +69,11 @@ class Chain:
         self.ledger = Ledger(self.markets)
         self.authenticators = Authenticators()
         self._oids = itertools.count(1)
-        self.memclob = MemClob(self.ledger, sink, lambda: next(self._oids))
+        self.network = Network(self)
+        self.filled: dict[OrderKey, tuple[int, int]] = {}
+        """Quantums that blocks have filled of short-term orders that may still live, and each one's last block."""
         self.stateful: dict[OrderKey, Order] = {}
         """Stateful orders in state, untriggered conditional ones included."""
-        self.mempool: list[Transaction] = []
-        self.pending_orders: dict[OrderKey, Order] = {}
-        """Stateful places that were checked and wait for a block."""
-        self.pending_cancels: dict[OrderKey, int] = {}
         self.results: dict[str, TxResult] = {}
         """Of transactions in blocks, by hash."""
         self.orders_sent = 0
@@ -76,10 +82,21 @@ class Chain:
         self.time_ms = clock_ms()
         self.busy_owners: set[str] = set()
         """A fault: owners whose other programs use up what the chain lets an account send."""
-        self._seen: dict[str, None] = {}
         self._short_term_counts: dict[str, deque[int]] = {}
         self._stateful_counts: dict[str, deque[int]] = {}
         self.block_maker = BlockMaker(self)
+
+    # --- nodes ---
+
+    @property
+    def memclob(self) -> MemClob:
+        """The books of the first node."""
+        return self.network.memories[0].memclob
+
+    @property
+    def pending_orders(self) -> dict[OrderKey, Order]:
+        """Stateful places that the first node has checked, and that wait for a block."""
+        return self.network.memories[0].pending_orders
 
     # --- accounts ---
 
@@ -102,42 +119,51 @@ class Chain:
 
     # --- transactions ---
 
-    def broadcast(self, raw: bytes, *, behind: int = 0) -> str:
+    def broadcast(self, raw: bytes, *, behind: int = 0, node: int = 0) -> str:
         """Checks a transaction and, where it is good, acts on it; returns its hash.
 
         Args:
             raw: Its bytes.
             behind: How many blocks the node that checks it lags.
+            node: Which one that is.
 
         Raises:
             TxRefused: It is not taken.
         """
         transaction = decode_transaction(raw)
         self.orders_sent += sum(message.name == "MsgPlaceOrder" for message in transaction.messages)
-        if transaction.hash in self._seen:
+        memory = self.network.memory_of(node)
+        if transaction.hash in memory.seen:
             raise TxRefused(SDK, 19)
         injected = self.faults.next_refusal()
         if injected is not None:
             raise injected
-        is_short_term = all(_is_short_term(message) for message in transaction.messages)
+        is_in_memory = all(is_short_term(message) for message in transaction.messages)
         for message in transaction.messages:
             self._check_form(message)
-        account = self._check_signature(transaction, counts=not is_short_term)
+        self._check_signature(transaction, memory, counts=not is_in_memory)
         self._check_rate(transaction)
         self._check_mix(transaction)
         self._check_timeout(transaction)
-        if is_short_term:
-            self._run_short_term(transaction.messages[0], self.height - behind)
-        else:
-            for message in transaction.messages:
-                self._check_stateful(message)
-            account.use_sequence(transaction.sequence)
-            self._to_mempool(transaction)
+        is_kept = self.take(transaction, memory, self.height - behind, self.faults.takes)
         # What was refused may come again; what was taken is known for a while.
-        self._seen[transaction.hash] = None
-        if len(self._seen) > CACHE_SIZE:
-            del self._seen[next(iter(self._seen))]
+        memory.note(transaction)
+        if is_kept:
+            self.network.gossip(transaction, memory)
         return transaction.hash
+
+    def take(self, transaction: Transaction, memory: NodeMemory, height: int, fault: Callable[[str], bool]) -> bool:
+        """A transaction in good form comes into a node's books or its mempool; whether a fault has not lost it.
+
+        Raises:
+            TxRefused: The node does not take it.
+        """
+        if is_short_term(transaction.messages[0]):
+            return self._run_short_term(transaction.messages[0], memory, height, fault)
+        for message in transaction.messages:
+            self._check_stateful(message, memory)
+        memory.account(self.ledger.account(transaction.signer)).use_sequence(transaction.sequence)
+        return self._to_mempool(transaction, memory, is_lost=fault("drop_stateful"))
 
     def _check_form(self, message: Message) -> None:
         fields = message.fields
@@ -160,14 +186,14 @@ class Chain:
             if not fields["good_til_block"]:
                 raise TxRefused(CLOB, 5, "batch cancel goodTilBlock cannot be 0")
 
-    def _check_signature(self, transaction: Transaction, *, counts: bool) -> Account:
-        """Whose transaction it is; refuses a fee, a sequence (where it counts) or a signature that is not right."""
+    def _check_signature(self, transaction: Transaction, memory: NodeMemory, *, counts: bool) -> None:
+        """Refuses a fee, a sequence (where it counts) or a signature that is not right."""
         account = self._signer_of(transaction)
         if not transaction.authenticators and address_of(transaction.public_key) != account.address:
             raise TxRefused(SDK, 8, f"pubKey does not match signer address {account.address}")
         gas.fee_of(transaction, account, self.config.native_denom)
         if counts:
-            account.check_sequence(transaction.sequence, self.time_ms)
+            memory.account(account).check_sequence(transaction.sequence, self.time_ms)
         is_signed = transaction.is_signed_for(self.config.chain_id, account.number)
         if transaction.authenticators:
             self.authenticators.check(transaction, is_signed=is_signed)
@@ -180,7 +206,6 @@ class Chain:
             )
         else:
             account.public_key = transaction.public_key
-        return account
 
     def _signer_of(self, transaction: Transaction) -> Account:
         account = self.enrol(transaction.signer) if transaction.signer else None
@@ -197,10 +222,10 @@ class Chain:
             self._check_form(message)
         account = self._signer_of(transaction)
         self._check_mix(transaction)
-        if not all(_is_short_term(message) for message in transaction.messages):
+        if not all(is_short_term(message) for message in transaction.messages):
             account.check_sequence(transaction.sequence, self.time_ms)
             for message in transaction.messages:
-                self._check_stateful(message)
+                self._check_stateful(message, self.network.memories[0])
         return gas.gas_used(transaction)
 
     def note_result(self, transaction: Transaction, height: int, refused: TxRefused | None) -> None:
@@ -215,9 +240,9 @@ class Chain:
         owner = transaction.signer
         for message in transaction.messages:
             weight = 2 if message.name == "MsgBatchCancel" else 1
-            if owner in self.busy_owners and (_is_short_term(message) or message.name == "MsgPlaceOrder"):
+            if owner in self.busy_owners and (is_short_term(message) or message.name == "MsgPlaceOrder"):
                 raise TxRefused(CLOB, 5001, "Rate exceeds configured block rate limit: other programs have used it up")
-            if _is_short_term(message):
+            if is_short_term(message):
                 if self.config.short_term_limit:
                     limits = ((self.config.short_term_blocks, self.config.short_term_limit),)
                     self._count(self._short_term_counts.setdefault(owner, deque()), weight, limits, "ShortTermOrders")
@@ -242,7 +267,7 @@ class Chain:
     def _check_mix(transaction: Transaction) -> None:
         """Refuses messages that may not be together."""
         names = [message.name for message in transaction.messages]
-        short_term = [_is_short_term(message) for message in transaction.messages]
+        short_term = [is_short_term(message) for message in transaction.messages]
         if any(short_term) and len(names) > 1:
             raise TxRefused(SDK, 18, "a transaction containing short term order may not contain more than one message")
         if any(name in CLOB_NAMES for name in names) and not any(short_term):
@@ -263,27 +288,30 @@ class Chain:
             raise TxRefused(SDK, 30, f"block height: {self.height}, timeout height: {timeout}")
         message = transaction.messages[0]
         fields = message.fields.get("order") or message.fields
-        if _is_short_term(message) and timeout < fields["good_til_block"]:
+        if is_short_term(message) and timeout < fields["good_til_block"]:
             detail = f"a short term message may not have a timeout height {timeout} less than its goodTilBlock"
             raise TxRefused(SDK, 18, detail)
 
     # --- short-term ---
 
-    def _run_short_term(self, message: Message, height: int) -> None:
-        fields = message.fields
+    def _run_short_term(self, message: Message, memory: NodeMemory, height: int, fault: Callable[[str], bool]) -> bool:
+        """What a short-term message does to a node's memory; whether a fault has not lost it."""
+        fields, memclob = message.fields, memory.memclob
         if message.name == "MsgPlaceOrder":
-            order = self._order_of(message)
+            order = self._order_of(message, memory)
             self._check_window(order.good_til_block, height)
-            self.memclob.check_short_term(order)
-            if not self.faults.takes("lose_order"):
-                self.memclob.place(order, is_told=not self.faults.takes("hide_order"))
+            memclob.check_short_term(order)
+            if fault("lose_order"):
+                return False
+            memclob.place(order, is_told=not fault("hide_order"))
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
             self._check_pair(key.clob_pair_id)
             self._check_window(fields["good_til_block"], height)
-            if not self.faults.takes("miss_cancel"):
-                is_late = self.faults.takes("late_cancel")
-                self.memclob.cancel_short_term(key, fields["good_til_block"], is_late=is_late)
+            if fault("miss_cancel"):
+                return False
+            is_late = fault("late_cancel")
+            memclob.cancel_short_term(key, fields["good_til_block"], is_late=is_late)
         else:
             self._check_window(fields["good_til_block"], height)
             subaccount = fields["subaccount_id"] or {"owner": "", "number": 0}
@@ -293,15 +321,17 @@ class Chain:
                 for client_id in batch["client_ids"]:
                     key = OrderKey(subaccount["owner"], subaccount["number"], client_id, 0, batch["clob_pair_id"])
                     try:
-                        self.memclob.cancel_short_term(key, fields["good_til_block"])
+                        memclob.cancel_short_term(key, fields["good_til_block"])
                     except TxRefused:
                         continue  # The chain loses failures of single ids, too.
+        return True
 
-    def _order_of(self, message: Message) -> Order:
-        """The order of a place message, checked against its market."""
+    def _order_of(self, message: Message, memory: NodeMemory) -> Order:
+        """The order of a place message, checked against its market; in a node's own books if it is short-term."""
         decoded = message.fields["order"]
         key = OrderKey.of(decoded["order_id"])
-        market = order_rules.check_market(decoded, key, self.by_pair.get(key.clob_pair_id))
+        by_pair = memory.by_pair if key.is_short_term else self.by_pair
+        market = order_rules.check_market(decoded, key, by_pair.get(key.clob_pair_id))
         owner = self.ledger.subaccount(key.owner, key.number)
         return Order(next(self._oids), owner, market, key, decoded)
 
@@ -314,65 +344,67 @@ class Chain:
 
     # --- stateful ---
 
-    def _check_stateful(self, message: Message) -> None:
-        """Refuses what state does not allow now. Raises TxRefused."""
+    def _check_stateful(self, message: Message, memory: NodeMemory) -> None:
+        """Refuses what state, and what waits at a node, does not allow now. Raises TxRefused."""
         fields = message.fields
         if message.name == "MsgPlaceOrder":
-            order = self._order_of(message)
+            order = self._order_of(message, memory)
             order_rules.check_good_til_time(order.good_til_time, self.time_ms)
-            if order.key in self.pending_cancels:
+            if order.key in memory.pending_cancels:
                 raise TxRefused(CLOB, 3008, f"{order.key}")
-            if order.key in self.stateful or order.key in self.pending_orders:
+            if order.key in self.stateful or order.key in memory.pending_orders:
                 raise TxRefused(CLOB, 3005, f"{order.key}")
             order_rules.check_trigger(order.trigger_subticks, order.market)
-            self._check_equity_tier(order)
-            if order.condition is Condition.UNSPECIFIED and not self.block_maker.is_collateralized(order):
-                code = 2005 if self.memclob.why_not(order) is not Removal.UNDERCOLLATERALIZED else 3007
+            self._check_equity_tier(order, memory)
+            if order.condition is Condition.UNSPECIFIED and not memory.memclob.can_open(order):
+                code = 2005 if memory.memclob.why_not(order) is not Removal.UNDERCOLLATERALIZED else 3007
                 raise TxRefused(CLOB, code, f"{order.key}")
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
             self._check_pair(key.clob_pair_id)
             order_rules.check_good_til_time(fields["good_til_block_time"], self.time_ms)
-            standing = self.stateful.get(key) or self.pending_orders.get(key)
+            standing = self.stateful.get(key) or memory.pending_orders.get(key)
             if standing is None:
                 raise TxRefused(CLOB, 3006, f"Order Id to cancel does not exist: {key}")
             if fields["good_til_block_time"] < standing.good_til_time:
                 raise TxRefused(CLOB, 29, f"cancellation goodTilBlockTime less than {standing.good_til_time}")
-            if key in self.pending_cancels:
+            if key in memory.pending_cancels:
                 raise TxRefused(CLOB, 32, f"{key}")
         else:
             self.block_maker.check_money(message)
 
-    def _check_equity_tier(self, order: Order) -> None:
+    def _check_equity_tier(self, order: Order, memory: NodeMemory) -> None:
         if not self.config.equity_tiers:
             return
         subaccount = self.ledger.subaccount(order.key.owner, order.key.number)
         equity = subaccount.equity(self.markets)
         allowed = max((count for floor, count in self.config.equity_tiers if equity >= floor * 10**6), default=0)
-        standing = [*self.stateful, *self.pending_orders]
+        standing = [*self.stateful, *memory.pending_orders]
         count = sum((key.owner, key.number) == subaccount.key for key in standing)
         if count >= allowed:
             detail = f"Opening order would exceed equity tier limit of {allowed}. Order count: {count}, "
             raise TxRefused(CLOB, 10001, f"{detail}total net collateral: {equity}, order id: {order.key}")
 
-    def _to_mempool(self, transaction: Transaction) -> None:
+    def _to_mempool(self, transaction: Transaction, memory: NodeMemory, *, is_lost: bool) -> bool:
         for message in transaction.messages:
             if message.name == "MsgPlaceOrder":
-                order = self._order_of(message)
-                self.pending_orders[order.key] = order
+                order = self._order_of(message, memory)
+                memory.pending_orders[order.key] = order
             elif message.name == "MsgCancelOrder":
-                self.pending_cancels[OrderKey.of(message.fields["order_id"])] = message.fields["good_til_block_time"]
-        if not self.faults.takes("drop_stateful"):
-            self.mempool.append(transaction)
+                memory.pending_cancels[OrderKey.of(message.fields["order_id"])] = message.fields["good_til_block_time"]
+        if not is_lost:
+            memory.mempool.append(transaction)
+        return not is_lost
 
     # --- blocks ---
 
     def make_block(self) -> Block | None:
-        """Commits the next block, unless the chain is halted."""
-        if self.faults.is_halted:
+        """Commits the next block, unless the chain is halted or no node runs."""
+        if self.faults.is_halted or not self.network.choose_proposer():
             return None
         block = self.block_maker.make()
-        block.expired = self.memclob.forget(block.height)
+        block.expired = self.network.learn(block)
+        self.filled = {key: kept for key, kept in self.filled.items() if kept[1] > block.height}
         self.sink.block_made(block)
         self.block_maker.enter()
         return block
@@ -380,6 +412,8 @@ class Chain:
     def list_market(self, terms: MarketTerms) -> Market:
         """Adds a market, which has no price yet."""
         market = self.markets[terms.ticker] = self.by_pair[terms.clob_pair_id] = Market(terms)
+        for memory in self.network.memories:
+            memory.add_market(market)
         return market
 
     def set_oracle(self, ticker: str, subticks: int) -> None:
@@ -401,13 +435,3 @@ class Chain:
 def uses_sequence(transaction: Transaction) -> bool:
     """Whether a transaction counts the account's ordinary sequence up."""
     return transaction.sequence < TIMESTAMP_NONCE_FROM
-
-
-def _is_short_term(message: Message) -> bool:
-    if message.name == "MsgBatchCancel":
-        return True
-    if message.name == "MsgPlaceOrder":
-        return bool(OrderKey.of(message.fields["order"]["order_id"]).flags == Flags.SHORT_TERM)
-    if message.name == "MsgCancelOrder":
-        return bool(OrderKey.of(message.fields["order_id"]).flags == Flags.SHORT_TERM)
-    return False

@@ -71,6 +71,10 @@ def dydx_v4(
     off_chain_lag_ms: Annotated[int, typer.Option(help="How late it tells of optimistic changes.")] = 0,
     rest_lag_ms: Annotated[int, typer.Option(help="How late its REST interface knows of either.")] = 0,
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes serve the chain.")] = 1,
+    gossip_ms: Annotated[
+        int | None, typer.Option(min=0, help="Give each node a memory of its own; how late one hears of the others.")
+    ] = None,
+    rotate_proposers: Annotated[bool, typer.Option(help="Let the nodes propose blocks in turn.")] = False,
     scenario: Scenario = None,
     limits: Annotated[bool, typer.Option(help="Limit requests to the indexer.")] = False,
 ) -> None:
@@ -87,6 +91,8 @@ def dydx_v4(
             off_chain_lag_ms=off_chain_lag_ms,
             rest_lag_ms=rest_lag_ms,
             nodes=nodes,
+            gossip_ms=gossip_ms,
+            rotate_proposers=rotate_proposers,
             scenario=scenario,
             rest_limits=limits,
         )

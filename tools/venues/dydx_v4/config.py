@@ -35,6 +35,9 @@ class VenueConfig:
         rest_lag_ms: How late its REST interface knows of either.
         rest_limits: Whether the REST interface limits requests.
         nodes: How many nodes serve the chain, each with its own troubles.
+        gossip_ms: How late what one node has taken is heard of by the others, each with a mempool and books of its
+            own; None lets all share one memory.
+        rotate_proposers: Whether the nodes propose blocks in turn, and not always the first that runs.
         batch_ms: How often batched subscriptions are flushed.
         scenario: A file that says what goes wrong when.
     """
@@ -62,6 +65,8 @@ class VenueConfig:
     rest_lag_ms: int = 0
     rest_limits: bool = False
     nodes: int = 1
+    gossip_ms: int | None = None
+    rotate_proposers: bool = False
     batch_ms: int = 250
     scenario: Path | None = None
 

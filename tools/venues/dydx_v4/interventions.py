@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from latentspeed.tools.venues.dydx_v4 import rows
 from latentspeed.tools.venues.dydx_v4.markets import PPM, STATUSES, Market
+from latentspeed.tools.venues.dydx_v4.node_interventions import NodeInterventions, http_status
 from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.refusals import ACCOUNTPLUS, CLOB, SDK, SUBACCOUNTS
 from latentspeed.tools.venues.market import SCALE, Source
 
 if TYPE_CHECKING:
-    from latentspeed.tools.venues.dydx_v4.chain import Chain
     from latentspeed.tools.venues.dydx_v4.history import OrderHistory
     from latentspeed.tools.venues.dydx_v4.indexer import Indexer
-    from latentspeed.tools.venues.dydx_v4.node import Node
     from latentspeed.tools.venues.dydx_v4.odd_reports import OddReports
     from latentspeed.tools.venues.dydx_v4.outside import Outside
     from latentspeed.tools.venues.dydx_v4.rest import Rest
@@ -31,14 +30,12 @@ PATTERN_MARKET = "SOL-USD"
 """Whose steps and margins a market gets that is listed later."""
 
 
-class Interventions(ABC):
+class Interventions(NodeInterventions, ABC):
     """Commands on the parts of a venue, which the venue itself brings. All raise ValueError for a wrong value."""
 
-    chain: Chain
     history: OrderHistory
     indexer: Indexer
     is_market_paused: bool
-    nodes: list[Node]
     outside: Outside
     reports: OddReports
     rest: Rest
@@ -50,10 +47,6 @@ class Interventions(ABC):
     @abstractmethod
     def begin(self, doing: Coroutine[Any, Any, None]) -> None:
         """Runs what takes its time."""
-
-    @abstractmethod
-    async def listen_at(self, node: int, *, is_on: bool) -> None:
-        """Opens or closes a node's HTTP port, with all its connections."""
 
     def do_status(self) -> dict[str, Any]:
         """Heights and open orders."""
@@ -107,35 +100,6 @@ class Interventions(ABC):
         """Lets a counted fault of the chain happen."""
         self.chain.faults.order(name, count)
 
-    def do_lose_answers(self, count: int = 1, node: int = 0) -> None:
-        """Takes the next broadcasts of a node and cuts their connections."""
-        self._node(node).lost_answers += count
-
-    def do_break_answers(self, count: int = 1, node: int = 0) -> None:
-        """Takes the next broadcasts of a node and resets their connections in the middle of the answer."""
-        self._node(node).broken_answers += count
-
-    def do_delay_answers(self, ms: int, node: int = 0) -> None:
-        """Answers a node's broadcasts so much later, after acting."""
-        self._node(node).delay_s = ms / 1000
-
-    def do_fail_node(self, status: int, count: int = 1, node: int = 0) -> None:
-        """Answers the next requests to a node with a status, without acting."""
-        self._node(node).failures += [_status(status)] * count
-
-    def do_fail_broadcasts(self, status: int, count: int = 1, node: int = 0) -> None:
-        """Answers a node's next broadcasts with a status, without acting."""
-        self._node(node).broadcast_failures += [_status(status)] * count
-
-    def do_stop_node(self, is_stopped: bool = True, node: int = 0) -> None:
-        """Lets nobody reach a node by HTTP, and cuts who has; or lets it listen again on its port."""
-        self._node(node)
-        self.begin(self.listen_at(node, is_on=not is_stopped))
-
-    def do_lag_node(self, blocks: int, node: int = 0) -> None:
-        """Lets a node be so many blocks behind: what it tells of its height, and what it takes for the next one."""
-        self._node(node).lag_blocks = blocks
-
     def do_lag_indexer(
         self, off_chain_ms: int | None = None, on_chain_ms: int | None = None, rest_ms: int | None = None
     ) -> None:
@@ -155,7 +119,7 @@ class Interventions(ABC):
 
     def do_fail_rest(self, status: int, count: int = 1) -> None:
         """Answers the next requests to the indexer with a status."""
-        self.rest.failures += [_status(status)] * count
+        self.rest.failures += [http_status(status)] * count
 
     def do_drop_sockets(self, code: int | None = None) -> None:
         """Closes all sockets, with a close code or without a close frame."""
@@ -264,18 +228,6 @@ class Interventions(ABC):
             if coin in source.coins:
                 source.set_price(self.outside, coin, scaled)
 
-    def do_restart_node(self) -> None:
-        """Empties the node's memory, as a restart does; the indexer hears nothing of it."""
-        self.indexer.is_deaf = True
-        memclob = self.chain.memclob
-        for order in list(memclob.resting.values()):
-            if order.key.is_short_term:
-                memclob.remove(order, None)
-        memclob.matches.clear()
-        memclob.cancels.clear()
-        memclob.filled.clear()
-        self.indexer.is_deaf = False
-
     def do_advance_clock(self, ms: int) -> None:
         """Puts the chain's clock forward, or back."""
         self.offset_ms += ms
@@ -285,11 +237,7 @@ class Interventions(ABC):
         self.chain.faults.reset()
         self.chain.busy_owners.clear()
         self.reports.reset()
-        for node in self.nodes:
-            node.lost_answers = node.broken_answers = node.lag_blocks = 0
-            node.delay_s = 0.0
-            node.failures.clear()
-            node.broadcast_failures.clear()
+        self.reset_nodes()
         self.rest.failures.clear()
         self.sockets.lost = self.sockets.refuses_snapshots = self.sockets.held_back = 0
         self.sockets.copies, self.sockets.stranger = 1, {}
@@ -297,22 +245,11 @@ class Interventions(ABC):
         self.sockets.keep_snapshots(False)
         self.sockets.set_silent(False)
 
-    def _node(self, number: int) -> Node:
-        if number >= len(self.nodes):
-            raise ValueError(f"node={number}: there are {len(self.nodes)}")
-        return self.nodes[number]
-
     def _market(self, ticker: str) -> Market:
         market = self.chain.markets.get(ticker)
         if market is None:
             raise ValueError(f"ticker={ticker!r}: must be one of {', '.join(self.chain.markets)}")
         return market
-
-
-def _status(status: int) -> int:
-    if not 400 <= status < 600:
-        raise ValueError(f"status={status}: must be from 400 to 599")
-    return status
 
 
 def _decimal(name: str, text: str) -> Decimal:

@@ -88,8 +88,8 @@ class MemClob:
         standing = self.resting.get(key)
         if standing is not None:
             self._take_off(standing, Removal.REPLACED)
-        matched, _ = self.filled.get(key, (0, 0))
-        order.filled = matched
+        if key.is_short_term:
+            order.filled, _ = self.filled.get(key, (0, 0))
         order.lots = order.remaining
         if is_told:
             self.sink.order_placed(order)

@@ -27,8 +27,11 @@ Reply = dict[str, Any]
 class Node:
     """One full node's front."""
 
-    def __init__(self, chain: Chain, on_broadcast: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, chain: Chain, on_broadcast: Callable[[], None] = lambda: None, number: int = 0) -> None:
         self.chain = chain
+        self.number = number
+        self.is_up = True
+        """Whether it can be reached."""
         self._on_broadcast = on_broadcast
         self.broadcasts = 0
         """Transactions that came here."""
@@ -96,7 +99,7 @@ class Node:
         """Gives a transaction to the chain; why it refuses, or None."""
         self.broadcasts += 1
         try:
-            self.chain.broadcast(raw, behind=self.lag_blocks)
+            self.chain.broadcast(raw, behind=self.lag_blocks, node=self.number)
         except TxRefused as refused:
             return refused
         finally:

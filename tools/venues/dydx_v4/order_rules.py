@@ -7,7 +7,7 @@ from typing import Any, Final
 from latentspeed.tools.venues.dydx_v4.markets import Market
 from latentspeed.tools.venues.dydx_v4.orders import Condition, Flags, OrderKey, TimeInForce
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SUBACCOUNTS, TxRefused
-from latentspeed.tools.venues.dydx_v4.transactions import ADDRESS_PREFIX
+from latentspeed.tools.venues.dydx_v4.transactions import ADDRESS_PREFIX, Message
 
 MAX_SUBACCOUNT: Final = 128_000
 STATEFUL_WINDOW_S: Final = 95 * 86_400
@@ -129,3 +129,14 @@ def check_batch(cancels: list[dict[str, Any]]) -> None:
         or any(not batch["client_ids"] or len(set(batch["client_ids"])) < len(batch["client_ids"]) for batch in cancels)
     ):
         raise TxRefused(CLOB, 45, f"{count} cancels of {len(pairs)} pairs")
+
+
+def is_short_term(message: Message) -> bool:
+    """Whether a message is about what lives in memory only."""
+    if message.name == "MsgBatchCancel":
+        return True
+    if message.name == "MsgPlaceOrder":
+        return OrderKey.of(message.fields["order"]["order_id"]).is_short_term
+    if message.name == "MsgCancelOrder":
+        return OrderKey.of(message.fields["order_id"]).is_short_term
+    return False

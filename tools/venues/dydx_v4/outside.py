@@ -8,6 +8,7 @@ from typing import Any
 from latentspeed.tools.venues.dydx_v4.accounts import Subaccount
 from latentspeed.tools.venues.dydx_v4.chain import Chain
 from latentspeed.tools.venues.dydx_v4.markets import Market
+from latentspeed.tools.venues.dydx_v4.memory import NodeMemory
 from latentspeed.tools.venues.dydx_v4.orders import Match, Order, OrderKey
 from latentspeed.tools.venues.market import PriceLevel
 from latentspeed.tools.venues.matching import BookOrder
@@ -23,18 +24,23 @@ class Outside:
         self._maker, self._taker = Subaccount(MAKER, 0), Subaccount(TAKER, 0)
         for subaccount in (self._maker, self._taker):
             subaccount.is_unlimited = True
-        self._quotes: dict[tuple[str, bool], dict[int, Order]] = {}
         self._numbers = 0
 
     def set_quotes(self, coin: str, bids: Sequence[PriceLevel], asks: Sequence[PriceLevel]) -> None:
         """Replace the outside quotes: less size keeps its place, more size queues again, a crossing quote trades."""
-        market = self._market(coin)
+        for memory in self.chain.network.running():
+            self._set_quotes(memory, coin, bids, asks)
+
+    def _set_quotes(
+        self, memory: NodeMemory, coin: str, bids: Sequence[PriceLevel], asks: Sequence[PriceLevel]
+    ) -> None:
+        market = memory.markets[f"{coin}-USD"]
         if market.terms.status != "ACTIVE":
             return
         wanted = {True: self._on_grid(market, bids, True), False: self._on_grid(market, asks, False)}
         touched: set[tuple[bool, int]] = set()
         for is_buy in (True, False):
-            standing = self._quotes.setdefault((coin, is_buy), {})
+            standing = memory.quotes.setdefault((coin, is_buy), {})
             for price, order in list(standing.items()):
                 quantums = wanted[is_buy].get(price, 0)
                 if order.lots and quantums == order.lots:
@@ -48,13 +54,13 @@ class Outside:
             for price, quantums in wanted[is_buy].items():
                 order = self._order(self._maker, market, is_buy, price, quantums)
                 if market.book.crosses(is_buy, price):
-                    touched |= self._match(order, skip=None)
+                    touched |= self._match(memory, order, skip=None)
                 if order.lots:
                     market.book.rest(order)
-                    self._quotes[coin, is_buy][price] = order
+                    memory.quotes[coin, is_buy][price] = order
                     touched.add((is_buy, price))
         if touched:
-            self.chain.sink.levels_changed(market, touched)
+            memory.tap.levels_changed(market, touched)
 
     def print_trade(self, coin: str, is_buy: bool, price: int, size: int) -> None:
         """Report a trade of the outside market; users' orders at its price or better are filled from its size."""
@@ -72,19 +78,23 @@ class Outside:
     def _send(
         self, coin: str, is_buy: bool, size: int, price: int, *, skip: Subaccount | None, rounds_up: bool
     ) -> None:
-        market = self._market(coin)
-        subticks, quantums = market.to_subticks(price, up=rounds_up), market.to_quantums(size)
-        if subticks > 0 and quantums and market.terms.status == "ACTIVE" and market.book.crosses(is_buy, subticks):
-            touched = self._match(self._order(self._taker, market, is_buy, subticks, quantums), skip=skip)
-            if touched:
-                self.chain.sink.levels_changed(market, touched)
+        terms = self._market(coin)
+        subticks, quantums = terms.to_subticks(price, up=rounds_up), terms.to_quantums(size)
+        if subticks <= 0 or not quantums or terms.terms.status != "ACTIVE":
+            return
+        for memory in self.chain.network.running():
+            market = memory.markets[terms.ticker]
+            if market.book.crosses(is_buy, subticks):
+                taker = self._order(self._taker, market, is_buy, subticks, quantums)
+                if touched := self._match(memory, taker, skip=skip):
+                    memory.tap.levels_changed(market, touched)
 
     def _market(self, coin: str) -> Market:
         """The outside world names markets by their coin."""
         return self.chain.markets[f"{coin}-USD"]
 
-    def _match(self, taker: Order, *, skip: Subaccount | None) -> set[tuple[bool, int]]:
-        memclob, touched = self.chain.memclob, set[tuple[bool, int]]()
+    def _match(self, memory: NodeMemory, taker: Order, *, skip: Subaccount | None) -> set[tuple[bool, int]]:
+        memclob, touched = memory.memclob, set[tuple[bool, int]]()
         makers: list[Order] = []
         removed: list[tuple[Order, str]] = []
 
@@ -109,7 +119,7 @@ class Outside:
             taker.market.book.match_others(taker, skip, on_fill, on_removed, allow)
         for maker in makers:
             if not isinstance(maker.owner, Subaccount) or not maker.owner.is_unlimited:
-                self.chain.sink.order_matched(maker)
+                memory.tap.order_matched(maker)
         for maker, why in removed:
             memclob.thrown_out(maker, why)
         return touched

@@ -61,7 +61,7 @@ class DydxVenue(Interventions):
         self.reports = OddReports(self.sockets, self.config.seed)
         self.indexer.publisher = self.reports
         self.rest = Rest(self.rest_view, self.queries, self.now_ms, is_limited=self.config.rest_limits)
-        self.nodes = [Node(self.chain, self._note_orders) for _ in range(self.config.nodes)]
+        self.nodes = [Node(self.chain, self._note_orders, number) for number in range(self.config.nodes)]
         self.node = self.nodes[0]
         self._grpc_fronts = [GrpcFront(node) for node in self.nodes]
         self.outside = Outside(self.chain)
@@ -76,7 +76,10 @@ class DydxVenue(Interventions):
         self.scenario = None if self.config.scenario is None else load_scenario(self.config.scenario, commands_of(self))
         self._doings: set[asyncio.Task[None]] = set()
         self._runners: list[web.AppRunner] = []
-        self._node_runners: list[tuple[web.AppRunner, int]] = []
+        self._open_nodes: dict[int, web.AppRunner] = {}
+        self._coming_and_going = asyncio.Lock()
+        self._node_ports: list[int] = []
+        self._grpc_ports: list[int] = []
         self._tasks: list[asyncio.Task[None]] = []
         for ticker, price in self.config.prices.items():
             market = self.chain.markets[ticker]
@@ -144,18 +147,14 @@ class DydxVenue(Interventions):
         control = web.Application()
         control.router.add_route("*", "/control", self._control.handle)
         self.indexer_port = await self._listen(indexer, indexer_port)
-        faucets = [web.post("/faucet/tokens", self._faucet), web.post("/faucet/native-token", self._native_faucet)]
-        for number, node in enumerate(self.nodes):
-            application = web.Application()
-            application.add_routes([*node.routes(), *faucets])
-            port = await self._listen(application, 0 if number else node_port)
-            self.node_port = self.node_port or port
-            self._node_runners.append((self._runners[-1], port))
-            self.rpc_urls.append(f"http://{host}:{port}")
+        self._node_ports = [node_port] + [0] * (len(self.nodes) - 1)
+        self._grpc_ports = [] if grpc_port is None else [grpc_port] + [0] * (len(self.nodes) - 1)
+        for number in range(len(self.nodes)):
+            await self.open_node(number)
+        self.node_port = self._node_ports[0]
+        self.rpc_urls += [f"http://{host}:{port}" for port in self._node_ports]
+        self.grpc_urls += [f"{host}:{port}" for port in self._grpc_ports]
         self.control_port = await self._listen(control, control_port)
-        for number, front in enumerate(self._grpc_fronts if grpc_port is not None else ()):
-            port = await front.start(host, 0 if number else grpc_port or 0)
-            self.grpc_urls.append(f"{host}:{port}")
         self.chain.make_block()
         if self.sources:
             for source in self.sources:
@@ -166,18 +165,6 @@ class DydxVenue(Interventions):
         if self.config.block_interval_ms:
             self._tasks.append(asyncio.create_task(self._run_blocks()))
 
-    async def listen_at(self, node: int, *, is_on: bool) -> None:
-        """Opens or closes a node's HTTP port, with all its connections."""
-        runner, port = self._node_runners[node]
-        if is_on and not runner.sites:
-            await web.TCPSite(runner, self.host, port).start()
-        elif not is_on:
-            for site in list(runner.sites):
-                await site.stop()
-            for connection in runner.server.connections if runner.server is not None else ():
-                if connection.transport is not None:
-                    connection.transport.abort()
-
     async def _listen(self, application: web.Application, port: int) -> int:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
@@ -185,6 +172,34 @@ class DydxVenue(Interventions):
         await web.TCPSite(runner, self.host, port).start()
         bound: int = runner.addresses[0][1]
         return bound
+
+    async def open_node(self, number: int) -> None:
+        """Lets a node be reached, on the ports that it had before."""
+        async with self._coming_and_going:
+            if number in self._open_nodes:
+                return
+            application = web.Application()
+            faucets = [web.post("/faucet/tokens", self._faucet), web.post("/faucet/native-token", self._native_faucet)]
+            application.add_routes([*self.nodes[number].routes(), *faucets])
+            self._node_ports[number] = await self._listen(application, self._node_ports[number])
+            self._open_nodes[number] = self._runners[-1]
+            if self._grpc_ports:
+                self._grpc_ports[number] = await self._grpc_fronts[number].start(self.host, self._grpc_ports[number])
+
+    async def close_node(self, number: int) -> None:
+        """Lets nobody reach a node, and cuts who has."""
+        async with self._coming_and_going:
+            runner = self._open_nodes.pop(number, None)
+            if runner is None:
+                return
+            self._runners.remove(runner)
+            for site in list(runner.sites):
+                await site.stop()
+            for connection in runner.server.connections if runner.server is not None else ():
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await runner.cleanup()
+            await self._grpc_fronts[number].stop()
 
     async def stop(self) -> None:
         """Ends everything."""
@@ -201,7 +216,7 @@ class DydxVenue(Interventions):
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        self._node_runners.clear()
+        self._open_nodes.clear()
 
     def _note_orders(self) -> None:
         if self.scenario is not None:
