@@ -28,6 +28,9 @@ class Notes:
     def order_placed(self, order):
         self.said.append(("placed", order.key.client_id))
 
+    def order_hidden(self, order):
+        self.said.append(("hidden", order.key.client_id))
+
     def order_removed(self, key, order, reason):
         self.said.append(("removed", key.client_id, reason.name))
 

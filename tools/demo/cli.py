@@ -87,8 +87,8 @@ def show(report: Report, console: Console) -> None:
         console.print("failed orders by reason:", report.failures)
     if report.agree:
         fills = sum(count for book, count in report.fills.items() if book.endswith("venue"))
-        positions = ", ".join(f"{book} {lots}" for book, lots in report.positions.items())
-        console.print(f"[bold green]the books agree[/]: {fills} fills; position in lots: {positions}", soft_wrap=True)
+        held = ", ".join(f"{amount} {name}" for name, amount in report.amounts.items())
+        console.print(f"[bold green]the books agree[/]: {fills} fills; position: {held}", soft_wrap=True)
         return
     for difference in report.differences:
         print(difference, file=sys.stderr)

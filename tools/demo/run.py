@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from decimal import Decimal
@@ -23,7 +22,6 @@ from latentspeed.tools.proving.trading import Trading
 from latentspeed.tools.proving.trouble_maker import ControlPort, TroubleMaker
 
 MODULES = "latentspeed.tools.demo"
-START_S = 4.0
 ON_ONE_VENUE = ("maker", "taker")
 ACROSS_VENUES = ("hedger",)
 
@@ -58,16 +56,14 @@ def run_demo(
         for venue in venues:
             stack.callback(venue.stop)
             venue.start(folder, market, plan.block_ms if plan is not None else None)
-        # The strategies share this clock, so that all stop at the same moment whenever they were started.
-        stop_at = time.monotonic() + seconds + START_S
         sections = [venue.section(**options) for venue in venues]
-        environment = _environment(venues, folder, stop_at)
+        environment = _environment(venues, folder)
         if plan is not None:
             environment["LATENTSPEED_PROVING_TAKER_PERIOD"] = str(TAKER_PERIOD_S)
         config = write_config(folder, engine_name, sections, environment, shape)
         secrets = {name: secret for venue in venues for name, secret in venue.secrets().items()}
         with start_engine(folder, config, secrets) as engine:
-            run = Trading(folder, engine_name, names, engine, shape.strategies, console, stop_at)
+            run = Trading(folder, engine_name, names, engine, shape.strategies, console)
             trouble = None
             if plan is not None:
                 pids = functools.partial(child_pids, folder, engine_name)
@@ -78,6 +74,10 @@ def run_demo(
                 _compare(venue, leg, folder, report, prefix)
                 for venue, leg, prefix in zip(venues, run.legs, prefixes, strict=True)
             ]
+            for venue, prefix, (lots, lot_size) in zip(venues, prefixes, positions, strict=True):
+                report.amounts[prefix + venue.pair] = f"{lots * lot_size:f}"
+            if len(venues) > 1:
+                report.amounts["all together"] = f"{net_amount(positions):f}"
             if len(venues) > 1 and not any(kill.name in shape.strategies for kill in kills):
                 report.differences += unhedged(positions)
             code = engine.stop()
@@ -88,7 +88,7 @@ def run_demo(
     return report
 
 
-def _environment(venues: Sequence[DemoVenue], folder: Path, stop_at: float) -> dict[str, str]:
+def _environment(venues: Sequence[DemoVenue], folder: Path) -> dict[str, str]:
     """What the strategies are told; of the second venue only the one that hedges there asks."""
     first, last = venues[0], venues[-1]
     return {
@@ -98,8 +98,12 @@ def _environment(venues: Sequence[DemoVenue], folder: Path, stop_at: float) -> d
         "LATENTSPEED_PROVING_HEDGE_CONNECTOR": last.connector,
         "LATENTSPEED_PROVING_HEDGE_PAIR": last.pair,
         "LATENTSPEED_PROVING_FOLDER": str(folder),
-        "LATENTSPEED_PROVING_STOP_AT": str(stop_at),
     }
+
+
+def net_amount(positions: Sequence[tuple[int, Decimal]]) -> Decimal:
+    """All positions added up."""
+    return sum((lots * lot_size for lots, lot_size in positions), Decimal(0))
 
 
 def unhedged(positions: Sequence[tuple[int, Decimal]]) -> list[str]:
@@ -107,7 +111,7 @@ def unhedged(positions: Sequence[tuple[int, Decimal]]) -> list[str]:
 
     `positions` are lots, signed, and how much a lot is.
     """
-    net = sum((lots * lot_size for lots, lot_size in positions), Decimal(0))
+    net = net_amount(positions)
     coarsest = max(lot_size for _, lot_size in positions)
     return [f"the positions add up to {net}, a lot is {coarsest}"] if abs(net) >= coarsest else []
 

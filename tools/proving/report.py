@@ -36,6 +36,9 @@ class Report:
     stages: dict[str, LatencySummary] = field(default_factory=dict)
     fills: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    """In lots, as each book has them."""
+    amounts: dict[str, str] = field(default_factory=dict)
+    """The venues' positions as decimals, by pair."""
     kills: list[dict[str, object]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     gateway_epochs: int = 0

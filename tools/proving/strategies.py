@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from io import FileIO
+from math import isinf
 from pathlib import Path
 from time import monotonic
 
@@ -18,6 +19,7 @@ from latentspeed.connectors import PerpetualDerivativeBase, Quote, TradeUpdate
 from latentspeed.engine.order_reports import CatchUpTrade
 from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.ipc import CommandQueueFull
+from latentspeed.tools.proving.stop_time import read_stop_time
 
 REFUSALS = (OrderRefused, CommandQueueFull)
 
@@ -29,8 +31,8 @@ class ProvenStrategy(Strategy):
         """Open the book of fills and learn when to stop."""
         self.pair = os.environ["LATENTSPEED_PROVING_PAIR"]
         self.clip = float(os.environ["LATENTSPEED_PROVING_CLIP"])
-        self.stop_at = float(os.environ["LATENTSPEED_PROVING_STOP_AT"])
         self.folder = Path(os.environ["LATENTSPEED_PROVING_FOLDER"])
+        self.stop_at = read_stop_time(self.folder)
         connector = self.connector(os.environ["LATENTSPEED_PROVING_CONNECTOR"])
         assert isinstance(connector, RemoteConnector)
         self.venue = connector
@@ -38,6 +40,7 @@ class ProvenStrategy(Strategy):
         self.is_finishing = False
         self.books: dict[PerpetualDerivativeBase, FileIO] = {}
         self.open_book(self.venue, os.environ["LATENTSPEED_PROVING_CONNECTOR"], self.pair)
+        self.every(0.05, self.learn_stop_time)
         self.every(0.05, self.check_time)
 
     def open_book(self, venue: RemoteConnector, name: str, pair: str) -> None:
@@ -67,6 +70,11 @@ class ProvenStrategy(Strategy):
         (self.folder / f"{self.name}-{os.getpid()}.summary.json").write_bytes(orjson.dumps(summary))
         for book in self.books.values():
             book.close()
+
+    def learn_stop_time(self) -> None:
+        """The deadline is told when every strategy of the run trades."""
+        if isinf(self.stop_at):
+            self.stop_at = read_stop_time(self.folder)
 
     def check_time(self) -> None:
         """After the deadline: cancel, wait until nothing is open, end."""

@@ -26,6 +26,7 @@ from latentspeed.tools.proving.engine_under_test import (
 )
 from latentspeed.tools.proving.leg import Leg
 from latentspeed.tools.proving.report import Report
+from latentspeed.tools.proving.stop_time import write_stop_time
 from latentspeed.tools.proving.trouble_maker import TroubleMaker
 
 FINISH_DEADLINE_S = 60.0
@@ -37,7 +38,7 @@ class Trading:
     """Follows an engine's strategies until they have ended.
 
     Parameters: `folder` and `engine_name` where the engine runs; `connectors` their names there; `engine` its
-    supervisor; `strategies` their names; `stop_at` the monotonic time at which the strategies stop.
+    supervisor; `strategies` their names.
     """
 
     def __init__(
@@ -48,21 +49,24 @@ class Trading:
         engine: ChildProcess,
         strategies: tuple[str, ...],
         console: Console,
-        stop_at: float,
     ) -> None:
         self._folder = folder
         self._engine_name = engine_name
         self._engine = engine
         self._strategies = strategies
         self._console = console
-        self._stop_at = stop_at
         self.legs = tuple(self._leg(connector, gateway) for connector, gateway in gateway_names(connectors).items())
 
     def trade(self, seconds: float, kills: list[Kill], trouble: TroubleMaker | None = None) -> Report:
-        """Follow the trading, carry out the kills, make trouble, and wait until the strategies have ended."""
+        """Follow the trading, carry out the kills, make trouble, and wait until the strategies have ended.
+
+        So many seconds are counted from when every strategy has sent an order to every venue.
+        """
         report = Report(seconds=seconds)
         wait_until(self._all_trade, "orders of every strategy", START_DEADLINE_S)
         begin = shown = time.monotonic()
+        stop_at = begin + seconds
+        write_stop_time(self._folder, stop_at)
         waiting = sorted(kills, key=lambda kill: kill.at_s)
         while self._running():
             self._engine.check()
@@ -71,11 +75,11 @@ class Trading:
             if waiting and now - begin >= waiting[0].at_s:
                 self._carry_out(waiting.pop(0), report)
             if trouble is not None:
-                trouble.poll(now - begin, is_over=now > self._stop_at)
+                trouble.poll(now - begin, is_over=now > stop_at)
             if now - shown >= 2.0:
                 shown = now
                 self._show_progress(now - begin)
-            if now > self._stop_at + FINISH_DEADLINE_S:
+            if now > stop_at + FINISH_DEADLINE_S:
                 raise RunFailed(f"the strategies did not end: {sorted(self._running())}")
             time.sleep(0.01)
         report.differences += [f"{kill.name}@{kill.at_s:g} came after the end of trading" for kill in waiting]

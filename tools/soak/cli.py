@@ -61,6 +61,7 @@ def show(report: SoakReport, console: Console) -> None:
     for title, rows in (
         ("injected", report.injected),
         ("orders by final state", report.final_states),
+        ("failed orders", report.failures),
         ("orders at the venue", report.venue_states),
         ("fills", report.fills),
         ("position in lots", report.position),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-import time
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from latentspeed.tools.soak.plan import STRATEGIES, make_plan
 
 MODULES = "latentspeed.tools.soak"
 TAKER_PERIOD_S = 0.05
-START_S = 6.0
+REASON_LENGTH = 60
 SHARED_MEMORY = {"sessions": 8, "orders_per_session": 128, "queue_capacity": 256, "event_ring": 4096, "instruments": 64}
 
 
@@ -38,6 +38,7 @@ class SoakReport:
     injected: dict[str, int] = field(default_factory=dict)
     final_states: dict[str, int] = field(default_factory=dict)
     venue_states: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     fills: dict[str, int] = field(default_factory=dict)
     position: dict[str, int] = field(default_factory=dict)
     balances: dict[str, str] = field(default_factory=dict)
@@ -52,19 +53,17 @@ def run_soak(harness: SoakHarness, folder: Path, seed: int, seconds: float, cons
     shape = EngineShape(MODULES, STRATEGIES, "on-failure", "park", SHARED_MEMORY)
     harness.start(folder, seed)
     try:
-        stop_at = time.monotonic() + seconds + START_S
         environment = {
             "LATENTSPEED_PROVING_CONNECTOR": harness.connector,
             "LATENTSPEED_PROVING_PAIR": harness.pair,
             "LATENTSPEED_PROVING_CLIP": str(harness.clip),
             "LATENTSPEED_PROVING_FOLDER": str(folder),
-            "LATENTSPEED_PROVING_STOP_AT": str(stop_at),
             "LATENTSPEED_PROVING_TAKER_PERIOD": str(TAKER_PERIOD_S),
             "LATENTSPEED_PROVING_SEED": str(seed),
         }
         config = write_config(folder, engine_name, harness.section(seed), environment, shape)
         with start_engine(folder, config, harness.secrets()) as engine:
-            run = Trading(folder, engine_name, (harness.connector,), engine, STRATEGIES, console, stop_at)
+            run = Trading(folder, engine_name, (harness.connector,), engine, STRATEGIES, console)
             pids = functools.partial(child_pids, folder, engine_name)
             plan = make_plan(seed, seconds, harness.faults, harness.own_troubles)
             trouble = TroubleMaker(plan, pids, harness, console.print)
@@ -98,10 +97,19 @@ def _compare(harness: SoakHarness, leg: Leg, folder: Path, books: Report, report
     report.differences += compare_orders(ends, at_venue, rule)
     report.differences += balance_differences
     report.final_states = final_states(ends)
+    report.failures = _by_kind(books.failures)
     report.venue_states = dict(sorted(Counter(order.state.value for order in at_venue).items()))
     report.fills, report.position = _by_strategy(books.fills), books.positions
     report.balances = {asset: str(total) for asset, total in harness.balances().items()}
     report.gateway_epochs = books.gateway_epochs
+
+
+def _by_kind(reasons: dict[str, int]) -> dict[str, int]:
+    """Reasons without what is of one order only: their first words, the most frequent first."""
+    sums: Counter[str] = Counter()
+    for reason, count in reasons.items():
+        sums[re.sub(r"[0-9]{3,}", "…", reason)[:REASON_LENGTH]] += count
+    return dict(sums.most_common())
 
 
 def _by_strategy(fills: dict[str, int]) -> dict[str, int]:

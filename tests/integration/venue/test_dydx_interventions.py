@@ -165,6 +165,8 @@ def test_a_hidden_order_is_told_of_only_by_its_fill():
         venue.chain.make_block()
         contents = (await client.next())["contents"]
         assert contents["orders"][0]["status"] == "FILLED"
+        (kept,) = (await venue.control("orders", address=KEY.address))["orders"]
+        assert (kept["client_id"], kept["filled"]) == (1, "0.001"), "the chain's own books have it"
         assert contents["fills"][0]["orderId"] == order_uuid(KEY.address, 0, 1, 0, 0)
 
     run(scenario)

@@ -44,6 +44,11 @@ class OrderHistory:
         self._note(order)
         self._listener.order_placed(order)
 
+    def order_hidden(self, order: Order) -> None:
+        """An order came into the books, and nobody is told."""
+        self._note(order)
+        self._listener.order_hidden(order)
+
     def order_removed(self, key: OrderKey, order: Order | None, reason: Removal) -> None:
         """An order left the books."""
         if order is not None:

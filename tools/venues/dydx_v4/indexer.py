@@ -98,6 +98,9 @@ class Indexer:
             row = rows.order_row(order, "BEST_EFFORT_OPENED")
             self._off_chain(lambda: self._opened(order.key, row))
 
+    def order_hidden(self, order: Order) -> None:
+        """Its node has not seen it come."""
+
     def order_removed(self, key: OrderKey, order: Order | None, reason: Removal) -> None:
         """An order left the books, or a cancel named one that is not there."""
         if not key.is_short_term or (order is not None and _is_outside(order)):

@@ -25,6 +25,9 @@ class OffChainSink(Protocol):
     def order_placed(self, order: Order) -> None:
         """An order came into the books; it may have been matched on arrival."""
 
+    def order_hidden(self, order: Order) -> None:
+        """An order came into the books, and the indexer's node has not seen it come."""
+
     def order_removed(self, key: OrderKey, order: Order | None, reason: Removal) -> None:
         """An order left the books, or a cancel named one that is not there."""
 
@@ -79,7 +82,7 @@ class MemClob:
             raise TxRefused(CLOB, 20 if standing is not None else 2004)
 
     def place(self, order: Order, *, is_told: bool = True) -> None:
-        """Matches an order and rests what is left of it; the sink may not be told that it came.
+        """Matches an order and rests what is left of it; it may come hidden.
 
         Raises:
             TxRefused: A post-only order would cross (2003); the sink is told of it all the same.
@@ -91,8 +94,7 @@ class MemClob:
         if key.is_short_term:
             order.filled, _ = self.filled.get(key, (0, 0))
         order.lots = order.remaining
-        if is_told:
-            self.sink.order_placed(order)
+        (self.sink.order_placed if is_told else self.sink.order_hidden)(order)
         if order.time_in_force is TimeInForce.POST_ONLY and market.book.crosses(order.is_buy, order.price):
             self.sink.order_removed(key, order, Removal.POST_ONLY_WOULD_CROSS_MAKER_ORDER)
             raise TxRefused(CLOB, 2003)
