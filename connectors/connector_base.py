@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.client_order_id import (
     ClientOrderIdGenerator,
     format_client_order_id,
@@ -274,6 +275,16 @@ class ConnectorBase(Vitals, MarketAccess, CompoundOrders, TwapOrders):
     def order_tracker(self) -> ClientOrderTracker:
         """The reducer that holds this connector's orders."""
         return self._tracker
+
+    def fetch_candles(
+        self, trading_pair: str, interval: str, start_utc_ns: int, end_utc_ns: int = 0
+    ) -> Pending[list[Candle]]:
+        """The candles that began from `start_utc_ns` to `end_utc_ns` (0 for now), oldest first, from the venue's store.
+
+        Raises OrderRefused for an unknown pair or interval, and where the connector reads none; the result raises
+        VenueUnreachable.
+        """
+        raise OrderRefused("interval", interval, f"{self.name} reads no history of candles")
 
     # Listeners
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.client_order_id import parse_client_order_id
-from latentspeed.connectors.errors import OrderRefused, VenueRejected
+from latentspeed.connectors.errors import OrderRefused, VenueRejected, VenueUnreachable
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import MarginMode, OrderType, TradeType
+from latentspeed.engine.candle_history import HistoryAnswer
 from latentspeed.engine.records import KEEP_MARGIN_MODE, Command, CommandKind, OrderEvent
 
 if TYPE_CHECKING:
@@ -128,13 +130,24 @@ class CommandWriter:
         """Ask for a market's data; `result` is resolved by the gateway's answer."""
         self._request(CommandKind.SUBSCRIBE, instrument, result, None)
 
+    def fetch_candles(
+        self, instrument: int, terms: bytes, answer: HistoryAnswer, result: Pending[list[Candle]]
+    ) -> None:
+        """Ask for history; `result` is resolved with what `answer` reads when the gateway says that it is there."""
+        self._request(CommandKind.CANDLES, instrument, result, answer, extra_params=terms)
+
     def resolve(self, event: OrderEvent) -> bool:
         """Take in the result of a command that is not a place; False where nobody waits for it."""
         waiter = self._waiters.pop(event.command_index, None)
         if waiter is None:
             return False
         result, value = waiter
-        if event.command_ok:
+        if event.command_ok and isinstance(value, HistoryAnswer):
+            try:
+                result.set_result(value.read(event.command_index))
+            except VenueUnreachable as error:
+                result.set_exception(error)
+        elif event.command_ok:
             result.set_result(value)
         else:
             result.set_exception(VenueRejected(event.reason or "refused by the gateway"))
@@ -170,6 +183,7 @@ class CommandWriter:
         leverage: int = 0,
         margin_mode: int = 0,
         amount: float = 0.0,
+        extra_params: bytes = b"",
     ) -> None:
         command = self._command
         command.clear()
@@ -179,6 +193,7 @@ class CommandWriter:
         command.leverage = leverage
         command.margin_mode = margin_mode
         command.amount = amount
+        command.extra_params = extra_params
         command.written_mono_ns = monotonic_ns()
         if kind is CommandKind.CANCEL:
             self._queue.push_cancel(command)

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latentspeed.connectors import (
+    Candle,
     ConnectorError,
     InFlightOrder,
     Pending,
     format_client_order_id,
 )
+from latentspeed.engine.candle_history import HistoryWriter, decode_terms
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.live_session import LiveSession
 from latentspeed.engine.margin_commands import MARGIN_KINDS, start_margin_command
@@ -50,9 +52,9 @@ log = logging.getLogger(__name__)
 class CommandProcessor:
     """Drains the queues of live sessions into the connector.
 
-    Parameters: `connector` carries the commands out; `rows`, `publisher` and `instruments` are the gateway's;
-    `why_no_places` says why no place can be taken now, or an empty string; `revoke(live, reason)` ends a session that
-    broke the rules; `on_problem(code, text)` is told of a command that failed in an unforeseen way.
+    Parameters: `connector` carries the commands out; `rows`, `publisher`, `history` and `instruments` are the
+    gateway's; `why_no_places` says why no place can be taken now, or an empty string; `revoke(live, reason)` ends a
+    session that broke the rules; `on_problem(code, text)` is told of a command that failed in an unforeseen way.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class CommandProcessor:
         connector: ConnectorBase,
         rows: OrderRows,
         publisher: OrderPublisher,
+        history: HistoryWriter,
         instruments: Instruments,
         why_no_places: Callable[[], str],
         revoke: Callable[[LiveSession, str], None],
@@ -68,6 +71,7 @@ class CommandProcessor:
         self._connector = connector
         self._rows = rows
         self._publisher = publisher
+        self._history = history
         self._instruments = instruments
         self._why_no_places = why_no_places
         self._revoke = revoke
@@ -145,6 +149,8 @@ class CommandProcessor:
         elif command.kind == CommandKind.SUBSCRIBE:
             self._subscribe(command)
             self._publisher.publish_result(command, live.generation, live.no_order_id, ok=True)
+        elif command.kind == CommandKind.CANDLES:
+            self._fetch_candles(live, command)
         else:
             raise CommandRefused(f"command kind {command.kind} is not known")
 
@@ -317,6 +323,24 @@ class CommandProcessor:
             error = settled.exception()
             reason = "" if error is None else str(error) or type(error).__name__
             self._publisher.publish_result(done, generation, no_order_id, ok=error is None, reason=reason)
+
+        pending.add_done_callback(publish)
+
+    def _fetch_candles(self, live: LiveSession, command: Command) -> None:
+        """Ask the venue for candles; they are in the history ring when the result is told."""
+        if live.is_asking:
+            raise CommandRefused("one question for history at a time: the answer to another is to come")
+        done = command.copy()
+        pending = self._connector.fetch_candles(self._pair(command), *decode_terms(command.extra_params))
+        live.is_asking = True
+
+        def publish(settled: Pending[list[Candle]]) -> None:
+            live.is_asking = False
+            error = settled.exception()
+            if error is None and not self._publisher.is_closed:
+                self._history.publish(live.no_order_id, done.command_index, settled.result(0))
+            reason = "" if error is None else str(error) or type(error).__name__
+            self._publisher.publish_result(done, live.generation, live.no_order_id, ok=error is None, reason=reason)
 
         pending.add_done_callback(publish)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from latentspeed.connectors import ConnectorErrorEvent, ConnectorState, ErrorEventListener, PerpetualDerivativeBase
+from latentspeed.engine.candle_history import HistoryWriter
 from latentspeed.engine.commands import DRAIN_BUDGET, CommandProcessor
 from latentspeed.engine.connector_factory import account_of
 from latentspeed.engine.connector_limits import write_limits
@@ -95,6 +96,7 @@ class GatewayCore(ErrorEventListener):
             connector,
             self.rows,
             self.publisher,
+            HistoryWriter(writer.ring("history")),
             self.instruments,
             self._why_no_places,
             self._revoke,

@@ -25,6 +25,7 @@ class LiveSession:
     `no_order_id` is what results carry that concern no order of this session. Commands below `scanned` were looked at
     for cancels that may overtake; `cancelled_ahead` are ids whose cancel was seen before their place was read.
     Places below `cancel_all_below` are not sent: cancel-all number `cancel_all_begun` was raised after them.
+    `is_asking` is whether an answer to a question for history is still to come.
     """
 
     session: GatewaySession
@@ -44,6 +45,7 @@ class LiveSession:
     cancel_all_below: int = 0
     cancel_all_served: int = 0
     has_failed: bool = False
+    is_asking: bool = False
 
     @classmethod
     def of(cls, session: GatewaySession) -> Self:

@@ -63,6 +63,7 @@ class CommandKind(IntEnum):
     MODIFY = 6
     BRACKET = 7
     ADJUST_MARGIN = 8
+    CANDLES = 9
 
 
 PLACING = frozenset({CommandKind.PLACE, CommandKind.MODIFY, CommandKind.BRACKET})
@@ -375,6 +376,17 @@ CANDLE_FIELDS: Fields = [
     ("is_closed", "?"),
 ]
 
+# One candle of an answer: who asked, and in which command (`engine/candle_history.py`).
+HISTORY_CANDLE_FIELDS: Fields = [
+    ("requester", "u8"),
+    ("command_index", "u8"),
+    *[(name, "f8") for name in ("open", "high", "low", "close", "volume")],
+    ("start_utc_ns", "i8"),
+    ("end_utc_ns", "i8"),
+    ("trade_count", "u4"),
+    ("is_closed", "?"),
+]
+
 # What the account has paid and received for one instrument since the segment was made: the latest payment and the sum.
 FUNDING_FIELDS: Fields = [
     ("trading_pair", PAIR),
@@ -431,6 +443,7 @@ if TYPE_CHECKING:
     _ReaderStatusBase = Record
     _ConnectorBase = Record
     _CandleBase = Record
+    _HistoryCandleBase = Record
     _FundingBase = Record
     _ChannelBase = Record
     _LimitBase = Record
@@ -454,6 +467,7 @@ else:
     _ReaderStatusBase = _record("ReaderStatus", table_dtype(READER_FIELDS))
     _ConnectorBase = _record("Connector", table_dtype(CONNECTOR_FIELDS))
     _CandleBase = _record("Candle", table_dtype(CANDLE_FIELDS))
+    _HistoryCandleBase = _record("HistoryCandle", ring_dtype(HISTORY_CANDLE_FIELDS))
     _FundingBase = _record("Funding", table_dtype(FUNDING_FIELDS))
     _ChannelBase = _record("Channel", table_dtype(CHANNEL_FIELDS))
     _LimitBase = _record("Limit", table_dtype(LIMIT_FIELDS))
@@ -557,6 +571,10 @@ class Connector(_ConnectorBase):
 
 class Candle(_CandleBase):
     """A running or the last closed candle of an instrument and interval."""
+
+
+class HistoryCandle(_HistoryCandleBase):
+    """One candle of the answer to a question for history."""
 
 
 class Funding(_FundingBase):

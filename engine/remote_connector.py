@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.client_order_id import format_client_order_id, parse_client_order_id
 from latentspeed.connectors.compound_orders import BracketIds, ExitParams
 from latentspeed.connectors.errors import OrderRefused
@@ -131,6 +132,19 @@ class RemoteConnector(RemoteLifecycle):
         self._check_can_place()
         pending: Pending[None] = DrivenPending(self._drive)
         self._open_session.writer.adjust_margin(number, amount, pending)
+        return pending
+
+    def fetch_candles(
+        self, trading_pair: str, interval: str, start_utc_ns: int, end_utc_ns: int = 0
+    ) -> Pending[list[Candle]]:
+        """Asks for candles of the venue's store, as the gateway's connector does: the newest 1000 of the span at most.
+
+        One question at a time. Raises OrderRefused for terms that are none; the result raises VenueRejected with the
+        gateway's reason, and VenueUnreachable when the answer was lost: then ask again.
+        """
+        number = self._number(trading_pair)
+        pending: Pending[list[Candle]] = DrivenPending(self._drive)
+        self._open_session.fetch_candles(number, interval, start_utc_ns, end_utc_ns, pending)
         return pending
 
     def _check_margin_trading(self) -> None:

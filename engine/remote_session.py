@@ -16,12 +16,14 @@ from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.errors import VenueRejected, VenueUnreachable
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.types import ConnectorState, OrderState, ReportSource
+from latentspeed.engine.candle_history import HistoryAnswer, encode_terms
 from latentspeed.engine.command_writer import CommandWriter
 from latentspeed.engine.gateway_link import GatewayLink
 from latentspeed.engine.market_feed import MarketFeed
@@ -132,6 +134,15 @@ class RemoteSession:
                 self.block.vacate(order)
                 self.reports.forget(order)
             raise
+
+    def fetch_candles(
+        self, instrument: int, interval: str, start_utc_ns: int, end_utc_ns: int, result: Pending[list[Candle]]
+    ) -> None:
+        """Write a question for history; `result` is resolved with the answer. Raises OrderRefused for its terms."""
+        terms = encode_terms(interval, start_utc_ns, end_utc_ns)
+        requester, ring = self.block.id_of_no_order, self._link.reader.ring("history")
+        answer = HistoryAnswer(ring, requester, self.view.pair(instrument), interval)
+        self.writer.fetch_candles(instrument, terms, answer, result)
 
     def is_cancel_overdue(self, order: InFlightOrder) -> bool:
         """Whether a cancel that is on its way has been so long that it may be repeated."""

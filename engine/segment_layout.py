@@ -3,7 +3,7 @@
     tables    connector 1 | instruments, quotes, books, positions n | balances m | candles 8 n
               fundings n | channels 4 n + 16 | limits 16 | orders slots x orders_per_session
               ledger (3 x slots + 2) x n
-    rings     events (orders, fills, command results) | market (what changed)
+    rings     events (orders, fills, command results) | market (what changed) | history (candles that were asked for)
     sessions  command queue, and the strategy's own tables: `book`, n rows; `reader`, how far it has read
 
 `n` is the number of instruments the segment has room for. The ledger's groups are described in `engine/ledger.py`.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from latentspeed.engine import records
 from latentspeed.engine.candle_cells import CELLS
+from latentspeed.engine.candle_history import HISTORY_RING
 from latentspeed.engine.config import SharedMemorySettings
 from latentspeed.ipc import LayoutMismatch, RingSpec, SegmentLayout, SegmentReader, SessionsSpec, TableSpec
 
@@ -40,6 +41,7 @@ def engine_layout(sizes: SharedMemorySettings) -> SegmentLayout:
         rings=(
             RingSpec("events", records.OrderEvent, sizes.event_ring),
             RingSpec("market", records.MarketEvent, sizes.market_ring),
+            RingSpec("history", records.HistoryCandle, HISTORY_RING),
         ),
         sessions=SessionsSpec(
             slots=sizes.sessions,

@@ -8,7 +8,7 @@ import pytest
 from support.polling import poll_until
 from support.real_gateway import RealGateway
 
-from latentspeed.connectors import MarketDataListener, OrderParams, OrderState, OrderType
+from latentspeed.connectors import MarketDataListener, OrderParams, OrderRefused, OrderState, OrderType, VenueRejected
 from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.inspector.read import Inspector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
@@ -90,12 +90,30 @@ def test_candles_and_funding_reach_a_strategy_and_the_inspector(gateway, attache
 def test_a_silent_stall_is_seen_channel_by_channel_and_marks_the_prices_stale(gateway, attached):
     tape = attached.tape
     gateway.control("silent_sockets", channels=["l2Book", "bbo"])
-    poll_until(attached, lambda: ("BTC-USD", True) in tape.quotes, timeout_s=60)
-    poll_until(attached, lambda: ("BTC-USD", True) in tape.books, timeout_s=60)
+    # While the gateway takes no orders prices are not told, so that a slow reader sees the mark in the cells alone.
+    poll_until(attached, lambda: attached.get_quote("BTC-USD").is_stale, timeout_s=60)
+    poll_until(attached, lambda: attached.get_book("BTC-USD").is_stale, timeout_s=60)
     gateway.control("reset_faults")
     poll_until(attached, lambda: tape.quotes[-1] == ("BTC-USD", False) and attached.is_ready, timeout_s=60)
     codes = {error.code for error in inspect(gateway).errors}
     assert codes & {"market_data_stalled", "market_data_silent"}
+
+
+def test_a_strategy_reads_the_venues_store_of_candles_through_its_gateway(gateway, attached):
+    bought = attached.get_order(attached.buy(OrderParams("BTC-USD", 0.01, None, OrderType.MARKET)))
+    poll_until(attached, lambda: bought.state is OrderState.FILLED, timeout_s=60)
+    stored = gateway.info(type="candleSnapshot", req={"coin": "BTC", "interval": "1m", "startTime": 0})
+    found = attached.fetch_candles("BTC-USD", "1m", 0).result(30)
+    assert [candle.start_utc_ns // 10**6 for candle in found][: len(stored)] == [row["t"] for row in stored]
+    last = {candle.start_utc_ns // 10**6: candle for candle in found}[stored[-1]["t"]]
+    assert (last.trading_pair, last.interval, last.open) == ("BTC-USD", "1m", float(stored[-1]["o"]))
+    assert last.high >= float(stored[-1]["h"])
+    assert last.trade_count >= stored[-1]["n"] > 0
+    assert attached.fetch_candles("ETH-USD", "1h", 1, 2).result(30) == []
+    with pytest.raises(VenueRejected, match="interval"):
+        attached.fetch_candles("BTC-USD", "2m", 0).result(30)
+    with pytest.raises(OrderRefused):
+        attached.fetch_candles("NOPE-USD", "1m", 0)
 
 
 def test_the_inspector_shows_every_channel_and_every_budget(gateway, attached):

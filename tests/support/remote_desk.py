@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from support.gateway_desk import GatewayDesk
 
@@ -15,8 +16,9 @@ ATTACH_WITHIN_S = 60.0
 class RemoteDesk:
     """A desk whose segment has a connector's name, and the remote connector that is attached to it."""
 
-    def __init__(self) -> None:
-        self.desk = GatewayDesk(suffix=".memory")
+    def __init__(self, **options: Any) -> None:
+        """`options` are the desk's."""
+        self.desk = GatewayDesk(suffix=".memory", **options)
         self.remote = RemoteConnector(self.desk.name.removesuffix(".memory"), "memory", background=False)
         self.remote.initialize().result(ATTACH_WITHIN_S)
         thread = threading.Thread(target=lambda: self.remote.connect().result(ATTACH_WITHIN_S))
