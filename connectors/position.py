@@ -56,7 +56,7 @@ class Position:
     def __repr__(self) -> str:
         return (
             f"Position({self.trading_pair} {self.amount} @ {self.entry_price}, "
-            f"{self.leverage}x {self.margin_mode.name}, pnl {self.unrealized_pnl})"
+            f"{self.leverage}x {self.margin_mode.name}, pnl {self.unrealized_pnl:.10g})"
         )
 
 
@@ -84,4 +84,4 @@ class Balance:
         return copy.copy(self)
 
     def __repr__(self) -> str:
-        return f"Balance({self.asset} {self.total}, available {self.available})"
+        return f"Balance({self.asset} {self.total:.15g}, available {self.available:.15g})"

@@ -17,6 +17,7 @@ from latentspeed.tools.bench.send_dydx_v4 import run_dydx_v4_send_bench
 from latentspeed.tools.bench.sign_costs import ROUNDS
 from latentspeed.tools.bench.sign_dydx_v4 import run_dydx_v4_sign_bench
 from latentspeed.tools.bench.sign_hyperliquid import run_hyperliquid_sign_bench
+from latentspeed.tools.console import report_console
 from latentspeed.tools.latency import LatencySummary
 
 
@@ -45,7 +46,7 @@ def orders(
     )
     if json is not None:
         json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    show(report, Console())
+    show(report, report_console())
     if not report.is_good:
         raise typer.Exit(1)
 
@@ -71,7 +72,7 @@ def sign(
     table = Table(f"signing for {venue}", "times a bare signature", "us an order", box=None)
     for name, cost in report.costs.items():
         table.add_row(name, f"{cost.times_bare:.2f}", f"{cost.us:.1f}")
-    out = Console()
+    out = report_console()
     out.print(table)
     for name, why in report.left_out.items():
         out.print(f"left out: {name}, {why}", soft_wrap=True)
@@ -104,8 +105,7 @@ def send(
     for name, cost in report.costs.items():
         there = (f"{cost.arrival_times_limit:.2f}", f"{cost.arrival_p50_us:.0f}", f"{cost.arrival_p99_us:.0f}")
         table.add_row(name, *there, f"{cost.answer_times_limit:.2f}", f"{cost.answer_p50_us:.0f}")
-    # A table that is piped to a file is not cut at eighty columns.
-    (Console() if Console().is_terminal else Console(width=120)).print(table)
+    report_console().print(table)
 
 
 def show(report: OrderBenchReport, console: Console) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from latentspeed.tools.bench.ipc import ROUNDS, parse_peers, run_ipc_bench
 from latentspeed.tools.bench.ipc_report import IpcReport
+from latentspeed.tools.console import report_console
 
 
 def ipc(
@@ -33,8 +34,7 @@ def ipc(
     )
     if json is not None:
         json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    # A table that is piped to a file is not cut at eighty columns.
-    show(found, Console() if Console().is_terminal else Console(width=120))
+    show(found, report_console())
 
 
 def show(found: IpcReport, console: Console) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from latentspeed.tools.console import report_console
 from latentspeed.tools.demo.chaos import make_plan
 from latentspeed.tools.demo.run import run_demo, strategies_on
 from latentspeed.tools.demo.venue import DemoVenue, Market, load_venue
@@ -37,7 +38,7 @@ def demo(
     kills = _kills(kill or [], [venue.connector for venue in chosen])
     if chaos is not None and venues != DEFAULT_VENUE:
         raise typer.BadParameter(f"chaos is for {DEFAULT_VENUE} alone; see `latentspeed soak`", param_hint="--chaos")
-    console = Console()
+    console = report_console()
     plan = None if chaos is None else make_plan(chaos, seconds)
     with tempfile.TemporaryDirectory(prefix="latentspeed-demo-") as name:
         folder = Path(name) if keep is None else keep

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 from rich.live import Live
 
+from latentspeed.tools.console import report_console
 from latentspeed.tools.inspector.as_prometheus import to_prometheus
 from latentspeed.tools.inspector.read import Inspector
 from latentspeed.tools.inspector.snapshot import Snapshot
@@ -52,7 +52,7 @@ def _print(snapshot: Snapshot, *, as_json: bool, as_prometheus: bool, orders: in
     elif as_prometheus:
         sys.stdout.write(to_prometheus(snapshot))
     else:
-        Console().print(render(snapshot, order_rows=orders))
+        report_console().print(render(snapshot, order_rows=orders))
 
 
 def _watch(inspector: Inspector, orders: int, interval: float) -> None:

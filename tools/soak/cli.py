@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from latentspeed.tools.console import report_console
 from latentspeed.tools.harnesses import DEFAULT_VENUE, harness_module
 from latentspeed.tools.proving.engine_under_test import RunFailed
 from latentspeed.tools.soak.harness import SoakHarness
@@ -38,7 +39,7 @@ def soak(
     """Strategies trade through scripted chaos; at the end venue and engine must agree on everything."""
     if not minutes > 0:
         raise typer.BadParameter("must be above 0", param_hint="--minutes")
-    console = Console()
+    console = report_console()
     harness = load_harness(venue)
     with tempfile.TemporaryDirectory(prefix="latentspeed-soak-") as name:
         folder = Path(name) if keep is None else keep
