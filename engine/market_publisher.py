@@ -27,7 +27,8 @@ from latentspeed.engine import records
 from latentspeed.engine.candle_cells import CandleWriter
 from latentspeed.engine.instruments import Instruments, InstrumentTableFull
 from latentspeed.engine.publisher import ASSET_LENGTH
-from latentspeed.engine.records import BOOK_DEPTH, MarketChange
+from latentspeed.engine.record_fields import BOOK_DEPTH
+from latentspeed.engine.records import MarketChange
 from latentspeed.ipc import SegmentWriter
 
 log = logging.getLogger(__name__)

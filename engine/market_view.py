@@ -18,6 +18,7 @@ from latentspeed.connectors.types import MarginMode
 from latentspeed.engine import records
 from latentspeed.engine.candle_cells import CandleReader
 from latentspeed.engine.instruments import rule_from_record
+from latentspeed.engine.record_fields import BOOK_DEPTH
 
 if TYPE_CHECKING:
     from latentspeed.connectors.quote import Quote
@@ -31,7 +32,7 @@ class _BookView:
 
     def __init__(self, trading_pair: str) -> None:
         self.record = records.Book()
-        self.book = OrderBook(trading_pair, records.BOOK_DEPTH)
+        self.book = OrderBook(trading_pair, BOOK_DEPTH)
         self.book.bids = np.asarray(self.record.bids)
         self.book.asks = np.asarray(self.record.asks)
 

@@ -22,16 +22,18 @@ from latentspeed.connectors.fill_digest import DIGESTS, fill_digest
 from latentspeed.engine.instruments import Instruments
 from latentspeed.engine.ledger_keeper import LedgerKeeper
 from latentspeed.engine.order_rows import LatestFill, OrderContext, OrderRows
-from latentspeed.engine.records import (
+from latentspeed.engine.record_fields import (
     ORDER_IDENTITY_FIELDS,
     ORDER_PROGRESS_FIELDS,
     ORDER_TERMS_FIELDS,
+    padded_dtype,
+)
+from latentspeed.engine.records import (
     Command,
     CommandKind,
     Order,
     OrderEvent,
     OrderEventKind,
-    padded_dtype,
 )
 from latentspeed.engine.stages import StageClock
 from latentspeed.ipc import RingWriter

@@ -67,6 +67,8 @@ PyObject *ls_make_record_type(PyObject *module, PyObject *args);
 
 uint32_t ls_layout_words(LayoutObject *layout);
 PyObject *ls_layout_name(LayoutObject *layout);
+int ls_layout_same(LayoutObject *a,
+                   LayoutObject *b); /* do records of both have equal bytes for equal values? */
 LayoutObject *ls_layout_of_type(PyObject *record_type);
 /* Offset in bytes of a field of exactly this kind ("u4"), or -1 with ValueError naming `what`. */
 Py_ssize_t ls_layout_field(LayoutObject *layout, const char *name, const char *kind, const char *what);

@@ -209,13 +209,13 @@ static PyObject *record_clear(RecordObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static int same_layout(LayoutObject *a, LayoutObject *b) {
+int ls_layout_same(LayoutObject *a, LayoutObject *b) {
     return a == b || (a->itemsize == b->itemsize && PyUnicode_Compare(a->signature, b->signature) == 0);
 }
 
 static PyObject *record_assign_from(RecordObject *self, PyObject *other) {
     if (!PyObject_TypeCheck(other, &Record_Type) ||
-        !same_layout(self->layout, ((RecordObject *)other)->layout)) {
+        !ls_layout_same(self->layout, ((RecordObject *)other)->layout)) {
         return PyErr_Format(PyExc_TypeError, "a %s cannot be assigned to a %U", Py_TYPE(other)->tp_name,
                             self->layout->name);
     }
@@ -230,7 +230,7 @@ static PyObject *record_compare(PyObject *left, PyObject *right, int op) {
     }
     RecordObject *a = (RecordObject *)left, *b = (RecordObject *)right;
     int same =
-        same_layout(a->layout, b->layout) && memcmp(a->data, b->data, (size_t)a->layout->itemsize) == 0;
+        ls_layout_same(a->layout, b->layout) && memcmp(a->data, b->data, (size_t)a->layout->itemsize) == 0;
     return PyBool_FromLong(same == (op == Py_EQ));
 }
 
@@ -389,52 +389,4 @@ PyObject *ls_make_record_type(PyObject *self, PyObject *args) {
     Py_XDECREF(full_name);
     Py_DECREF(layout);
     return type;
-}
-
-/* ---- gate ---- */
-
-int ls_gate_open(ls_gate *gate, PyObject *record_type) {
-    LayoutObject *layout = ls_layout_of_type(record_type);
-    if (layout == NULL) return -1;
-    gate->record_type = Py_NewRef(record_type);
-    gate->layout = (LayoutObject *)Py_NewRef((PyObject *)layout);
-    gate->words = ls_layout_words(layout);
-    gate->seen = NULL;
-    return 0;
-}
-
-void ls_gate_close(ls_gate *gate) {
-    Py_CLEAR(gate->seen);
-    Py_CLEAR(gate->record_type);
-    Py_CLEAR(gate->layout);
-}
-
-uint64_t *ls_gate_slow(ls_gate *gate, PyObject *record) {
-    if (PyObject_TypeCheck(record, &Record_Type) &&
-        same_layout(((RecordObject *)record)->layout, gate->layout)) {
-        Py_INCREF(Py_TYPE(record));
-        Py_XSETREF(gate->seen, Py_TYPE(record));
-        return ((RecordObject *)record)->data;
-    }
-    PyErr_Format(PyExc_TypeError, "a record of type %U is wanted, not %s", gate->layout->name,
-                 Py_TYPE(record)->tp_name);
-    return NULL;
-}
-
-Py_ssize_t ls_gate_rows(ls_gate *gate, PyObject *array, int writable, Py_buffer *view) {
-    PyObject *wanted = PyObject_GetAttrString(gate->record_type, "dtype");
-    PyObject *dtype = wanted == NULL ? NULL : PyObject_GetAttrString(array, "dtype");
-    int same = dtype == NULL ? -1 : dtype == wanted ? 1 : PyObject_RichCompareBool(dtype, wanted, Py_EQ);
-    if (same == 0) PyErr_Format(PyExc_TypeError, "an array of dtype %R is wanted, not %R", wanted, dtype);
-    Py_XDECREF(dtype);
-    Py_XDECREF(wanted);
-    if (same <= 0) return -1;
-    int flags = PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
-    if (PyObject_GetBuffer(array, view, flags) < 0) return -1;
-    if ((uintptr_t)view->buf % 8 != 0) {
-        PyBuffer_Release(view);
-        PyErr_SetString(PyExc_ValueError, "the array is not aligned to 8 bytes");
-        return -1;
-    }
-    return view->len / (Py_ssize_t)(gate->words * 8);
 }
