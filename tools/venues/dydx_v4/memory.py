@@ -44,6 +44,11 @@ class Tap:
         if self.is_told:
             self.sink.order_placed(order)
 
+    def order_hidden(self, order: Order) -> None:
+        """An order came into the books, and the indexer's node has not seen it come."""
+        if self.is_told:
+            self.sink.order_hidden(order)
+
     def order_removed(self, key: OrderKey, order: Order | None, reason: Removal) -> None:
         """An order left the books."""
         is_known = self.is_replaying and reason is Removal.IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK
