@@ -35,6 +35,11 @@ def test_after_a_short_soak_venue_and_engine_agree_on_everything(tmp_path, venue
     assert done.returncode == 0
     assert report["fills"]["venue"] == report["fills"]["gateway"] > 0
     assert sum(report["injected"].values()) >= 3
+    assert report["fees"]["venue"] == report["fees"]["gateway"] != "0"
+    assert report["balances"]["USDC, venue"] == report["balances"]["USDC, gateway"]
+    assert report["orders"]["of the engine"] >= report["orders"]["at the venue"] > 0
+    if venue == "hyperliquid":
+        assert report["cash"], "the gateway's fills were not held against the money"
     assert "venue and engine agree" in done.stdout
 
 

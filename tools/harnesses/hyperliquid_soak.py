@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -23,8 +24,10 @@ from latentspeed.tools.proving.books import BookFill
 from latentspeed.tools.proving.engine_under_test import ChildProcess, ConnectorSection, venue_address
 from latentspeed.tools.proving.trouble_maker import ControlPort, Trouble
 from latentspeed.tools.soak.harness import SoakHarness
+from latentspeed.tools.soak.money import Cash
 
 MUCH = "100000000"
+DEPOSITED = "100000"
 SWITCHED = ("silent_sockets", "silent_pongs", "stale_snapshot", "unknown_dir", "extra_keys")
 DEMAND = {Fault.STREAM_CUT: False, Fault.STREAM_CLOSED: True}
 RECONCILE_EVERY_S = 3.0
@@ -45,11 +48,12 @@ class HyperliquidSoak(SoakHarness):
         self._url = ""
         self._control = ControlPort("")
         self._started_utc_ms = 0
+        self._dropped: Counter[str] = Counter()
 
     def start(self, folder: Path, seed: int) -> None:
         """Start the venue as a process; it remembers every order and serves every fill."""
         self._started_utc_ms = time.time_ns() // 1_000_000 - 1000
-        memory = ("--orders-retained", MUCH, "--fills-served", MUCH)
+        memory = ("--orders-retained", MUCH, "--fills-served", MUCH, "--balance", DEPOSITED)
         self._venue = start_venue(folder, None, 1.0, seed, seed % 2 * 60, *memory)
         address = venue_address(self._venue)
         self._url = address["url"]
@@ -75,7 +79,8 @@ class HyperliquidSoak(SoakHarness):
         """By the names of the control port."""
         fault = Fault[trouble.what]
         if fault in DEMAND:
-            self._control.ask(do="drop_sockets", with_close_frame=DEMAND[fault])
+            reply = self._control.ask(do="drop_sockets", with_close_frame=DEMAND[fault])
+            self._dropped[fault.name] += int(str(reply["dropped"]))
         elif fault is Fault.POST_ONLY_PHASE:
             self._control.ask(do="set", setting="network_upgrade", value=True)
         elif fault is Fault.VENUE_STALLED:
@@ -128,6 +133,24 @@ class HyperliquidSoak(SoakHarness):
         """What the account is worth."""
         state = ask(self._url, type="clearinghouseState", user=self._account)
         return {"USDC": Decimal(state["marginSummary"]["accountValue"])}
+
+    def cash(self) -> Cash:
+        """Cross margin only, so that all of it is one sum."""
+        while True:
+            before = self._funding()
+            state = ask(self._url, type="clearinghouseState", user=self._account)
+            if before == self._funding():  # else an hour has just ended
+                return Cash(Decimal(DEPOSITED), before, Decimal(state["marginSummary"]["totalRawUsd"]))
+
+    def _funding(self) -> Decimal:
+        rows = ask(self._url, type="userFunding", user=self._account, startTime=self._started_utc_ms)
+        return sum((Decimal(row["delta"]["usdc"]) for row in rows), Decimal(0))
+
+    def happened(self) -> Mapping[str, int]:
+        """The venue counts what its faults did; of dropped sockets, how many they were."""
+        counts: Any = self._control.ask(do="status")["happened"]
+        made = {fault.name: sum(counts.get(name, 0) for name, *_ in orders) for fault, orders in ORDERS.items()}
+        return made | {fault.name: self._dropped[fault.name] for fault in DEMAND}
 
 
 def _amount(name: str, amount: int) -> dict[str, object]:

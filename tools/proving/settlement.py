@@ -16,15 +16,21 @@ from latentspeed.tools.proving.report import Report, compare_all
 from latentspeed.tools.proving.strategy_books import read_strategy_books
 
 POSITION_DEADLINE_S = 30.0
+TRACEBACK, TRACEBACK_LENGTH = "Traceback (most recent call last)", 3000
 
 
 def tracebacks(folder: Path) -> list[str]:
-    """No process may have ended, or gone on, with an exception that nobody meant."""
-    return [
-        f"a traceback in {path.relative_to(folder)}"
-        for path in sorted(folder.rglob("*.log"))
-        if "Traceback (most recent call last)" in path.read_text(errors="replace")
-    ]
+    """No process may have ended, or gone on, with an exception that nobody meant: each log's first one, as it stands.
+
+    The folder may be gone when somebody wants to know more.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.log")):
+        before, mark, after = path.read_text(errors="replace").partition(TRACEBACK)
+        if mark:
+            text = "\n".join([*before.splitlines()[-1:], mark + after[:TRACEBACK_LENGTH]])
+            found.append(f"a traceback in {path.relative_to(folder)}:\n{text}")
+    return found
 
 
 def compare_books_of(

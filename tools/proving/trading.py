@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -65,8 +66,7 @@ class Trading:
         report = Report(seconds=seconds)
         wait_until(self._all_trade, "orders of every strategy", START_DEADLINE_S)
         begin = shown = time.monotonic()
-        stop_at = begin + seconds
-        write_stop_time(self._folder, stop_at)
+        stop_at = math.inf
         waiting = sorted(kills, key=lambda kill: kill.at_s)
         while self._running():
             self._engine.check()
@@ -74,6 +74,9 @@ class Trading:
             now = time.monotonic()
             if waiting and now - begin >= waiting[0].at_s:
                 self._carry_out(waiting.pop(0), report)
+            if now >= begin + seconds and not waiting and stop_at == math.inf:
+                stop_at = now  # not before the last kill, however long the ones before it took to be settled
+                write_stop_time(self._folder, stop_at)
             if trouble is not None:
                 trouble.poll(now - begin, is_over=now > stop_at)
             if now - shown >= 2.0:

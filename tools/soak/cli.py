@@ -61,16 +61,21 @@ def show(report: SoakReport, console: Console) -> None:
     table = Table("what", "count", title=f"{report.venue}, seed {report.seed}, {report.seconds:g} s of trading")
     for title, rows in (
         ("injected", report.injected),
+        ("came to pass", report.happened),
+        ("orders", report.orders),
         ("orders by final state", report.final_states),
         ("failed orders", report.failures),
         ("orders at the venue", report.venue_states),
         ("fills", report.fills),
         ("position in lots", report.position),
+        ("fees", report.fees),
         ("balance", report.balances),
+        ("cash, by the gateway's fills", {"": report.cash} if report.cash else {}),
         ("gateway lives", {"": report.gateway_epochs}),
         ("differences", {"": len(report.differences)}),
     ):
-        table.add_section()
+        if rows:
+            table.add_section()
         for name, count in rows.items():
             table.add_row(f"{title}: {name}".rstrip(": "), str(count))
     console.print(table)

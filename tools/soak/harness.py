@@ -13,6 +13,7 @@ from latentspeed.tools.conformance.harness import Fault, VenueOrder
 from latentspeed.tools.proving.books import BookFill
 from latentspeed.tools.proving.engine_under_test import ConnectorSection
 from latentspeed.tools.proving.trouble_maker import Trouble
+from latentspeed.tools.soak.money import Cash
 
 
 class SoakHarness(ABC):
@@ -85,3 +86,13 @@ class SoakHarness(ABC):
     @abstractmethod
     def balances(self) -> Mapping[str, Decimal]:
         """Totals by asset."""
+
+    # What a venue may tell besides.
+
+    def cash(self) -> Cash | None:
+        """What the account's money was and is, where the venue tells it."""
+        return None
+
+    def happened(self) -> Mapping[str, int]:
+        """How often each fault came to pass, by its name; without those that the venue does not count."""
+        return {}
