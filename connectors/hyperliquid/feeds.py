@@ -23,7 +23,7 @@ from latentspeed.connectors.hyperliquid import user_events
 from latentspeed.connectors.hyperliquid.account_reports import AccountReports
 from latentspeed.connectors.hyperliquid.candles import CandleFeed, CandleRow
 from latentspeed.connectors.hyperliquid.config import HyperliquidConfig
-from latentspeed.connectors.hyperliquid.fundings import FundingReports
+from latentspeed.connectors.hyperliquid.fundings import CountedFundings, FundingReports
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed, subscriptions_of
 from latentspeed.connectors.hyperliquid.rest import RestClient
 from latentspeed.connectors.hyperliquid.streams import Handler, Key, Streams, Subscription, subscription_key
@@ -51,6 +51,7 @@ class Feeds:
         *,
         account: str,
         account_handlers: Mapping[str, Handler],
+        counted_fundings: CountedFundings,
         publish_quote: Callable[[Quote], None],
         on_mark: Callable[[str, float], None],
         on_balance_moved: Callable[[], None],
@@ -71,6 +72,7 @@ class Feeds:
             reports: Takes orders and fills.
             account: The address that is read, lower case.
             account_handlers: Who takes which channel of what the account holds.
+            counted_fundings: The funding payments that were told before.
             publish_quote: Called when a quote was changed.
             on_mark: Called with a pair and its new mark price.
             on_balance_moved: Called when the account's balance has changed without a fill.
@@ -90,7 +92,9 @@ class Feeds:
             channels=config.market_channels,
         )
         self.candles = CandleFeed(market, config.candle_intervals, on_problem=on_problem)
-        self.fundings = FundingReports(market, account=account, on_payment=on_balance_moved, on_problem=on_problem)
+        self.fundings = FundingReports(
+            market, account=account, counted=counted_fundings, on_payment=on_balance_moved, on_problem=on_problem
+        )
         self.events = UserEvents(
             tracker,
             self.fundings,
@@ -209,7 +213,7 @@ class Feeds:
 
     async def _fill_fundings(self) -> None:
         """The stream's snapshot fills short gaps; a long one is asked for, and a gap within an hour has nothing."""
-        since_ms = max(self.fundings.newest_ms, self.fundings.counts_from_ms)
+        since_ms = max(self.fundings.counted.newest_ms, self.fundings.counted.counts_from_ms)
         hour_ms = 3_600_000
         if self._venue_now_ms() // hour_ms > since_ms // hour_ms:
             for row in await self._rest.fundings(since_ms):

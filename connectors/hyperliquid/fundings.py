@@ -21,7 +21,6 @@ from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE
 
 HOUR_MS = 3_600_000
 _MS = 1_000_000
-_REMEMBERED = 20_000
 
 
 class FundingRow(Message):
@@ -91,6 +90,42 @@ PREDICTIONS: RowDecoder[tuple[str, list[tuple[str, Prediction | None]]]] = RowDe
 )
 
 
+class CountedFundings:
+    """Remembers the newest payments that were told, through every session of a connector.
+
+    A new session is told again of what an earlier one was told: the snapshot of its stream begins in the past.
+    """
+
+    __slots__ = ("_capacity", "_seen", "counts_from_ms", "newest_ms")
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self.counts_from_ms = 0
+        """Payments before this time are history, which nobody here is told of; 0 before that is known."""
+        self.newest_ms = 0
+        self._capacity = capacity
+        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def add(self, coin: str, time_ms: int) -> None:
+        """Remembers a payment.
+
+        The oldest one beyond the capacity is forgotten, and from then on everything of its hour and before is history:
+        what is not remembered must not be told again, however far back an answer of the venue reaches.
+        """
+        self._seen[coin, _hour_of(time_ms)] = None
+        self.newest_ms = max(self.newest_ms, time_ms)
+        if len(self._seen) > self._capacity:
+            (_, hour), _ = self._seen.popitem(last=False)
+            self.counts_from_ms = max(self.counts_from_ms, hour * HOUR_MS + HOUR_MS // 2)
+
+    def has(self, coin: str, time_ms: int) -> bool:
+        """Whether a payment was told, at whichever millisecond of its hour."""
+        return (coin, _hour_of(time_ms)) in self._seen
+
+
+def _hour_of(time_ms: int) -> int:
+    return (time_ms + HOUR_MS // 2) // HOUR_MS
+
+
 class FundingReports:
     """Tells the listener of each payment once."""
 
@@ -99,6 +134,7 @@ class FundingReports:
         market: MarketState,
         *,
         account: str,
+        counted: CountedFundings,
         on_payment: Callable[[], None],
         on_problem: Callable[[str, str], None],
     ) -> None:
@@ -107,19 +143,17 @@ class FundingReports:
         Args:
             market: The rules, by the venue's names, and the listener.
             account: The address that is read, lower case.
+            counted: Those that were told before.
             on_payment: Called after each new payment: the balance has moved.
             on_problem: Called with a code and a text for what could not be understood.
         """
-        self.counts_from_ms = 0
-        """Payments before this time are history, which nobody here is told of."""
-        self.newest_ms = 0
+        self.counted = counted
         self.repeated = 0
         """Payments that came again and were not counted a second time."""
         self._market = market
         self._account = account
         self._on_payment = on_payment
         self._on_problem = on_problem
-        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -129,10 +163,9 @@ class FundingReports:
     def take(self, row: FundingRow) -> bool:
         """Tells of a payment; False when it was told before, is history, or is of another market."""
         rule = self._market.rules_by_symbol.get(row.coin)
-        if rule is None or row.time < self.counts_from_ms:
+        if rule is None or row.time < self.counted.counts_from_ms:
             return False
-        key = row.coin, (row.time + HOUR_MS // 2) // HOUR_MS
-        if key in self._seen:
+        if self.counted.has(row.coin, row.time):
             self.repeated += 1
             return False
         try:
@@ -149,12 +182,7 @@ class FundingReports:
         except (ValueError, ArithmeticError) as error:
             self._on_problem("malformed_message", f"funding of {row.coin}: {error}")
             return False
-        self._seen[key] = None
-        if len(self._seen) > _REMEMBERED:
-            (_, forgotten_hour), _ = self._seen.popitem(last=False)
-            # What is not remembered is not told again either, however far back an answer of the venue reaches.
-            self.counts_from_ms = max(self.counts_from_ms, forgotten_hour * HOUR_MS + HOUR_MS // 2)
-        self.newest_ms = max(self.newest_ms, row.time)
+        self.counted.add(row.coin, row.time)
         self._market.publish_funding(payment)
         self._on_payment()
         return True

@@ -7,8 +7,13 @@ one more than the last when that is not later, and the last is stored where it o
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+
+FURTHEST_AHEAD_MS = 24 * 3600 * 1000
+"""How far ahead of its clock the venue takes a nonce."""
+_LEAST = re.compile(r"nonce too low \d{1,16} < (\d{1,13})\b")
 
 
 def now_ms() -> int:
@@ -45,3 +50,16 @@ class NonceSource:
             self._store(nonce)
         self.last = nonce
         return nonce
+
+    def learn(self, text: str) -> None:
+        """Takes what follows from the venue's refusal of a nonce, so that a clock that was wrong costs one request.
+
+        The least nonce that it takes, where it says so, is below the next one. And where the last one was more than a
+        day ahead, a clock that was days ahead has been set right: the venue took none of that time, and never will.
+        """
+        now_ms = self._clock_ms()
+        if self.last > now_ms + FURTHEST_AHEAD_MS:
+            self.last = now_ms
+        found = _LEAST.search(text)
+        if found is not None:
+            self.last = max(self.last, int(found[1]))

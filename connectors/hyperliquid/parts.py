@@ -30,6 +30,7 @@ from latentspeed.connectors.hyperliquid.config import DOMAINS, SPOT_DOMAINS, Hyp
 from latentspeed.connectors.hyperliquid.dead_man import DeadManSwitch
 from latentspeed.connectors.hyperliquid.feeds import Feeds
 from latentspeed.connectors.hyperliquid.fills import SeenFills
+from latentspeed.connectors.hyperliquid.fundings import CountedFundings
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
 from latentspeed.connectors.hyperliquid.market_data import MarketFeed
@@ -104,6 +105,7 @@ class SessionParts(VenueSession):
         self._user_signer = UserSigner(signer, config.is_mainnet)
         self._nonces = NonceSource(*nonce_store) if nonce_store is not None else NonceSource()
         self._seen_fills = SeenFills()
+        self._counted_fundings = CountedFundings()
         self._fills_from_ms = 0
         self._is_fresh = False
 
@@ -323,6 +325,7 @@ class SessionParts(VenueSession):
             self._reports,
             account=self.account_address,
             account_handlers=self._account.handlers,
+            counted_fundings=self._counted_fundings,
             publish_quote=self._publish_quote,
             on_mark=self._account.apply_mark,
             on_balance_moved=lambda: self._upkeep.refresh_soon(),

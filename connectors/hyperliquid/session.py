@@ -72,7 +72,8 @@ class HyperliquidSession(AccountRequests):
                 self._fills_from_ms = now_ms() + self._skew_ms()
                 self._tracker.ignore_fills((), self._fills_from_ms * 1_000_000)
                 self._is_fresh = True
-            self._resynchroniser.fills_from_ms = self._feeds.fundings.counts_from_ms = self._fills_from_ms
+            self._resynchroniser.fills_from_ms = self._fills_from_ms
+            self._counted_fundings.counts_from_ms = self._counted_fundings.counts_from_ms or self._fills_from_ms
             for pair in self._market.subscriptions:
                 self._subscribe_streams(pair)
             self._start(self._streams.link.run(), "socket")
@@ -232,8 +233,9 @@ class HyperliquidSession(AccountRequests):
         if status in (ADDRESS_LIMIT, CANCEL_ADDRESS_LIMIT):
             self._address.refuse(text, is_cancel=status == CANCEL_ADDRESS_LIMIT)
             self._events.error("address_limit", text)
-        elif status in ("duplicateNonce", "nonceTooLow"):
+        elif status in ("duplicateNonce", "nonceTooLow", "nonceRefused"):
             # Nothing is sent twice from here, so somebody else uses up this key's nonces, or a clock was far ahead.
+            self._nonces.learn(text)
             self._events.error("nonce_refused", f"{text}; does another process sign with {self.signer_address}?")
         elif status == "builderFeeUnapproved":
             self._builder_fee.note_refusal(text)

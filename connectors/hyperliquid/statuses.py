@@ -114,6 +114,7 @@ _FAILURES = (
     ("Vault not registered", "vaultUnknown"),
     ("Builder fee has not been approved", "builderFeeUnapproved"),
     ("Invalid nonce: nonce too low", "nonceTooLow"),
+    ("Invalid nonce", "nonceRefused"),
     ("Too many cumulative requests sent", "addressLimit"),
     ("Signed action over weight limit", "batchTooLarge"),
 )

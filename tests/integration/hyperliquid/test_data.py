@@ -8,6 +8,7 @@ import pytest
 from connected import PAIR, TAKER_KEY, connected, ended, limit, resting, run, until
 
 from latentspeed.connectors import ChannelState, OrderRefused, TimeInForce
+from latentspeed.connectors.hyperliquid.fundings import CountedFundings
 
 HOUR_MS = 3_600_000
 IOC = {"time_in_force": TimeInForce.IOC}
@@ -145,6 +146,32 @@ def test_a_funding_payment_is_told_once_and_moves_the_balance():
             await until(lambda: taker.get_balance("USDC").total < before)
 
     run(scenario)
+
+
+def test_a_funding_payment_is_not_told_again_by_a_session_that_is_opened_anew():
+    async def scenario(venue):
+        async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
+            _, payments = listen(taker)
+            await trade(maker, taker, 64000)
+            for count in (1, 2):
+                venue.clock.advance(HOUR_MS)
+                venue.tick()
+                await until(lambda count=count: len(payments) == count, 25.0)
+            await taker.disconnect()
+            await taker.connect()
+            await until(lambda: taker._feeds.fundings.repeated >= 2, 25.0)
+            assert len(payments) == 2
+
+    run(scenario, timeout_s=90)
+
+
+def test_a_forgotten_funding_payment_is_history_and_never_told_again():
+    counted = CountedFundings(capacity=2)
+    for hour in (10, 11, 12):
+        counted.add("BTC", hour * HOUR_MS + 40)
+    assert not counted.has("BTC", 10 * HOUR_MS)
+    assert counted.has("BTC", 11 * HOUR_MS)
+    assert 10 * HOUR_MS + 40 < counted.counts_from_ms < 11 * HOUR_MS
 
 
 def test_fundings_of_a_long_gap_are_asked_for():

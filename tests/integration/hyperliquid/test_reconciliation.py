@@ -129,3 +129,12 @@ def test_fills_of_a_gap_are_paged_until_dry_across_milliseconds_that_a_page_cuts
             assert len(asked) >= 3
 
     run(scenario)
+
+
+def test_fills_of_a_fresh_start_are_counted_from_the_venues_time_also_where_this_clock_is_minutes_ahead():
+    async def scenario(venue):
+        venue.clock.advance(-300_000)
+        async with connected(venue) as connector:
+            assert abs(connector._fills_from_ms - venue.clock.now_ms()) < 60_000
+
+    run(scenario)

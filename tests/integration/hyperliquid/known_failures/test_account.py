@@ -360,6 +360,12 @@ def test_40_a_clock_that_is_days_ahead_is_told_of_and_one_that_is_seconds_ahead_
             assert refused.state is OrderState.FAILED
             assert "nonce" in refused.reason.lower()
             assert len(venue_orders(venue)) == 2
+            # Set right: one more refusal tells that the venue has taken none of those nonces, and the next order works.
+            connector._nonces._clock_ms = lambda: now_ms() - 25 * HOUR_MS - 30_000
+            connector._resynchroniser.skew_ms = -25 * HOUR_MS - 30_000
+            told = await ended(connector, connector.buy(limit(0.01, 60020)))
+            assert told.reason.startswith("nonceRefused")
+            assert (await resting(connector, connector.buy(limit(0.01, 60020)))).nonce < venue.clock.now_ms() + HOUR_MS
 
     run(scenario)
 

@@ -67,6 +67,7 @@ def test_the_table_has_every_documented_status(reference):
         ("Action already expired", OrderState.EXPIRED, "actionExpired"),
         ("Invalid nonce: duplicate nonce 1700000000000", OrderState.UNKNOWN, "duplicateNonce"),
         ("Invalid nonce: nonce too low 1 < 2", OrderState.FAILED, "nonceTooLow"),
+        ("Invalid nonce: nonce too high 3 > 2", OrderState.FAILED, "nonceRefused"),
         ("User or API Wallet 0x12 does not exist.", OrderState.FAILED, "signerUnknown"),
         ("Too many cumulative requests sent (10001 > 10000) for", OrderState.FAILED, "addressLimit"),
         ("A text that nobody has seen", OrderState.FAILED, "rejected"),
