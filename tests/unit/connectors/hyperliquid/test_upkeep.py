@@ -1,4 +1,4 @@
-"""What a session asks by itself: at its own pace, ever more slowly where it does not help, and whatever it meets."""
+"""What a session asks by itself: at its own pace, ever more slowly where it does not help."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import types
 
 import pytest
-from support.one_fault import Unforeseen
 
-from latentspeed.connectors.errors import VenueUnreachable
 from latentspeed.connectors.hyperliquid import upkeep
 from latentspeed.connectors.hyperliquid.config import LOCAL, HyperliquidConfig
 from latentspeed.connectors.hyperliquid.limits import AddressBudget
@@ -33,14 +31,13 @@ class Questions:
 
 
 class Desk:
-    """An upkeep by a clock of its own, whose tasks run to their end at once."""
+    """An upkeep by a clock of its own, whose questions are answered at once."""
 
     def __init__(self, monkeypatch, **options):
         self.now = 1000.0
         clock = types.SimpleNamespace(monotonic=lambda: self.now, monotonic_ns=lambda: int(self.now * 1e9))
         monkeypatch.setattr(upkeep, "time", clock)
         self.questions = Questions()
-        self.problems, self.faults = [], []
         self.upkeep = Upkeep(
             HyperliquidConfig(domain=LOCAL, base_url="http://127.0.0.1:1", **options),
             feeds=types.SimpleNamespace(market=None),
@@ -51,26 +48,19 @@ class Desk:
             address=AddressBudget(),
             set_stale=None,
             drop_socket=None,
-            start=self.start,
-            on_problem=lambda code, text: self.problems.append(code),
-            on_fault=lambda what, error, code: self.faults.append(code),
+            ask=lambda name, question: asyncio.run(question),
+            on_problem=None,
         )
-        self.upkeep.refresh_soon = lambda: None
-
-    def start(self, coroutine, name):
-        asyncio.run(coroutine)
-        return types.SimpleNamespace(add_done_callback=lambda callback: callback(None))
 
 
 def order(name, lots=0):
     return types.SimpleNamespace(client_order_id=name, filled_lots=lots)
 
 
-def test_fills_that_never_come_are_asked_for_ever_more_slowly_however_often_the_account_trades(monkeypatch):
+def test_fills_that_never_come_are_asked_for_ever_more_slowly_and_not_for_ever_each_second(monkeypatch):
     desk = Desk(monkeypatch)
     for _ in range(3600):
         desk.now += 1.0
-        desk.upkeep.on_new_fill()
         desk.upkeep.fetch_missing_fills([order("a")])
     assert 3600 / 60 / 2 < desk.questions.asked_for_fills < 3600 / 60 * 2 + 10
 
@@ -104,17 +94,3 @@ def test_doubt_makes_one_comparison_also_where_none_is_made_at_intervals_and_nev
         desk.upkeep.doubt()
         desk.upkeep._compare_when_due()
     assert 2 < desk.questions.compared <= 1 + 600 / upkeep.DOUBTFUL_EVERY_S
-
-
-@pytest.mark.parametrize(
-    ("error", "problems", "faults"),
-    [(VenueUnreachable("gone"), ["thing_failed"], []), (Unforeseen("odd"), [], ["thing_failed"])],
-)
-def test_a_question_that_fails_is_told_of_and_nothing_else(monkeypatch, error, problems, faults):
-    desk = Desk(monkeypatch)
-
-    async def question():
-        raise error
-
-    desk.upkeep.ask("thing", question())
-    assert (desk.problems, desk.faults) == (problems, faults)
