@@ -1,8 +1,4 @@
-"""Messages of which a part cannot be understood: the rest counts, and the part is told of.
-
-One row that has changed its shape must not hide a hundred others. What is whole is decoded at once; only what is not is
-taken apart.
-"""
+"""Messages of which a part cannot be understood: the rest counts, and the part is told of; see `row_decoder`."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ from latentspeed.connectors.dydx_v4.messages import (
     AccountChanges,
     FillRow,
     FundingPaymentRow,
-    MalformedMessage,
     MarketChanges,
     MarketRow,
     OraclePrice,
@@ -25,13 +20,13 @@ from latentspeed.connectors.dydx_v4.messages import (
     PositionRow,
     SubaccountRow,
 )
+from latentspeed.connectors.row_decoder import MalformedMessage, sound_rows
 
 T = TypeVar("T")
 Tell = Callable[[str, str], None]
 """Takes a code and a text."""
 HIGHEST_BLOCK = (1 << 32) - 1
 """Heights go onto the chain as 32 bits."""
-_SHOWN = 200
 
 
 class _LooseAccount(msgspec.Struct, rename="camel"):
@@ -153,13 +148,7 @@ def finite(text: str) -> float:
 
 
 def _sound(raws: Iterable[msgspec.Raw], decoder: msgspec.json.Decoder[T], what: str, tell: Tell) -> list[T]:
-    rows = []
-    for raw in raws:
-        try:
-            rows.append(decoder.decode(raw))
-        except MalformedMessage as error:
-            tell("malformed_message", f"{what}: {error}: {bytes(raw)[:_SHOWN]!r}")
-    return rows
+    return sound_rows(raws, decoder, lambda text: tell("malformed_message", f"{what}: {text}"))
 
 
 def _sound_by_name(

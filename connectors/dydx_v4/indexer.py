@@ -18,12 +18,12 @@ from latentspeed.connectors.dydx_v4.messages import (
     BookSnapshot,
     FillRow,
     FundingPaymentRow,
-    MalformedMessage,
     MarketRow,
     OrderRow,
     SubaccountRow,
 )
 from latentspeed.connectors.rate_limit import RateLimit
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, HttpStatusError, TransportError
 

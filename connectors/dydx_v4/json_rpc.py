@@ -9,9 +9,10 @@ from typing import Final
 import msgspec
 
 from latentspeed.connectors.dydx_v4 import messages
-from latentspeed.connectors.dydx_v4.messages import MalformedMessage, TxResult
+from latentspeed.connectors.dydx_v4.messages import TxResult
 from latentspeed.connectors.dydx_v4.node_line import unknown_account
 from latentspeed.connectors.http_line import HttpLine
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.transport import TransportError
 
 _KNOWN_TRANSACTION: Final = "already exists"

@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 
-MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-"""What decoding raises; the last for what is nested too deeply."""
-
 
 class MarketRow(msgspec.Struct, rename="camel"):
     """A market; in updates only what changed."""

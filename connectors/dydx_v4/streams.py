@@ -11,7 +11,7 @@ import orjson
 
 from latentspeed.connectors.channels import Channel, ChannelWatch
 from latentspeed.connectors.dydx_v4 import messages
-from latentspeed.connectors.dydx_v4.messages import MalformedMessage
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.transport import HttpClient, SocketTiming, WebSocketLink
 
 Topic = tuple[str, str]

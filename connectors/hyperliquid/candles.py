@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from latentspeed.connectors.candle_feed import CandleKeeper, candles_of
-from latentspeed.connectors.hyperliquid.messages import Message, RowDecoder, decoder
+from latentspeed.connectors.hyperliquid.messages import Message, decoder, row_decoder
 from latentspeed.connectors.hyperliquid.streams import Handler, Subscription
 
 __all__ = ["CANDLE", "CANDLE_ROWS", "CandleFeed", "CandleRow", "candles_of"]
@@ -40,7 +40,7 @@ class CandleRow(Message):
 
 
 CANDLE = decoder(CandleRow)
-CANDLE_ROWS = RowDecoder(CandleRow)
+CANDLE_ROWS = row_decoder(CandleRow)
 
 
 class CandleFeed(CandleKeeper):

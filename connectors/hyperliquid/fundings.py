@@ -13,10 +13,11 @@ import msgspec
 
 from latentspeed.connectors.decimal_text import decimal_units
 from latentspeed.connectors.funding import FundingPayment, PredictedFunding
-from latentspeed.connectors.hyperliquid.messages import Message, Milliseconds, RowDecoder, decoder
+from latentspeed.connectors.hyperliquid.messages import Message, Milliseconds, decoder, row_decoder
 from latentspeed.connectors.hyperliquid.metadata import collateral_of
 from latentspeed.connectors.hyperliquid.streams import Handler
 from latentspeed.connectors.market_state import MarketState
+from latentspeed.connectors.row_decoder import RowDecoder
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE
 
 HOUR_MS = 3_600_000
@@ -82,10 +83,10 @@ class FundingRateRow(Message):
 
 
 USER_FUNDINGS = decoder(UserFundings)
-FUNDING_ROWS = RowDecoder(FundingRow)
-FUNDING_HISTORY = RowDecoder(FundingHistoryRow)
-FUNDING_RATES = RowDecoder(FundingRateRow)
-PREDICTIONS: RowDecoder[tuple[str, list[tuple[str, Prediction | None]]]] = RowDecoder(
+FUNDING_ROWS = row_decoder(FundingRow)
+FUNDING_HISTORY = row_decoder(FundingHistoryRow)
+FUNDING_RATES = row_decoder(FundingRateRow)
+PREDICTIONS: RowDecoder[tuple[str, list[tuple[str, Prediction | None]]]] = row_decoder(
     tuple[str, list[tuple[str, Prediction | None]]]
 )
 

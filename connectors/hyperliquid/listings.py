@@ -15,7 +15,6 @@ from latentspeed.connectors.hyperliquid.messages import (
     PERP_DEXS,
     SPOT_META,
     AssetMeta,
-    MalformedMessage,
     Message,
     Meta,
     PerpDex,
@@ -24,6 +23,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     SpotToken,
     decoder,
 )
+from latentspeed.connectors.row_decoder import MalformedMessage
 
 T = TypeVar("T")
 Told = Callable[[str], None]

@@ -7,10 +7,11 @@ Times are milliseconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+from latentspeed.connectors.row_decoder import RowDecoder
 
 T = TypeVar("T")
 
@@ -23,9 +24,6 @@ Decimals = Annotated[int, msgspec.Meta(ge=0, le=18)]
 """How many digits follow the point."""
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 """A number, a place or a leverage."""
-
-MalformedMessage = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises on bytes that are not what they should be."""
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -356,64 +354,32 @@ class PostReply(Message):
     response: PostResponse
 
 
-class RowDecoder(Generic[T]):
-    """Decodes a list of rows; a malformed row is reported and left out, and does not take the others with it."""
-
-    __slots__ = ("_row", "_rows")
-
-    def __init__(self, row_type: type[T]) -> None:
-        self._row = decoder(row_type)
-        self._rows = decoder(list[row_type])  # type: ignore[valid-type]
-
-    def decode(self, data: bytes | msgspec.Raw, on_malformed: Callable[[str], None]) -> list[T]:
-        """The rows that could be read.
-
-        Args:
-            data: A JSON array.
-            on_malformed: Called with the reason for each row that could not.
-
-        Raises:
-            MalformedMessage: It is not a JSON array at all.
-        """
-        try:
-            return self._rows.decode(data)
-        except MalformedMessage:
-            return self.decode_each(_raw_rows.decode(data), on_malformed)
-
-    def decode_each(self, rows: list[msgspec.Raw], on_malformed: Callable[[str], None]) -> list[T]:
-        """The same for rows that were taken apart already."""
-        decoded = []
-        for row in rows:
-            try:
-                decoded.append(self._row.decode(row))
-            except MalformedMessage as error:
-                on_malformed(f"{error}: {bytes(row)[:200]!r}")
-        return decoded
-
-
 def decoder(message_type: type[T]) -> msgspec.json.Decoder[T]:
     """A decoder that reads numbers from text, as this venue writes them."""
     return msgspec.json.Decoder(message_type, strict=False)
 
 
-_raw_rows = decoder(list[msgspec.Raw])
+def row_decoder(row_type: type[T]) -> RowDecoder[T]:
+    """The same for a list of rows."""
+    return RowDecoder(row_type, strict=False)
+
 
 ENVELOPE = decoder(Envelope)
 BBO = decoder(Bbo)
 L2_BOOK = decoder(L2Book)
 L2_BOOK_OR_NOTHING: msgspec.json.Decoder[L2Book | None] = decoder(L2Book | None)  # type: ignore[arg-type]
-PUBLIC_TRADES = RowDecoder(PublicTrade)
+PUBLIC_TRADES = row_decoder(PublicTrade)
 ACTIVE_ASSET_CONTEXT = decoder(ActiveAssetContext)
-ORDER_ROWS = RowDecoder(OrderRow)
-ORDER_STATUS_ROWS = RowDecoder(OrderStatusRow)
+ORDER_ROWS = row_decoder(OrderRow)
+ORDER_STATUS_ROWS = row_decoder(OrderStatusRow)
 ORDER_STATUS_REPLY = decoder(OrderStatusReply)
-FILL_ROWS = RowDecoder(FillRow)
+FILL_ROWS = row_decoder(FillRow)
 USER_FILLS = decoder(UserFills)
 ACTIVE_ASSET_DATA = decoder(ActiveAssetData)
 CLEARINGHOUSE_STATE = decoder(ClearinghouseState)
 SPOT_CLEARINGHOUSE_STATE = decoder(SpotClearinghouseState)
 USER_ROLE = decoder(UserRole)
-AGENT_ROWS = RowDecoder(AgentRow)
+AGENT_ROWS = row_decoder(AgentRow)
 VAULT_DETAILS: msgspec.json.Decoder[VaultDetails | None] = decoder(VaultDetails | None)  # type: ignore[arg-type]
 META = decoder(Meta)
 PERP_DEXS: msgspec.json.Decoder[list[PerpDex | None]] = decoder(list[PerpDex | None])

@@ -20,7 +20,8 @@ from enum import IntEnum
 
 import msgspec
 
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, VenueId, decoder
+from latentspeed.connectors.hyperliquid.messages import Message, VenueId, decoder
+from latentspeed.connectors.row_decoder import MalformedMessage
 
 
 class Outcome(IntEnum):

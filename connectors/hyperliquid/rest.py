@@ -30,7 +30,6 @@ from latentspeed.connectors.hyperliquid.messages import (
     FillRow,
     L2Book,
     Leverage,
-    MalformedMessage,
     Meta,
     OrderRow,
     OrderStatusReply,
@@ -40,6 +39,7 @@ from latentspeed.connectors.hyperliquid.messages import (
     SpotMeta,
     UserRole,
 )
+from latentspeed.connectors.row_decoder import MalformedMessage, RowDecoder
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, HttpStatusError, TransportError
 
@@ -293,7 +293,7 @@ class RestClient:
         except MalformedMessage as error:
             raise MalformedReply(f"{what}: {error}: {body[:200]!r}") from None
 
-    def _decode_rows(self, decoder: messages.RowDecoder[T], body: bytes, what: str) -> list[T]:
+    def _decode_rows(self, decoder: RowDecoder[T], body: bytes, what: str) -> list[T]:
         return self._read(decoder.decode, body, what)
 
     def _read(self, read: Callable[[bytes, Callable[[str], None]], T], body: bytes, what: str) -> T:

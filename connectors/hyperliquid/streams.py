@@ -14,8 +14,8 @@ import msgspec
 import orjson
 
 from latentspeed.connectors.hyperliquid import messages
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage
 from latentspeed.connectors.rate_limit import RateLimit
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, NotSent, SocketTiming, TransportError, WebSocketLink
 

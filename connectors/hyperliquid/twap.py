@@ -19,10 +19,11 @@ import msgspec
 
 from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.events import OrderUpdate
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage, Message, RowDecoder
+from latentspeed.connectors.hyperliquid.messages import Message, row_decoder
 from latentspeed.connectors.hyperliquid.rest import ORDINARY, RestClient
 from latentspeed.connectors.hyperliquid.wire import twap_name
 from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.transport import TransportError
 from latentspeed.connectors.types import OrderState, OrderType, ReportSource
 
@@ -62,7 +63,7 @@ class TwapRow(Message):
     twapId: int | None = None  # noqa: N815
 
 
-TWAP_ROWS = RowDecoder(TwapRow)
+TWAP_ROWS = row_decoder(TwapRow)
 
 
 class Twaps:

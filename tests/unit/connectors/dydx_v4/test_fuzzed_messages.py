@@ -14,9 +14,10 @@ from rig import Rig
 
 from latentspeed.connectors.dydx_v4 import decoding, messages
 from latentspeed.connectors.dydx_v4.indexer import IndexerRest
-from latentspeed.connectors.dydx_v4.messages import MalformedMessage, MarketRow
+from latentspeed.connectors.dydx_v4.messages import MarketRow
 from latentspeed.connectors.dydx_v4.node_line import UnknownAccount
 from latentspeed.connectors.dydx_v4.nodes import Nodes
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.transport import TransportError
 
 OWNER = "dydx14zzueazeh0hj67cghhf9jypslcf9sh2n5k6art"

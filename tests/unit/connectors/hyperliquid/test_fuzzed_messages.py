@@ -21,6 +21,7 @@ from latentspeed.connectors.hyperliquid import HyperliquidConfig, HyperliquidPer
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rules
 from latentspeed.connectors.hyperliquid.replies import ActionRefused, UnexpectedReply, parse_reply
 from latentspeed.connectors.hyperliquid.rest import MalformedReply, RestClient
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.transport import TransportError
 
 REFERENCE = os.environ.get("LATENTSPEED_REFERENCE")
@@ -305,5 +306,5 @@ def test_deep_nesting_is_no_end():
 
 
 def test_malformed_covers_what_msgspec_raises():
-    with pytest.raises(messages.MalformedMessage):
+    with pytest.raises(MalformedMessage):
         messages.BBO.decode(msgspec.Raw(b"\xff"))

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from latentspeed.connectors.hyperliquid.listings import read_dexs, read_meta, read_spot_meta
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage
 from latentspeed.connectors.hyperliquid.metadata import perpetual_rules, spot_rules, with_known
 from latentspeed.connectors.hyperliquid.rest import RestClient
+from latentspeed.connectors.row_decoder import MalformedMessage
 
 BTC = {"name": "BTC", "szDecimals": 5, "maxLeverage": 40}
 ETH = {"name": "ETH", "szDecimals": 4, "maxLeverage": 25}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from latentspeed.connectors.decimal_text import decimal_units
 from latentspeed.connectors.hyperliquid import messages
-from latentspeed.connectors.hyperliquid.messages import MalformedMessage
 from latentspeed.connectors.hyperliquid.statuses import order_state
+from latentspeed.connectors.row_decoder import MalformedMessage
 from latentspeed.connectors.types import OrderState
 
 
