@@ -283,7 +283,7 @@ CONNECTOR_FIELDS: Fields = [
     ("name", "S32"),
     ("domain", "S48"),
     ("account_address", "S64"),
-    ("extra_param_keys", "S64"),
+    ("extra_param_keys", "S128"),
     ("state", "u1"),
     ("is_ready", "?"),
     ("order_types", "u2"),

@@ -5,9 +5,10 @@
 | MARKET, or LIMIT that is IOC | short-term (0) | a block soon |
 | LIMIT, LIMIT_MAKER | short-term (0) or long-term (64), as asked | a block within the window, or a time |
 | STOP and TAKE_PROFIT types | conditional (32) | a time |
+| TWAP | sliced by the chain (128) | its slices are over |
 
-Long-term and conditional orders are stateful: the chain keeps them, so they have a sequence, which an order shows as
-its nonce. That tells the kinds apart when an order comes back after a restart, whatever is configured then.
+Long-term, conditional and TWAP orders are stateful: the chain keeps them, so they have a sequence, which an order shows
+as its nonce. That tells the kinds apart when an order comes back after a restart, whatever is configured then.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def flags_of(order: InFlightOrder, *, is_long_term: bool) -> OrderFlags:
     """The kind of an order; `is_long_term` decides for one that may be either and was not sent yet."""
     if order.order_type.has_trigger:
         return OrderFlags.CONDITIONAL
+    if order.order_type is OrderType.TWAP:
+        return OrderFlags.TWAP
     if order.is_submitted:
         return OrderFlags.LONG_TERM if order.nonce else OrderFlags.SHORT_TERM
     own = order.extra_params or {}
@@ -68,10 +71,14 @@ def check_lifetime(params: OrderParams) -> None:
     if seconds is not None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 1 <= seconds <= LONGEST_S:
             raise OrderRefused(where, value, f"1 to {LONGEST_S} seconds")
+        if params.order_type is OrderType.TWAP:
+            raise OrderRefused(where, value, "a TWAP order is over with its minutes")
         if params.order_type is OrderType.MARKET or params.time_in_force is TimeInForce.IOC:
             raise OrderRefused(where, value, "an order that never rests is good until a block")
     if blocks is not None:
         if isinstance(blocks, bool) or not isinstance(blocks, int) or not 1 <= blocks <= WINDOW:
             raise OrderRefused(where, value, f"1 to {WINDOW} blocks")
+        if params.order_type is OrderType.TWAP:
+            raise OrderRefused(where, value, "a TWAP order is over with its minutes")
         if params.order_type.has_trigger:
             raise OrderRefused(where, value, "an order that waits for a trigger is good until a time")

@@ -12,6 +12,7 @@ from latentspeed.connectors.dydx_v4.kinds import flags_of
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
 from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
+from latentspeed.connectors.dydx_v4.twap import terms_of
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import triggered_limit_units
@@ -37,6 +38,7 @@ class OrderForms:
         market_price_units: Callable[[InFlightOrder], int],
         *,
         is_long_term: bool = False,
+        slippage: float = 0.05,
     ) -> None:
         """Keeps what it needs.
 
@@ -46,6 +48,7 @@ class OrderForms:
             engine_instance: Marks this engine's orders.
             terms: The markets.
             market_price_units: The limit of a MARKET order in price units, 0 when no quote is fresh.
+            slippage: How far from the oracle price the slices of a TWAP may trade, unless it says it; a fraction.
             is_long_term: Whether an order that rests is long-term unless it says otherwise.
         """
         self._owner = owner
@@ -54,6 +57,7 @@ class OrderForms:
         self._terms = terms
         self._market_price_units = market_price_units
         self._is_long_term = is_long_term
+        self._slippage = slippage
 
     def flags(self, order: InFlightOrder) -> OrderFlags:
         """Which kind of order it is on the chain."""
@@ -85,7 +89,7 @@ class OrderForms:
             price_units = self._market_price_units(order)
             if not price_units:
                 return None
-        elif not order.order_type.has_price:
+        elif not order.order_type.has_price and order.order_type is not OrderType.TWAP:
             price_units = triggered_limit_units(order)
         if is_immediate(order):
             time_in_force = WireTimeInForce.IOC
@@ -105,6 +109,7 @@ class OrderForms:
             client_metadata=self._engine_instance,
             condition=_CONDITIONS.get(order.order_type, Condition.NONE),
             trigger_subticks=terms.subticks(order.trigger_units),
+            twap=terms_of(order, self._slippage) if order.order_type is OrderType.TWAP else None,
         )
 
 

@@ -93,6 +93,7 @@ class DydxV4Parts(VenueSession, PerpetualDerivativeBase):
             self._terms,
             self._market_price_units,
             is_long_term=config.limit_orders == LONG_TERM,
+            slippage=config.slippage,
         )
         self._names = OrderNames(self._tracker, self._forms.uuid)
         self._feed = MarketFeed(

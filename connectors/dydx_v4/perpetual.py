@@ -13,10 +13,11 @@ from latentspeed.connectors.dydx_v4.markets import POST_ONLY
 from latentspeed.connectors.dydx_v4.outbox import Outbox
 from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.stateful_outbox import StatefulOutbox
+from latentspeed.connectors.dydx_v4.twap import OWN_KEYS, check_slices, check_twap
 from latentspeed.connectors.dydx_v4.wire import OrderFlags
 from latentspeed.connectors.errors import OrderRefused
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.order_params import OrderLimits, OrderParams
+from latentspeed.connectors.order_params import TWAP_KEYS, OrderLimits, OrderParams
 from latentspeed.connectors.types import OrderType
 
 
@@ -28,7 +29,8 @@ class DydxV4PerpetualConnector(MarginSession):
     a time, for `long_term_s`; it takes few of them.
 
     `extra_params` of an order: `slippage`, a fraction, for orders without a price; `good_til_blocks` makes an order
-    short-term and says for how long, `good_til_s` long-term, and is how long one with a trigger is good.
+    short-term and says for how long, `good_til_s` long-term, and is how long one with a trigger is good. A TWAP takes
+    `minutes`, `interval_s` from one slice to the next, and `price_tolerance`, a fraction of the oracle price.
     """
 
     order_limits = OrderLimits(
@@ -41,9 +43,10 @@ class DydxV4PerpetualConnector(MarginSession):
                 OrderType.STOP_MARKET,
                 OrderType.TAKE_PROFIT_LIMIT,
                 OrderType.TAKE_PROFIT_MARKET,
+                OrderType.TWAP,
             }
         ),
-        extra_param_keys=frozenset({"slippage", "good_til_s", "good_til_blocks"}),
+        extra_param_keys=frozenset({"slippage", "good_til_s", "good_til_blocks"}) | TWAP_KEYS | OWN_KEYS,
     )
 
     # Orders
@@ -56,11 +59,14 @@ class DydxV4PerpetualConnector(MarginSession):
         if is_crossing and self._terms[order.trading_pair].status == POST_ONLY:
             raise OrderRefused("order_type", order.order_type.name, f"{order.trading_pair} is POST_ONLY: LIMIT_MAKER")
         self._subaccounts.check(order.rule)
+        if order.order_type is OrderType.TWAP:
+            check_slices(order)
         super()._check_order(order)
 
     def _check_extra_params(self, params: OrderParams) -> None:
         super()._check_extra_params(params)
         check_lifetime(params)
+        check_twap(params)
 
     def _can_send(self) -> bool:
         # Commands for an earlier gateway's orders come before the account's number, which every signature needs.

@@ -16,7 +16,7 @@ from latentspeed.connectors.dydx_v4.messages import FillRow, OrderRow, time_ns
 from latentspeed.connectors.events import OrderUpdate, TradeUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.trading_rule import TradingRule, decimal_units
-from latentspeed.connectors.types import OrderState, ReportSource, TimeInForce, TradeType
+from latentspeed.connectors.types import OrderState, OrderType, ReportSource, TimeInForce, TradeType
 
 LIVE = frozenset({"BEST_EFFORT_OPENED", "OPEN", "UNTRIGGERED"})
 BEST_EFFORT_CANCELED = "BEST_EFFORT_CANCELED"
@@ -84,7 +84,8 @@ def _reason_of_end(order: InFlightOrder, row: OrderRow) -> str:
 
 def is_immediate(order: InFlightOrder) -> bool:
     """Whether an order never rests."""
-    return order.time_in_force is TimeInForce.IOC or not order.order_type.has_price
+    is_priced = order.order_type.has_price or order.order_type is OrderType.TWAP
+    return order.time_in_force is TimeInForce.IOC or not is_priced
 
 
 def trade_update(

@@ -20,7 +20,7 @@ from latentspeed.connectors.dydx_v4.reports import ended
 from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.events import OrderUpdate
 from latentspeed.connectors.in_flight_order import InFlightOrder
-from latentspeed.connectors.types import OrderState, ReportSource
+from latentspeed.connectors.types import OrderState, OrderType, ReportSource
 
 GAP_MARGIN_NS = 60 * 10**9
 """How far before the newest known fill fills are asked for after a gap."""
@@ -134,12 +134,21 @@ class Resynchroniser:
             self._watch.asked(order)
             if row is not None:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
+                if order.order_type is OrderType.TWAP and 0 < order.venue_expiry_ms < time_ms and order.is_active:
+                    await self._end_twap(order)
             elif order.is_acknowledged or order.is_done:
                 continue
             elif self._watch.is_void(order, time_ms):
                 self._end(order, OrderState.FAILED, "never_accepted", ReportSource.INFERRED)
             else:
                 self._tracker.mark_unknown(order.client_order_id, "in_no_block_yet")
+
+    async def _end_twap(self, order: InFlightOrder) -> None:
+        """Ends a TWAP whose last slice is over, and of whose rest nobody tells."""
+        await self.fetch_fills_of([order])
+        if order.is_active:
+            reason = "USER_CANCELED" if order.cancel_requested else "EXPIRED"
+            self._end(order, ended(order, reason, order.filled_lots), reason, ReportSource.SNAPSHOT)
 
     async def _record(self, order: InFlightOrder) -> OrderRow | None:
         """The indexer's record of an order, by whichever of its ids has one."""

@@ -76,8 +76,8 @@ class DydxV4Session(DydxV4Parts):
             self._make_outboxes(account.number, await self._block_rates())
             self._can_sign = True
             if not self._fills_from_ns:
-                # A fresh start: what was filled before is history, which nobody here counts.
-                self._fills_from_ns = time.time_ns()
+                # A fresh start: what was filled before, by the chain's clock, is history, which nobody here counts.
+                self._fills_from_ns = self._lifetimes.now_ms() * 1_000_000
                 self._tracker.ignore_fills((), self._fills_from_ns)
             self._resynchroniser.fills_from_ns = self._fills_from_ns
             self._fundings.counts_from_ns = self._fundings.counts_from_ns or self._fills_from_ns

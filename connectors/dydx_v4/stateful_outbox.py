@@ -27,9 +27,11 @@ from latentspeed.connectors.dydx_v4.order_forms import OrderForms, OrderNames
 from latentspeed.connectors.dydx_v4.sequences import Sequences
 from latentspeed.connectors.dydx_v4.stateful_watch import StatefulWatch
 from latentspeed.connectors.dydx_v4.transactions import FREE, Fee
+from latentspeed.connectors.dydx_v4.twap import GRACE_S, duration_s
 from latentspeed.connectors.dydx_v4.wire import Message
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.transport import TransportError
+from latentspeed.connectors.types import OrderType
 
 WRONG_SEQUENCE: Final = (SDK, 32)
 TOO_MANY: Final = (CLOB, 5001)
@@ -155,7 +157,10 @@ class StatefulOutbox:
         self.budget.take(self._lifetimes.chain_height)
 
     def _good_til_time(self, order: InFlightOrder) -> int:
-        return math.ceil(self._lifetimes.now_ms() / 1000 + good_til_s(order, self._good_til_s))
+        lasts_s = good_til_s(order, self._good_til_s)
+        if order.order_type is OrderType.TWAP:
+            lasts_s = duration_s(order) + GRACE_S
+        return math.ceil(self._lifetimes.now_ms() / 1000 + lasts_s)
 
     async def _deliver(self, order: InFlightOrder, good_til_time: int) -> None:
         try:

@@ -84,8 +84,6 @@ def test_what_was_paid_before_a_fresh_start_is_history_and_what_was_paid_while_a
             told = first.heard.fundings[0].venue_utc_ns
         await next_hour(venue)
         fresh, again = new_connector(venue), new_connector(venue)
-        # The clock of the chain is ahead of this machine's: a fresh start is one at the chain's own time.
-        fresh._fills_from_ns = venue.now_ms() * 10**6
         again.recover_orders([], fills_since_utc_ns=told + 1)
         for connector in (fresh, again):
             await connector.connect()

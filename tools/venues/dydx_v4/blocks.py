@@ -15,6 +15,7 @@ from latentspeed.tools.venues.dydx_v4.orders import (
     Block,
     Condition,
     Fill,
+    Flags,
     Match,
     Order,
     OrderKey,
@@ -63,6 +64,7 @@ class BlockMaker:
             if standing is not None and standing.digest == order.digest:
                 self._remove(block, standing, reason)
         self._expire(block)
+        self._entering += chain.twaps.run(block)
         self._trigger(block)
         self._fund(block)
         return block
@@ -96,6 +98,9 @@ class BlockMaker:
             if order.key.is_short_term and not subaccount.is_unlimited:
                 before, _ = chain.filled.get(order.key, (0, 0))
                 chain.filled[order.key] = (before + match.quantums, order.good_til_block)
+            if order.parent is not None:
+                order.parent.confirmed += match.quantums
+                order.parent.filled_value += match.quantums * match.subticks
             signed = match.quantums if order.is_buy else -match.quantums
             chain.ledger.fill(
                 subaccount,
@@ -165,7 +170,9 @@ class BlockMaker:
             order.created_height = block.height
             chain.stateful[key] = order
             block.placed.append(order)
-            if order.condition is Condition.UNSPECIFIED:
+            if key.flags == Flags.TWAP:
+                chain.twaps.begin(order, block)
+            elif order.condition is Condition.UNSPECIFIED:
                 self._entering.append(order)
         elif message.name == "MsgCancelOrder":
             key = OrderKey.of(fields["order_id"])
@@ -186,13 +193,16 @@ class BlockMaker:
                 memory.memclob.remove(standing, None)
         if order in self._entering:
             self._entering.remove(order)
+        if (living := self.chain.twaps.end(order)) is not None:
+            self._remove(block, living, reason)
         block.removed.append((order, reason))
 
     # --- time and price ---
 
     def _expire(self, block: Block) -> None:
         for order in list(self.chain.stateful.values()):
-            if order.good_til_time * 1000 <= block.time_ms:
+            # A TWAP ends with its slices, whatever its own time is.
+            if order.good_til_time * 1000 <= block.time_ms and order.key.flags != Flags.TWAP:
                 self._remove(block, order, Removal.EXPIRED)
 
     def _trigger(self, block: Block) -> None:

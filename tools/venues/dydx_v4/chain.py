@@ -27,7 +27,7 @@ from latentspeed.tools.venues.dydx_v4.memclob import MemClob, OffChainSink
 from latentspeed.tools.venues.dydx_v4.memory import NodeMemory
 from latentspeed.tools.venues.dydx_v4.network import Network
 from latentspeed.tools.venues.dydx_v4.order_rules import is_short_term
-from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Order, OrderKey, Removal
+from latentspeed.tools.venues.dydx_v4.orders import Block, Condition, Flags, Order, OrderKey, Removal
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SDK, TxRefused
 from latentspeed.tools.venues.dydx_v4.transactions import (
     Message,
@@ -35,6 +35,7 @@ from latentspeed.tools.venues.dydx_v4.transactions import (
     address_of,
     decode_transaction,
 )
+from latentspeed.tools.venues.dydx_v4.twaps import Twaps
 
 CLOB_NAMES = frozenset({"MsgPlaceOrder", "MsgCancelOrder", "MsgBatchCancel", "MsgUpdateLeverage"})
 
@@ -85,6 +86,7 @@ class Chain:
         self._short_term_counts: dict[str, deque[int]] = {}
         self._stateful_counts: dict[str, deque[int]] = {}
         self.block_maker = BlockMaker(self)
+        self.twaps = Twaps(self)
 
     # --- nodes ---
 
@@ -356,7 +358,8 @@ class Chain:
                 raise TxRefused(CLOB, 3005, f"{order.key}")
             order_rules.check_trigger(order.trigger_subticks, order.market)
             self._check_equity_tier(order, memory)
-            if order.condition is Condition.UNSPECIFIED and not memory.memclob.can_open(order):
+            is_checked = order.condition is Condition.UNSPECIFIED and order.key.flags != Flags.TWAP
+            if is_checked and not memory.memclob.can_open(order):
                 code = 2005 if memory.memclob.why_not(order) is not Removal.UNDERCOLLATERALIZED else 3007
                 raise TxRefused(CLOB, code, f"{order.key}")
         elif message.name == "MsgCancelOrder":
@@ -380,7 +383,8 @@ class Chain:
         equity = subaccount.equity(self.markets)
         allowed = max((count for floor, count in self.config.equity_tiers if equity >= floor * 10**6), default=0)
         standing = [*self.stateful, *memory.pending_orders]
-        count = sum((key.owner, key.number) == subaccount.key for key in standing)
+        own = [key for key in standing if (key.owner, key.number) == subaccount.key]
+        count = sum(key.flags != Flags.TWAP_SLICE for key in own)
         if count >= allowed:
             detail = f"Opening order would exceed equity tier limit of {allowed}. Order count: {count}, "
             raise TxRefused(CLOB, 10001, f"{detail}total net collateral: {equity}, order id: {order.key}")

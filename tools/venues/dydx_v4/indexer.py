@@ -182,12 +182,15 @@ class Indexer:
                 if not _is_outside(order):
                     row = rows.fill_update(fill, order, is_taker=is_taker, height=block.height, time_ms=block.time_ms)
                     of(order.key[:2], "fills").append(row)
-                    filled[id(order)] = order
+                    shown = order.parent or order
+                    filled[id(shown)] = shown
         expired = {id(order) for order in block.expired}
         for order in filled.values():
             status = self._status_after_fill(order, is_over=id(order) in expired or id(order) in ended)
             of(order.key[:2], "orders").append(rows.confirmed(order, status, block.height, block.time_ms))
         for order, reason in block.removed:
+            if order.parent is not None:
+                continue  # Nobody is told of slices.
             row = rows.confirmed(order, "CANCELED", block.height, block.time_ms)
             of(order.key[:2], "orders").append({**row, "removalReason": reason.text})
         for order in block.expired:

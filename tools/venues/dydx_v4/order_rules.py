@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from latentspeed.tools.venues.dydx_v4 import twaps
 from latentspeed.tools.venues.dydx_v4.markets import Market
 from latentspeed.tools.venues.dydx_v4.orders import Condition, Flags, OrderKey, TimeInForce
 from latentspeed.tools.venues.dydx_v4.refusals import CLOB, SUBACCOUNTS, TxRefused
@@ -13,7 +14,8 @@ MAX_SUBACCOUNT: Final = 128_000
 STATEFUL_WINDOW_S: Final = 95 * 86_400
 MAX_BATCH_CANCELS: Final = 100
 MAX_BUILDER_PPM: Final = 10_000
-_FLAGS: Final = frozenset(Flags)
+_FLAGS: Final = frozenset(Flags) - {Flags.TWAP_SLICE}
+"""What users may send."""
 
 
 def check_subaccount(key: OrderKey | tuple[str, int]) -> None:
@@ -55,7 +57,7 @@ def check_form(order: dict[str, Any], key: OrderKey) -> None:
     ):
         raise TxRefused(CLOB, 50, f"{builder}")
     if key.flags == Flags.TWAP:
-        raise TxRefused(CLOB, 49, "TWAP orders are not traded here")
+        twaps.check_form(order["twap_parameters"])
 
 
 def _check_lifetime_field(order: dict[str, Any], key: OrderKey) -> None:
@@ -86,6 +88,8 @@ def check_market(order: dict[str, Any], key: OrderKey, market: Market | None) ->
     if order["quantums"] % terms.step_quantums:
         detail = f"Order Quantums {order['quantums']} must be a multiple of the ClobPair's StepBaseQuantums "
         raise TxRefused(CLOB, 12, detail + str(terms.step_quantums))
+    if key.flags == Flags.TWAP:
+        twaps.check_size(order, market)
     is_maker_only = order["time_in_force"] == TimeInForce.POST_ONLY
     if terms.status != "ACTIVE" and not (terms.status == "POST_ONLY" and is_maker_only):
         raise TxRefused(CLOB, 34, f"Order must not be placed on a ClobPair with status {terms.status}")

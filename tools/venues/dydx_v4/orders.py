@@ -18,6 +18,8 @@ class Flags(IntEnum):
     CONDITIONAL = 32
     LONG_TERM = 64
     TWAP = 128
+    TWAP_SLICE = 256
+    """Made by the chain only."""
 
 
 class TimeInForce(IntEnum):
@@ -100,6 +102,8 @@ class Order(BookOrder):
         confirmed: Filled in blocks.
         created_height: The block that placed it, or the first that filled a short-term one; 0 before.
         is_triggered: A conditional order whose condition was met.
+        parent: The TWAP that a slice belongs to.
+        filled_value: Of a TWAP: the sum of quantums times subticks that its slices have filled.
     """
 
     __slots__ = (
@@ -110,11 +114,13 @@ class Order(BookOrder):
         "digest",
         "fields",
         "filled",
+        "filled_value",
         "good_til_block",
         "good_til_time",
         "is_triggered",
         "key",
         "market",
+        "parent",
         "quantums",
         "reduce_only",
         "router",
@@ -141,6 +147,8 @@ class Order(BookOrder):
         self.confirmed = 0
         self.created_height = 0
         self.is_triggered = False
+        self.parent: Order | None = None
+        self.filled_value = 0
 
     @property
     def remaining(self) -> int:

@@ -42,7 +42,9 @@ def subaccount_uuid(owner: str, number: int) -> str:
 def order_uuid(key: OrderKey) -> str:
     """The indexer's id of an order."""
     subaccount = subaccount_uuid(key.owner, key.number)
-    return str(uuid5(NAMESPACE, f"{subaccount}-{key.client_id}-{key.clob_pair_id}-{key.flags}"))
+    # A slice has the id of its TWAP.
+    flags = Flags.TWAP if key.flags == Flags.TWAP_SLICE else key.flags
+    return str(uuid5(NAMESPACE, f"{subaccount}-{key.client_id}-{key.clob_pair_id}-{int(flags)}"))
 
 
 def names_row(key: OrderKey, ticker: str) -> Row:
@@ -76,6 +78,18 @@ def order_row(order: Order, status: str) -> Row:
         row["goodTilBlock"] = str(order.good_til_block)
     else:
         row["goodTilBlockTime"] = iso(order.good_til_time * 1000)
+    if order.key.flags == Flags.TWAP:
+        parameters = order.fields["twap_parameters"]
+        row |= {
+            "type": "TWAP",
+            "duration": str(parameters["duration"]),
+            "interval": str(parameters["interval"]),
+            "priceTolerance": str(parameters["price_tolerance"]),
+        }
+        if order.confirmed:
+            # What its slices have paid on average.
+            exact = Decimal(order.filled_value) / order.confirmed
+            row["price"] = decimal_text(exact.scaleb(-market.price_exponent).quantize(Decimal(1).scaleb(-18)))
     if order.condition is not Condition.UNSPECIFIED:
         row["triggerPrice"] = market.price_text(order.trigger_subticks)
     return row
@@ -96,6 +110,10 @@ def confirmed(order: Order, status: str, height: int, time_ms: int) -> Row:
     }
 
 
+def _fill_type(order: Order) -> str:
+    return "TWAP_SUBORDER" if order.key.flags == Flags.TWAP_SLICE else "LIMIT"
+
+
 def fill_update(fill: Fill, order: Order, *, is_taker: bool, height: int, time_ms: int) -> Row:
     """One side of a fill, as the channel of its subaccount tells it."""
     match, market = fill.match, order.market
@@ -105,7 +123,7 @@ def fill_update(fill: Fill, order: Order, *, is_taker: bool, height: int, time_m
         "subaccountId": subaccount_uuid(order.key.owner, order.key.number),
         "side": "BUY" if order.is_buy else "SELL",
         "liquidity": liquidity,
-        "type": "LIMIT",
+        "type": _fill_type(order),
         "clobPairId": str(market.terms.clob_pair_id),
         "ticker": market.ticker,
         "price": market.price_text(match.subticks),
@@ -143,7 +161,7 @@ def trade_row(fill: Fill, market: Market, time_ms: int, height: int) -> Row:
         "side": "BUY" if match.taker.is_buy else "SELL",
         "size": market.size_text(match.quantums),
         "price": market.price_text(match.subticks),
-        "type": "LIMIT",
+        "type": _fill_type(match.taker),
         "createdAt": iso(time_ms),
         "createdAtHeight": str(height),
     }
