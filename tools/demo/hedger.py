@@ -75,4 +75,4 @@ class Hedger(Maker):
 
 
 if __name__ == "__main__":
-    run(Hedger)
+    run(Hedger, start_timeout_s=60.0)

@@ -4,4 +4,4 @@ from latentspeed import run
 from latentspeed.tools.proving.strategies import Maker
 
 if __name__ == "__main__":
-    run(Maker)
+    run(Maker, start_timeout_s=60.0)  # a gateway that is killed again and again is away for long

@@ -4,4 +4,4 @@ from latentspeed import run
 from latentspeed.tools.proving.strategies import Taker
 
 if __name__ == "__main__":
-    run(Taker)
+    run(Taker, start_timeout_s=60.0)  # a gateway that is killed again and again is away for long
