@@ -136,10 +136,10 @@ class CommandProcessor:
             else:
                 self._carry_out(live, command)
         except REFUSALS as error:
-            self._refuse(live, command, str(error))
+            self._refuse_for_sure(live, command, str(error))
         except Exception as error:
             self._report_failure(command, error)
-            self._refuse(live, command, f"internal error: {type(error).__name__}")
+            self._refuse_for_sure(live, command, f"internal error: {type(error).__name__}")
         if live.queue.head == command.command_index:
             live.queue.advance()
 
@@ -153,6 +153,13 @@ class CommandProcessor:
             self._fetch_candles(live, command)
         else:
             raise CommandRefused(f"command kind {command.kind} is not known")
+
+    def _refuse_for_sure(self, live: LiveSession, command: Command, reason: str) -> None:
+        """Refuses a command; one that cannot even be refused is told of, and must not stand in the way for ever."""
+        try:
+            self._refuse(live, command, reason)
+        except Exception as error:
+            self._report_failure(command, error)
 
     def _refuse(self, live: LiveSession, command: Command, reason: str) -> None:
         """Dispose of a command that is not carried out; a place whose id is fresh becomes an order that FAILED."""

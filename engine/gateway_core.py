@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from latentspeed.ipc import SegmentWriter
     from latentspeed.ipc._core import Word
 
+MOST_FAULTS = 100
+"""So many kinds of faults are logged with their tracebacks: nothing may fill the log."""
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +74,7 @@ class GatewayCore(ErrorEventListener):
         self.is_recovered = False
         self.is_opened = False
         self.is_stopping = False
+        self._faults: set[tuple[str, str]] = set()
         self.instruments = Instruments(writer.table("instruments"), sizes.instruments)
         self.rows = OrderRows(writer.table("orders"), sizes.sessions, sizes.orders_per_session)
         events = writer.ring("events")
@@ -200,7 +203,11 @@ class GatewayCore(ErrorEventListener):
         """One budget of every live session's queue; True where one of them may hold more."""
         is_more = False
         for live in self.sessions.live:
-            is_more |= self.commands.drain(live) >= DRAIN_BUDGET
+            try:
+                is_more |= self.commands.drain(live) >= DRAIN_BUDGET
+            except Exception as error:
+                # Looked at again in the next turn: the other sessions' commands must not wait for this one's.
+                self._note_fault("drain_failed", f"the queue of {live.name!r}", error)
         return is_more
 
     def has_work(self) -> bool:
@@ -218,12 +225,24 @@ class GatewayCore(ErrorEventListener):
             self._writer.set_state(wanted)
 
     def beat(self) -> None:
-        """Heartbeat, state and counters. Sessions are looked at by `sessions.poll`."""
+        """Heartbeat, state and counters, each whatever becomes of the others. Sessions: see `sessions.poll`."""
         self._writer.beat()
-        self.update_state()
-        self.vitals.publish()
+        for step in (self.update_state, self.vitals.publish, self._show_counters):
+            try:
+                step()
+            except Exception as error:
+                self._note_fault("beat_failed", step.__qualname__, error)
+
+    def _show_counters(self) -> None:
         for counter, figure in self._counters:
             counter.set(figure())
+
+    def _note_fault(self, code: str, what: str, error: Exception) -> None:
+        """What nobody foresaw, and what stops nothing: counted, and logged with its traceback the first time."""
+        if (code, what) not in self._faults and len(self._faults) < MOST_FAULTS:
+            self._faults.add((code, what))
+            log.error("%s: %s", code, what, exc_info=error)
+        self.note_problem(code, f"{what}: {error!r}")
 
     def on_error(self, error: ConnectorErrorEvent) -> None:
         """A failure that ended nothing, logged by the connector: a line in the segment's error log."""

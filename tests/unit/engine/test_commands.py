@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.gateway_desk import SIZES, GatewayDesk, order_text
+from support.gateway_desk import SIZES, GatewayDesk, order_text, raise_error
 from support.memory_venue import MemoryConnector
 
 from latentspeed.connectors import ConnectorState, MarginMode, NotReady, OrderState, OrderType, Pending, VenueRejected
@@ -118,6 +118,37 @@ def test_a_place_whose_submission_fails_is_disposed_of_once(desk):
         desk.drain()
         assert desk.state(placed) == (OrderState.FAILED, str(error))
     assert "RuntimeError" in desk.errors()["command_failed"]
+
+
+def test_a_command_that_cannot_even_be_refused_is_told_of_and_holds_up_none_behind_it(desk, monkeypatch):
+    client, publisher = desk.claim(), desk.core.publisher
+    doomed = client.place(amount=0.0)
+    placed = client.place()
+    monkeypatch.setattr(publisher, "publish_refusal", lambda *_: raise_error(RuntimeError("no row can be written")))
+    desk.drain()
+    assert desk.state(placed)[0] is OrderState.OPEN
+    assert "no row can be written" in desk.errors()["command_failed"]
+    assert doomed not in {order.id64 for order in desk.connector.get_open_orders()}
+
+
+def test_a_session_whose_queue_cannot_be_read_holds_up_no_other(desk, monkeypatch):
+    broken, sound = desk.claim("broken"), desk.claim("sound")
+    waiting, placed = broken.place(), sound.place()
+    serve = desk.core.commands._serve_cancel_all
+    is_broken = [True]
+
+    def look(live):
+        if live.name == "broken" and is_broken[0]:
+            raise RuntimeError("a torn word")
+        serve(live)
+
+    monkeypatch.setattr(desk.core.commands, "_serve_cancel_all", look)
+    desk.core.drain_all()
+    assert desk.state(placed)[0] is OrderState.OPEN
+    assert "a torn word" in desk.errors()["drain_failed"]
+    is_broken[0] = False
+    desk.drain()
+    assert desk.state(waiting)[0] is OrderState.OPEN
 
 
 def test_places_are_refused_and_cancels_carried_out_while_the_venue_is_away(desk):

@@ -124,6 +124,26 @@ def test_a_venue_that_does_not_answer_is_asked_again_while_the_heart_beats_and_c
     asyncio.run(run())
 
 
+def test_sessions_are_looked_after_also_while_the_heart_cannot_write_what_it_wants(desk, monkeypatch):
+    async def run():
+        client = desk.claim(cancel_on_death=True)
+        placed = client.place()
+        desk.drain()
+        running = Running(desk)
+        await running.until_live()
+
+        def broken():
+            raise RuntimeError("a figure that does not fit")
+
+        monkeypatch.setattr(running.gateway._core.vitals, "publish", broken)
+        await running.until(lambda: "a figure that does not fit" in desk.errors().get("beat_failed", ""))
+        client.session.close()
+        await running.until(lambda: desk.state(placed)[0] is OrderState.CANCELLED)
+        assert await running.stop() == 0
+
+    asyncio.run(run())
+
+
 def test_asked_to_stop_while_it_waits_for_its_venue_it_stops_at_once_and_leaves_the_queues_alone(desk):
     async def run():
         client = desk.claim()
