@@ -29,6 +29,7 @@ from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import check_slippage, market_limit_units
 from latentspeed.connectors.network_connector import NetworkConnector
 from latentspeed.connectors.order_params import OrderParams
+from latentspeed.connectors.signing_right import SigningRight
 from latentspeed.connectors.transport import BackOff, TransportError, WebSocketLink
 from latentspeed.connectors.types import ConnectorState, OrderType
 
@@ -69,13 +70,6 @@ class SessionStreams(Protocol):
     @property
     def is_up(self) -> bool:
         """Whether the socket is open and every subscription confirmed."""
-
-
-class SigningRight(Protocol):
-    """What is known of the key's right to sign for the account."""
-
-    refusal: str
-    """Why the venue does not take what it signs; empty while it does."""
 
 
 class VenueSession(NetworkConnector):

@@ -9,10 +9,10 @@ import pytest
 from on_chain import MAKER_KEY, PAIR, connected, ended, limit, run, until
 
 from latentspeed.connectors import ClientOrderIdGenerator, ConnectorState, NotReady, OrderParams, OrderState, OrderType
-from latentspeed.connectors.dydx_v4.authority import AGAIN_FIRST_S
 from latentspeed.connectors.dydx_v4.config import LOCAL, DydxConfig
 from latentspeed.connectors.dydx_v4.keys import DydxKey
 from latentspeed.connectors.errors import InvalidOption
+from latentspeed.connectors.signing_right import AGAIN_FIRST_S
 
 TRADER_KEY = DydxKey(b"\x05" * 32)
 OWNER = MAKER_KEY.address

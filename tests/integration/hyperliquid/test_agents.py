@@ -8,8 +8,7 @@ import time
 import pytest
 from connected import MAKER_KEY, TAKER_KEY, connected, ended, limit, new_connector, resting, run, until
 
-from latentspeed.connectors import ConnectorState, NotReady, OrderRefused, OrderState, VenueRejected
-from latentspeed.connectors.hyperliquid import authority
+from latentspeed.connectors import ConnectorState, NotReady, OrderRefused, OrderState, VenueRejected, signing_right
 from latentspeed.connectors.hyperliquid.agents import NotAllowed
 from latentspeed.connectors.hyperliquid.keys import SigningKey
 
@@ -93,7 +92,7 @@ def test_an_agent_that_is_revoked_while_it_trades_is_seen_at_the_first_refusal_a
 
 
 def test_an_agent_that_is_approved_again_trades_again(monkeypatch):
-    monkeypatch.setattr(authority, "AGAIN_FIRST_S", 0.2)
+    monkeypatch.setattr(signing_right, "AGAIN_FIRST_S", 0.2)
 
     async def scenario(venue):
         async with connected(venue) as owner:
@@ -156,8 +155,8 @@ def test_an_approval_that_ends_soon_is_told_of_once_a_day():
 
 
 def test_a_key_whose_account_has_no_money_is_not_tried_again_until_it_has_some(monkeypatch):
-    monkeypatch.setattr(authority, "AGAIN_FIRST_S", 0.1)
-    monkeypatch.setattr(authority, "AGAIN_LONGEST_S", 0.2)
+    monkeypatch.setattr(signing_right, "AGAIN_FIRST_S", 0.1)
+    monkeypatch.setattr(signing_right, "AGAIN_LONGEST_S", 0.2)
 
     async def scenario(venue):
         async with connected(venue) as connector:
@@ -177,7 +176,7 @@ def test_a_key_whose_account_has_no_money_is_not_tried_again_until_it_has_some(m
 
 
 def test_a_key_that_the_venue_is_not_asked_about_is_tried_again_after_a_while(monkeypatch):
-    monkeypatch.setattr(authority, "AGAIN_FIRST_S", 0.1)
+    monkeypatch.setattr(signing_right, "AGAIN_FIRST_S", 0.1)
 
     async def scenario(venue):
         async with connected(venue) as owner:
