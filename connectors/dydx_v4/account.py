@@ -21,6 +21,9 @@ from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.position import Position
 from latentspeed.connectors.types import ReportSource
 
+MOST_BEHIND_BLOCKS = 1000
+"""How far REST may be behind the stream; what is further behind is of another chain."""
+
 
 class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
     """Reduces everything that the indexer says of the subaccount."""
@@ -59,6 +62,8 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
         """Live orders that nobody here made, by the indexer's id."""
         self.removals: dict[str, str] = {}
         """Why the indexer's node has dropped orders that are not over yet, by client order id."""
+        self._changed_height = 0
+        """The last block that the stream has told a change of what is held for."""
         self._tracker = tracker
         self._market = market
         self._names = names
@@ -87,7 +92,10 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
         if changes.perpetual_positions or changes.fills:
             self._on_money_moved()
         if changes.block_height and not is_snapshot:
-            self._lifetimes.on_node_height(block_number(changes.block_height))
+            height = block_number(changes.block_height)
+            self._lifetimes.on_node_height(height)
+            if changes.perpetual_positions or changes.fills:
+                self._changed_height = height
 
     def take_order(self, row: OrderRow, source: ReportSource) -> None:
         """Reduces an order."""
@@ -105,7 +113,8 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
         if row.status == BEST_EFFORT_CANCELED and row.removal_reason:
             # The first reason is why it left; a cancel that comes after that is told as a removal once more.
             self.removals.setdefault(order.client_order_id, removal_of(row))
-        elif row.status in LIVE:
+        elif row.status in LIVE and source is ReportSource.STREAM:
+            # REST may not know of the removal yet.
             self.removals.pop(order.client_order_id, None)
         try:
             update = order_update(row, order, source)
@@ -139,9 +148,15 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
         return sum(self.take_fill(row, ReportSource.SNAPSHOT) for row in rows)
 
     def take_subaccount(self, row: SubaccountRow, mono_ns: int = 0) -> None:
-        """Takes all positions, and what the subaccount, or the parent with its children, is worth."""
+        """Takes all positions, and what the subaccount, or the parent with its children, is worth.
+
+        What is older than a change that the stream has told of is not taken, and asked for again soon.
+        """
         mono_ns = mono_ns or time.monotonic_ns()
         rows = [row] if row.child_subaccounts is None else row.child_subaccounts
+        if self._is_outdated(rows):
+            self._on_money_moved()
+            return
         # Of a parent with children, new orders may use what is free in the parent itself.
         own = next((one for one in rows if one.subaccount_number == self._number), None)
         try:
@@ -159,6 +174,15 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
             venue_utc_ns=time.time_ns(),
             received_mono_ns=mono_ns,
         )
+
+    def _is_outdated(self, rows: Iterable[SubaccountRow]) -> bool:
+        try:
+            heights = [int(one.latest_processed_block_height) for one in rows]
+        except ValueError:
+            return False
+        behind = self._changed_height - max(heights, default=0)
+        # A chain that was begun anew is far lower, and no answer at all is without a height.
+        return any(heights) and 0 < behind <= MOST_BEHIND_BLOCKS
 
     def forget(self, orders: Iterable[InFlightOrder]) -> None:
         """Keeps the removals of these orders only."""

@@ -91,9 +91,9 @@ class Lifetimes:
         """The venue says what an order's last block is."""
         self._last_blocks[order.client_order_id] = last_block
 
-    def over(self, orders: Iterable[InFlightOrder]) -> list[InFlightOrder]:
-        """Those of the short-term orders whose last block the indexer is past."""
-        past = self.indexer_height - self._margin
+    def over(self, orders: Iterable[InFlightOrder], height: int = 0) -> list[InFlightOrder]:
+        """Those of the short-term orders whose last block the indexer is past, or `height` if that is given."""
+        past = (height or self.indexer_height) - self._margin
         return [order for order in orders if order.is_submitted and not is_stateful(order) and self.of(order) <= past]
 
     def forget(self, orders: Iterable[InFlightOrder]) -> None:

@@ -123,8 +123,10 @@ class Nodes:
     async def _ask(self, question: Callable[[NodeLine], Awaitable[Answer]]) -> Answer:
         """The answer of the first node that can be reached; a request that left is never sent to another."""
         problem: NotSent | None = None
+        # Another request may find another node meanwhile: each request goes once round all of them.
+        first = self._current
         for turn in range(len(self._lines)):
-            index = (self._current + turn) % len(self._lines)
+            index = (first + turn) % len(self._lines)
             try:
                 answer = await question(self._lines[index])
             except NotSent as error:

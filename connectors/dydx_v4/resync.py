@@ -104,8 +104,9 @@ class Resynchroniser:
             TransportError: The indexer did not answer; nothing is settled then.
         """
         async with self._lock:
-            self._lifetimes.on_indexer_height(*await self._rest.block())
-            over = [order for order in self._lifetimes.over(self._tracker.active_orders) if order.is_active]
+            height, time_ms = await self._rest.block()
+            self._lifetimes.on_indexer_height(height, time_ms)
+            over = [order for order in self._lifetimes.over(self._tracker.active_orders, height) if order.is_active]
             if not over:
                 return
             await self.fetch_fills_of(over)

@@ -139,7 +139,7 @@ class Indexer:
             self._cancelled.add(row["id"])
             stored = self.orders.get(row["id"])
             if stored is not None and stored["status"] == "OPEN":
-                stored["status"] = "BEST_EFFORT_CANCELED"
+                self.orders[row["id"]] = {**stored, "status": "BEST_EFFORT_CANCELED"}
         self._tell(key.owner, key.number, {"orders": [row]})
 
     def _levels(self, market: Market, levels: list[tuple[bool, int, int]]) -> None:
@@ -319,7 +319,7 @@ class Indexer:
             key, _, ticker = self._waiting.pop(name)
             self.live.pop(name, None)
             if name in self.orders:
-                self.orders[name]["status"] = "CANCELED"
+                self.orders[name] = {**self.orders[name], "status": "CANCELED"}
             row = {**rows.names_row(key, ticker), "status": "CANCELED", "removalReason": Removal.INDEXER_EXPIRED.text}
             self._tell(key.owner, key.number, {"orders": [row], "blockHeight": str(height)})
 
@@ -331,7 +331,7 @@ class Indexer:
                 # A message says what an order does not have; REST leaves it out.
                 self.orders[row["id"]] = {name: value for name, value in row.items() if value is not None}
             elif row["id"] in self.orders:
-                self.orders[row["id"]]["status"] = row["status"]
+                self.orders[row["id"]] = {**self.orders[row["id"]], "status": row["status"]}
             if row["status"] in ("CANCELED", "FILLED"):
                 self._cancelled.discard(row["id"])
                 self._waiting.pop(row["id"], None)

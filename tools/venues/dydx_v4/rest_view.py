@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Final
+from typing import TypeVar
 
 from latentspeed.tools.venues.dydx_v4.indexer import Indexer
+from latentspeed.tools.venues.dydx_v4.rows import Row
 
-_KEPT: Final = ("live", "orders", "fills", "transfers", "closed", "fundings", "payments", "pnl")
-_COPIED: Final = (*_KEPT, "views", "trades", "books")
+Key = TypeVar("Key")
 
 
 class RestView:
@@ -40,7 +40,20 @@ class RestView:
 
 
 def _copy(indexer: Indexer) -> Indexer:
+    """What the indexer knows now. Rows and views are replaced when they change and never written to, so that they are
+    shared: whatever they hold, a copy is made between two requests and nobody notices."""
     copied = copy.copy(indexer)
-    for name in _COPIED:
-        setattr(copied, name, copy.deepcopy(getattr(indexer, name)))
+    copied.live, copied.orders, copied.views = dict(indexer.live), dict(indexer.orders), dict(indexer.views)
+    copied.fills, copied.transfers = _of_lists(indexer.fills), _of_lists(indexer.transfers)
+    copied.closed, copied.payments = _of_lists(indexer.closed), _of_lists(indexer.payments)
+    copied.fundings = _of_lists(indexer.fundings)
+    copied.trades = {ticker: found.copy() for ticker, found in indexer.trades.items()}
+    copied.books = {
+        ticker: {is_buy: dict(levels) for is_buy, levels in sides.items()} for ticker, sides in indexer.books.items()
+    }
+    copied.pnl = copy.deepcopy(indexer.pnl)
     return copied
+
+
+def _of_lists(found: dict[Key, list[Row]]) -> dict[Key, list[Row]]:
+    return {key: list(rows) for key, rows in found.items()}
