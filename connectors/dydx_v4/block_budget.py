@@ -27,10 +27,15 @@ class BlockBudget:
         """How often a node has said that too much was sent."""
         self._reserve = reserve
         self._sent: deque[tuple[int, int]] = deque()
+        self._total = 0
+        """Everything in `_sent`: no fewer than were sent in the blocks of any limit."""
+        self._least_room = min((most - int(most * reserve) for _, most in limits), default=0)
         self._blocked_until = 0
 
     def wait_blocks(self, height: int, weight: int = 1, *, is_cancel: bool = False) -> int:
         """How many blocks until there is room; 0 when there is room at this height."""
+        if self._total + weight <= self._least_room and self._blocked_until <= height:
+            return 0
         wait = max(0, self._blocked_until - height)
         for blocks, most in self.limits:
             room = most if is_cancel else most - int(most * self._reserve)
@@ -47,15 +52,22 @@ class BlockBudget:
 
     def take(self, height: int, weight: int = 1) -> None:
         """Counts an attempt."""
-        while self._sent and self._sent[-1][0] > height:
-            self._sent.pop()  # A height that was wrong, or of a chain that was begun anew.
+        self._total += weight
         if self._sent and self._sent[-1][0] == height:
             # One entry for each block: thousands of orders in a block are still counted at once.
-            weight += self._sent.pop()[1]
+            self._sent[-1] = (height, self._sent[-1][1] + weight)
+            return
+        while self._sent and self._sent[-1][0] >= height:
+            # A height that was wrong, or of a chain that was begun anew.
+            sent_at, sent = self._sent.pop()
+            if sent_at == height:
+                weight += sent
+            else:
+                self._total -= sent
         self._sent.append((height, weight))
         longest = max((blocks for blocks, _ in self.limits), default=0)
         while self._sent and self._sent[0][0] <= height - longest:
-            self._sent.popleft()
+            self._total -= self._sent.popleft()[1]
 
     def refuse(self, height: int) -> None:
         """A node says that too much was sent: it counts blocks that nobody here has heard of yet, or other programs."""

@@ -56,7 +56,9 @@ def good_til_s(order: InFlightOrder, otherwise: float) -> float:
 
 def good_til_blocks(order: InFlightOrder, otherwise: int) -> int:
     """For how many blocks a short-term order is good."""
-    own = (order.extra_params or {}).get(_GOOD_TIL_BLOCKS)
+    if not order.extra_params:
+        return otherwise
+    own = order.extra_params.get(_GOOD_TIL_BLOCKS)
     return own if isinstance(own, int) else otherwise
 
 

@@ -10,10 +10,21 @@ from latentspeed.connectors.dydx_v4.client_ids import REMEMBERED, client_id_of
 from latentspeed.connectors.dydx_v4.identifiers import order_uuid
 from latentspeed.connectors.dydx_v4.kinds import flags_of
 from latentspeed.connectors.dydx_v4.markets import MarketTerms
+from latentspeed.connectors.dydx_v4.place_templates import PlaceTemplates
 from latentspeed.connectors.dydx_v4.reports import is_immediate
 from latentspeed.connectors.dydx_v4.subaccounts import Subaccounts
 from latentspeed.connectors.dydx_v4.twap import terms_of
-from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, OrderId, Side, WireOrder, WireTimeInForce
+from latentspeed.connectors.dydx_v4.wire import (
+    PLACE_ORDER,
+    Condition,
+    Message,
+    OrderFlags,
+    OrderId,
+    Side,
+    WireOrder,
+    WireTimeInForce,
+    place_order,
+)
 from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.market_price import triggered_limit_units
 from latentspeed.connectors.types import OrderType
@@ -24,6 +35,9 @@ _CONDITIONS = {
     OrderType.TAKE_PROFIT_LIMIT: Condition.TAKE_PROFIT,
     OrderType.TAKE_PROFIT_MARKET: Condition.TAKE_PROFIT,
 }
+
+
+MOST_UNNAMED = 256
 
 
 class OrderForms:
@@ -58,6 +72,7 @@ class OrderForms:
         self._market_price_units = market_price_units
         self._is_long_term = is_long_term
         self._slippage = slippage
+        self._templates = PlaceTemplates(owner, engine_instance)
 
     def flags(self, order: InFlightOrder) -> OrderFlags:
         """Which kind of order it is on the chain."""
@@ -81,36 +96,63 @@ class OrderForms:
         """The indexer's id of an order if it was placed from this subaccount."""
         return order_uuid(self._owner, number, client_id_of(order.id64), order.rule.asset_id, self.flags(order))
 
-    def place(self, order: InFlightOrder, *, good_til_block: int = 0, good_til_time: int = 0) -> WireOrder | None:
-        """The order itself, good until a block or a time in seconds; None for a MARKET order without a fresh quote."""
+    def place(self, order: InFlightOrder, *, good_til_time: int) -> WireOrder:
+        """A stateful order, good until a time in seconds."""
         terms = self._terms[order.trading_pair]
-        price_units = order.price_units
-        if order.order_type is OrderType.MARKET:
-            price_units = self._market_price_units(order)
-            if not price_units:
-                return None
-        elif not order.order_type.has_price and order.order_type is not OrderType.TWAP:
-            price_units = triggered_limit_units(order)
-        if is_immediate(order):
-            time_in_force = WireTimeInForce.IOC
-        elif order.order_type is OrderType.LIMIT_MAKER:
-            time_in_force = WireTimeInForce.POST_ONLY
-        else:
-            time_in_force = WireTimeInForce.UNSPECIFIED
         return WireOrder(
             self.order_id(order),
             Side.BUY if order.is_buy else Side.SELL,
             terms.quantums(order),
-            terms.subticks(price_units),
-            good_til_block=good_til_block,
+            terms.subticks(self._price_units(order)),
             good_til_time=good_til_time,
-            time_in_force=time_in_force,
+            time_in_force=WireTimeInForce(_time_in_force(order)),
             reduce_only=order.is_reduce_only,
             client_metadata=self._engine_instance,
             condition=_CONDITIONS.get(order.order_type, Condition.NONE),
             trigger_subticks=terms.subticks(order.trigger_units),
             twap=terms_of(order, self._slippage) if order.order_type is OrderType.TWAP else None,
         )
+
+    def place_short_term(self, order: InFlightOrder, good_til_block: int) -> Message | None:
+        """The message of a short-term order; None for a MARKET order without a fresh quote."""
+        price_units = self._price_units(order)
+        if not price_units:
+            return None
+        terms = self._terms[order.trading_pair]
+        number, client_id = self._subaccounts.of(order), client_id_of(order.id64)
+        quantums, subticks = terms.quantums(order), terms.subticks(price_units)
+        if client_id:
+            kind = (number, order.rule.asset_id, order.is_buy, _time_in_force(order), order.is_reduce_only)
+            return Message(PLACE_ORDER, self._templates.encode(kind, client_id, quantums, subticks, good_til_block))
+        form = WireOrder(
+            OrderId(self._owner, number, client_id, OrderFlags.SHORT_TERM, order.rule.asset_id),
+            Side.BUY if order.is_buy else Side.SELL,
+            quantums,
+            subticks,
+            good_til_block=good_til_block,
+            time_in_force=WireTimeInForce(_time_in_force(order)),
+            reduce_only=order.is_reduce_only,
+            client_metadata=self._engine_instance,
+        )
+        return place_order(form)
+
+    def _price_units(self, order: InFlightOrder) -> int:
+        """The limit of an order in units of its rule; 0 for a MARKET order without a fresh quote."""
+        if order.order_type.has_price or order.order_type is OrderType.TWAP:
+            return order.price_units
+        if order.order_type is OrderType.MARKET:
+            return self._market_price_units(order)
+        return triggered_limit_units(order)
+
+
+_GOOD_TIL, _IOC, _POST_ONLY = (int(one) for one in WireTimeInForce)
+
+
+def _time_in_force(order: InFlightOrder) -> int:
+    """A number of WireTimeInForce."""
+    if is_immediate(order):
+        return _IOC
+    return _POST_ONLY if order.order_type is OrderType.LIMIT_MAKER else _GOOD_TIL
 
 
 class OrderNames:
@@ -121,11 +163,20 @@ class OrderNames:
         self._uuid_of = uuid_of
         self._client_order_ids: OrderedDict[str, str] = OrderedDict()
         self._candidates: dict[str, Mapping[str, Callable[[], None]]] = {}
+        self._unnamed: list[InFlightOrder] = []
+        """Orders whose ids are made when the indexer first names any: none is kept from being sent by that."""
 
     def add(self, order: InFlightOrder) -> None:
-        """Learns an order's id, which follows from the order itself."""
-        self._client_order_ids[self._uuid_of(order)] = order.client_order_id
-        if len(self._client_order_ids) > REMEMBERED:
+        """Learns of an order, whose id follows from the order itself."""
+        self._unnamed.append(order)
+        if len(self._unnamed) >= MOST_UNNAMED:
+            self._name()
+
+    def _name(self) -> None:
+        for order in self._unnamed:
+            self._client_order_ids[self._uuid_of(order)] = order.client_order_id
+        self._unnamed.clear()
+        while len(self._client_order_ids) > REMEMBERED:
             self._client_order_ids.popitem(last=False)
 
     def add_candidates(self, order: InFlightOrder, found: Mapping[str, Callable[[], None]]) -> None:
@@ -143,6 +194,8 @@ class OrderNames:
 
     def order(self, uuid: str) -> InFlightOrder | None:
         """The order of an id, if it is one of ours that is still known."""
+        if self._unnamed:
+            self._name()
         client_order_id = self._client_order_ids.get(uuid)
         if client_order_id is None:
             return self._tracker.get_order_by_exchange_id(uuid)

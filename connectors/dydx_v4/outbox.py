@@ -34,7 +34,7 @@ HARMLESS_CANCELS: Final = frozenset({(CLOB, 9), (CLOB, 32)})
 """A cancel that is as good as the new one was there already."""
 POSSIBLY_LIVE: Final = frozenset({(SDK, 19), (SDK, 20), (CLOB, 20), (CLOB, 24), (CLOB, 30)})
 """Refusals after which an order of this id may stand at the venue: these very bytes may have come before."""
-SLOWEST_BLOCK_S: Final = 5.0
+SLOWEST_BLOCK_MS: Final = 5000
 
 
 class Outbox:
@@ -105,14 +105,14 @@ class Outbox:
             return None
         blocks = self._blocks(order)
         last_block = self._lifetimes.last_block(blocks)
-        form = self._forms.place(order, good_til_block=last_block)
-        if form is None:
+        message = self._forms.place_short_term(order, last_block)
+        if message is None:
             never_sent(order, "no fresh quote to bound a MARKET order")
             return None
-        transaction = self._delivery.signer.transaction([wire.place_order(form)])
+        transaction = self._delivery.signer.transaction((message,))
         self._names.add(order)
         # Blocks have no fixed length: this is when, at the latest, the order is over if the chain goes on at all.
-        expiry_ms = time.time_ns() // 1_000_000 + int((blocks + 1) * SLOWEST_BLOCK_S * 1000)
+        expiry_ms = time.time_ns() // 1_000_000 + (blocks + 1) * SLOWEST_BLOCK_MS
         if not self._tracker.mark_signed(order, venue_expiry_ms=expiry_ms):
             return None
         self.budget.take(height)
@@ -161,12 +161,12 @@ class Outbox:
     def _sign_again(self, order: InFlightOrder) -> bytes | None:
         """The same order with a later last block: it was refused, so it stands nowhere."""
         last_block = self._lifetimes.last_block(self._blocks(order))
-        form = self._forms.place(order, good_til_block=last_block)
-        if form is None or order.is_done or order.cancel_requested:
+        message = self._forms.place_short_term(order, last_block)
+        if message is None or order.is_done or order.cancel_requested:
             return None
         self._lifetimes.begin(order, last_block)
         self.budget.take(self._lifetimes.chain_height)
-        return self._delivery.signer.transaction([wire.place_order(form)])
+        return self._delivery.signer.transaction((message,))
 
     # --- cancels ---
 

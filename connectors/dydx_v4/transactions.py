@@ -50,6 +50,7 @@ class TransactionSigner:
         "_extension",
         "_public_key",
         "_sign",
+        "_usual_auth_info",
         "account_number",
         "address",
     )
@@ -84,6 +85,7 @@ class TransactionSigner:
         if authenticators:
             self._extension = data(2047, text(1, _EXTENSION_URL) + data(2, packed(1, tuple(authenticators))))
         self._auth_infos: dict[tuple[int, Fee], bytes] = {}
+        self._usual_auth_info = self._auth_info(0, FREE)
 
     def with_account_number(self, account_number: int) -> TransactionSigner:
         """The same signer for another number of the account, as it has on a chain that was begun anew."""
@@ -101,12 +103,16 @@ class TransactionSigner:
             memo: A remark, which is signed too.
             fee: What is offered; orders are free.
         """
-        body = b"".join([data(1, _any(message)) for message in messages])
+        body = data(1, _any(messages[0]))
+        for message in messages[1:]:
+            body += data(1, _any(message))
         if memo:
             body += text(2, memo)
-        head = data(1, body + self._extension) + self._auth_info(sequence, fee)
+        is_usual = not sequence and fee is FREE
+        auth_info = self._usual_auth_info if is_usual else self._auth_info(sequence, fee)
+        head = data(1, body + self._extension) + auth_info
         digest = hashlib.sha256(head + self._document_tail).digest()
-        return b"%b\x1a\x40%b" % (head, self._sign(digest)[:64])
+        return head + b"\x1a\x40" + self._sign(digest)[:64]
 
     def _auth_info(self, sequence: int, fee: Fee) -> bytes:
         """Field 2 of both TxRaw and SignDoc, kept for the sequence that comes again and again."""
@@ -130,10 +136,11 @@ def transaction_hash(transaction: bytes) -> str:
 
 
 def _any(message: Message) -> bytes:
-    known = _TYPE_URLS.get(message.type_url)
+    type_url, value = message
+    known = _TYPE_URLS.get(type_url)
     if known is None:
-        known = _TYPE_URLS[message.type_url] = text(1, message.type_url)
-    return known + data(2, message.value)
+        known = _TYPE_URLS[type_url] = text(1, type_url)
+    return known + data(2, value)
 
 
 _TYPE_URLS: dict[str, bytes] = {}

@@ -41,7 +41,7 @@ ON_THE_WAY = {
 }
 OF_PLACES = {
     "client id": (ClientIds, "take", False, None),
-    "wire form": (OrderForms, "place", False, None),
+    "wire form": (OrderForms, "_price_units", False, None),
     "mark not made": (ClientOrderTracker, "mark_signed", False, None),
     "mark made": (ClientOrderTracker, "mark_signed", True, None),
 }

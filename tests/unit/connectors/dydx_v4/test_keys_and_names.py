@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import traceback
+from decimal import Decimal
 
 import pytest
 
+from latentspeed.connectors.client_order_tracker import ClientOrderTracker
 from latentspeed.connectors.dydx_v4 import keys
 from latentspeed.connectors.dydx_v4.bech32 import bech32_decode, bech32_encode
 from latentspeed.connectors.dydx_v4.identifiers import order_uuid, subaccount_uuid
 from latentspeed.connectors.dydx_v4.keys import DydxKey, InvalidKey, is_address
+from latentspeed.connectors.dydx_v4.order_forms import MOST_UNNAMED, OrderNames
+from latentspeed.connectors.event_dispatcher import EventDispatcher
+from latentspeed.connectors.in_flight_order import InFlightOrder
+from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.types import OrderType, TradeType
 
 # The mnemonic of all-zero entropy, which the standard itself publishes.
 ABANDON = "abandon " * 11 + "about"
 ABANDON_ADDRESS = "dydx19rl4cm2hmr8afy4kldpxz3fka4jguq0a4erelz"
+
+RULE = TradingRule("BTC-USD", "BTC-USD", 0, Decimal("0.0001"), Decimal(1))
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +115,25 @@ def test_the_indexers_names_are_computed(vectors):
             assert found == case["uuid"]
             checked += 1
     assert checked
+
+
+def test_ids_are_made_when_the_indexer_names_one_and_none_is_missing():
+    asked = []
+
+    def uuid_of(order):
+        asked.append(order.client_order_id)
+        return f"uuid of {order.client_order_id}"
+
+    tracker = ClientOrderTracker(EventDispatcher())
+    names = OrderNames(tracker, uuid_of)
+    made = [
+        InFlightOrder(f"LS{number:016x}", RULE, TradeType.BUY, OrderType.LIMIT, 1, 64_000)
+        for number in range(1, 2 * MOST_UNNAMED + 3)
+    ]
+    for order in made:
+        tracker.start_tracking_order(order)
+        names.add(order)
+    assert len(asked) == 2 * MOST_UNNAMED, "they do not pile up"
+    assert names.order(f"uuid of {made[-1].client_order_id}") is made[-1]
+    assert [names.order(f"uuid of {order.client_order_id}") for order in made] == made
+    assert names.order("somebody else's") is None
