@@ -168,8 +168,9 @@ class Resynchroniser:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
         if order.is_done:
             return
-        if not order.is_acknowledged and not reason and order.unknown_reason is not None:
-            self._end(order, OrderState.FAILED, "never_accepted", ReportSource.INFERRED)
+        if not order.is_acknowledged and not reason and order.unknown_reason is not None and not order.cancel_requested:
+            # It may never have arrived, or have stood there unheard: an unfilled one leaves no trace of either.
+            self._end(order, OrderState.EXPIRED, "never_confirmed", ReportSource.INFERRED)
         else:
             reason = reason or ("USER_CANCELED" if order.cancel_requested else "EXPIRED")
             self._end(order, ended(order, reason, order.filled_lots), reason, ReportSource.SNAPSHOT)

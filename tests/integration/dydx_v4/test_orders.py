@@ -174,13 +174,24 @@ def test_a_lost_answer_leaves_the_order_to_its_last_block_and_sends_no_second_on
     run(scenario)
 
 
-def test_a_lost_order_is_settled_as_never_accepted_by_its_last_block():
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_order_of_which_nobody_says_anything_is_over_with_its_last_block(is_there):
+    """Whether it never arrived or stood there unheard leaves no trace: it has expired either way."""
+
     async def scenario(venue):
         async with connected(venue, good_til_blocks=4) as connector:
-            await venue.control("fail_node", status=502)
-            order = await ended(connector, connector.buy(limit(0.001, 60_000)))
-            assert (order.state, order.reason) == (OrderState.FAILED, "never_accepted")
-            assert not venue.chain.memclob.resting
+            if is_there:
+                await venue.control("lose_answers")
+                await venue.control("fault", name="hide_order")
+                venue.reports.publish_subaccount = lambda *what: None
+            else:
+                await venue.control("fail_node", status=502)
+            order = connector.get_order(connector.buy(limit(0.001, 60_000)))
+            await until(lambda: order.is_unknown)
+            assert len(venue.history.orders) == is_there
+            await ended(connector, order.client_order_id)
+            assert (order.state, order.reason) == (OrderState.EXPIRED, "never_confirmed")
+            assert "created" not in connector.heard.names(order.client_order_id)
 
     run(scenario)
 
