@@ -21,13 +21,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from latentspeed.connectors.transport import (
-    BackOff,
-    HttpStatusError,
-    NotSent,
-    TransportError,
-    check_address,
-)
+from latentspeed.connectors.addresses import check_address
+from latentspeed.connectors.transport import BackOff, HttpStatusError, NotSent, TransportError
 
 CONNECT_TIMEOUT_S = 10.0
 LONGEST_REST_S = 55.0

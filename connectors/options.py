@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
+from latentspeed.connectors.addresses import InsecureAddress, check_address, is_loopback
 from latentspeed.connectors.errors import InvalidOption
-from latentspeed.connectors.transport import InsecureAddress, check_address, is_loopback
 
 ENGINE_SETTINGS: Final = frozenset({"domain", "account_address", "engine_instance"})
 """Fields that an engine fills from its own settings; they are no options."""

@@ -7,28 +7,23 @@ may have acted. A socket that has gone silent is closed like one that broke, bec
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from latentspeed.connectors.errors import ConnectorError, VenueUnreachable
+from latentspeed.connectors.addresses import check_address
+from latentspeed.connectors.errors import VenueUnreachable
 
 log = logging.getLogger(__name__)
 
 
 KEEP_ALIVE_S = 75.0
 """Longer than the interval of a connector's comparisons, so that one connection stays warm between orders."""
-
-
-class InsecureAddress(ConnectorError):
-    """A plain-text address that is not this machine."""
 
 
 class TransportError(VenueUnreachable):
@@ -53,31 +48,6 @@ class HttpStatusError(TransportError):
         self.status = status
         self.text = text
         self.retry_after = retry_after
-
-
-def is_loopback(url: str) -> bool:
-    """True when the address names this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_address(url: str) -> str:
-    """The address without a closing slash, when it is encrypted or this machine's own.
-
-    Raises:
-        InsecureAddress: It is plain text to another machine, or no HTTP or WebSocket address at all.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise InsecureAddress(f"{url!r} is not an http, https, ws or wss address")
-    if parts.scheme in ("http", "ws") and not is_loopback(url):
-        raise InsecureAddress(f"{url!r} is plain text: only this machine (127.0.0.1, ::1, localhost) may be reached so")
-    return url.rstrip("/")
 
 
 class BackOff:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Final
 
+from latentspeed.connectors.addresses import check_address
 from latentspeed.connectors.dydx_v4.candles import MOST_INTERVALS, RESOLUTIONS
 from latentspeed.connectors.dydx_v4.identifiers import MAX_SUBACCOUNT, PARENT_SUBACCOUNTS
 from latentspeed.connectors.dydx_v4.keys import is_address
@@ -13,7 +14,7 @@ from latentspeed.connectors.dydx_v4.kinds import LONGEST_S, WINDOW
 from latentspeed.connectors.dydx_v4.node_line import check_node_address, is_grpc
 from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.options import check_seconds, check_url_option
-from latentspeed.connectors.transport import SocketTiming, check_address
+from latentspeed.connectors.transport import SocketTiming
 
 MAINNET: Final = "dydx_v4_perpetual"
 TESTNET: Final = "dydx_v4_perpetual_testnet"

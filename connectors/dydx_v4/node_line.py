@@ -6,9 +6,9 @@ from collections.abc import Awaitable
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from latentspeed.connectors.addresses import InsecureAddress, check_address, is_loopback
 from latentspeed.connectors.dydx_v4.messages import TxResult
 from latentspeed.connectors.errors import ConnectorError
-from latentspeed.connectors.transport import InsecureAddress, check_address, is_loopback
 
 GRPC_SCHEMES: Final = ("grpc", "grpcs")
 """In plain text, and encrypted."""

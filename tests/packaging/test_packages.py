@@ -70,6 +70,19 @@ def test_a_bare_top_level_folder_cannot_be_imported_by_a_program_started_in_the_
     assert f"ModuleNotFoundError: No module named '{name}'" in result.stderr
 
 
+def test_a_strategy_starts_without_what_only_a_gateway_needs():
+    """Strategies are started often, and by hand: what speaks to venues and holds keys is not theirs to load."""
+    program = (
+        "import sys\n"
+        "from latentspeed import OrderParams, Strategy, run\n"
+        "from latentspeed.engine.remote_connector import RemoteConnector\n"
+        "loaded = {'aiohttp', 'uvloop', 'httptools', 'coincurve', 'eth_account', 'rich', 'typer'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+
+
 def extra_of(path: Path) -> str:
     """The extra that a file says it needs, or the one that has its package's name."""
     said = re.search(r"[Nn]eeds the extra `(\w+)`", path.read_text())

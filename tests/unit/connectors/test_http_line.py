@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from latentspeed.connectors.addresses import InsecureAddress
 from latentspeed.connectors.http_line import LARGEST_ANSWER, HttpLine
-from latentspeed.connectors.transport import HttpStatusError, InsecureAddress, NotSent, TransportError
+from latentspeed.connectors.transport import HttpStatusError, NotSent, TransportError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 

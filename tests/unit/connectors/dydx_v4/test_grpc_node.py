@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentspeed.connectors.addresses import InsecureAddress
 from latentspeed.connectors.dydx_v4 import config as config_module
 from latentspeed.connectors.dydx_v4 import grpc_node
 from latentspeed.connectors.dydx_v4.config import LOCAL, MAINNET, DydxConfig
@@ -21,7 +22,7 @@ from latentspeed.connectors.dydx_v4.node_line import UnknownAccount, check_node_
 from latentspeed.connectors.dydx_v4.nodes import ACCOUNT_QUERY, ChainAccount, Nodes
 from latentspeed.connectors.dydx_v4.protobuf import data, text, uint
 from latentspeed.connectors.errors import InvalidOption
-from latentspeed.connectors.transport import InsecureAddress, NotSent, TransportError
+from latentspeed.connectors.transport import NotSent, TransportError
 
 TIMEOUT_S = 60.0
 ACCEPTED = data(1, text(2, "AB" * 32))

@@ -9,16 +9,10 @@ import pytest
 from aiohttp import web
 from scripted_venue import scripted_venue
 
+from latentspeed.connectors.addresses import InsecureAddress, check_address
 from latentspeed.connectors.hyperliquid.rest import MalformedReply, RestClient
 from latentspeed.connectors.throttle import WeightBudget
-from latentspeed.connectors.transport import (
-    BackOff,
-    HttpClient,
-    HttpStatusError,
-    InsecureAddress,
-    NotSent,
-    check_address,
-)
+from latentspeed.connectors.transport import BackOff, HttpClient, HttpStatusError, NotSent
 
 ACCOUNT = "0x" + "ab" * 20
 
