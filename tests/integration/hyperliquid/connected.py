@@ -50,7 +50,8 @@ def new_connector(
 
 @asynccontextmanager
 async def connected(venue: HyperliquidVenue, key: SigningKey = MAKER_KEY, pairs=(PAIR,), **options: Any):
-    """A connector that is ready to trade."""
+    """A connector that is ready to trade, and that met no exception that nobody foresaw unless `has_faults`."""
+    has_faults = options.pop("has_faults", False)
     connector = new_connector(venue, key, **options)
     for pair in pairs:
         connector.subscribe(pair)
@@ -60,6 +61,8 @@ async def connected(venue: HyperliquidVenue, key: SigningKey = MAKER_KEY, pairs=
         yield connector
     finally:
         await connector.disconnect()
+    # They stop nothing and are told under many codes, so that a test might pass with one.
+    assert has_faults or not connector._events._faults_logged, connector.heard.errors
 
 
 def run(scenario: Callable[[HyperliquidVenue], Any], timeout_s: float = 200.0, **options: Any) -> None:

@@ -268,7 +268,7 @@ def test_an_order_whose_nonce_could_not_be_kept_is_never_sent():
         def store(nonce):
             raise OSError("the disk is full")
 
-        async with connected(venue, nonce_store=(0, store)) as connector:
+        async with connected(venue, nonce_store=(0, store), has_faults=True) as connector:
             order = await ended(connector, connector.buy(limit(0.01, 60000)))
             assert order.state is OrderState.FAILED
             assert order.reason.startswith("never_sent")

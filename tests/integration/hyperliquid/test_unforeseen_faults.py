@@ -34,7 +34,13 @@ from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, WebSocketLink
 
 DEADLINE_S = 25.0
-QUICK = {"place_expiry_ms": 700, "expiry_margin_ms": 100, "reconcile_every_s": 0, "stale_after_s": 0}
+QUICK = {
+    "place_expiry_ms": 700,
+    "expiry_margin_ms": 100,
+    "reconcile_every_s": 0,
+    "stale_after_s": 0,
+    "has_faults": True,
+}
 
 # Where it raises: the owner, its function, and whether the work is done first.
 BEFORE_THE_SOCKET = {

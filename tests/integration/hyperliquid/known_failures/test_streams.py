@@ -81,7 +81,7 @@ def test_02_an_order_that_the_venue_does_not_know_raises_nothing_and_follows_the
             assert order.is_unknown, "not refused while it may still be on its way"
             await ended(connector, order.client_order_id)
             assert (order.state, order.reason) == (OrderState.FAILED, "never_accepted")
-            assert not {"task_failed", "stream_handler"} & {code for code, _ in connector.heard.errors}
+            assert {code for code, _ in connector.heard.errors} == {"http_500"}
 
     run(scenario)
 
