@@ -44,9 +44,9 @@ $(DYDX_CLIENT_STAMP):
 demo: setup ## two strategies trade through one gateway on a local venue; the books are compared
 	$(BIN)/latentspeed demo
 
-# Three workers: most of the time a test waits for a clock, not for a processor.
+# Four workers: most of the time a test waits for a clock, not for a processor.
 test: setup dydx-client ## all tests
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadgroup
 
 soak: setup ## scripted chaos, then everything must agree (VENUE=hyperliquid SEED=7 MINUTES=5)
 	$(BIN)/latentspeed soak $(if $(VENUE),--venue $(VENUE)) $(if $(SEED),--seed $(SEED)) \

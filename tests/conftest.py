@@ -20,7 +20,10 @@ FREE_OF_SHARED_MEMORY = (
     "unit/connectors",
     "unit/venues",
 )
+ALWAYS_APART = "torture"  # its tests share no fixture, and each takes long
 OBJECTS_BEFORE = pytest.StashKey[set[str]]()
+IS_ALONE = pytest.StashKey[bool]()
+CLONE_NEWNS, MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 0x20000, 2, 4, 0x4000, 1 << 18
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +62,29 @@ def adopt_orphans():
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
+def pytest_configure(config):
+    """One of several workers tries to get a /dev/shm of its own, in which nobody else's objects come and go."""
+    config.stash[IS_ALONE] = not hasattr(config, "workerinput") or has_own_shared_memory()
+
+
+def has_own_shared_memory() -> bool:
+    """Mounts an empty /dev/shm that only this thread and its children see; False where that is not allowed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return (
+        libc.unshare(CLONE_NEWNS) == 0
+        and libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        and libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=1777") == 0
+    )
+
+
 def pytest_itemcollected(item):
-    """Several workers share one /dev/shm: what uses it stays together on one of them."""
-    if hasattr(item.config, "workerinput") and not is_free_of_shared_memory(item.path):
+    """What uses shared memory stays together: file by file, or all of it where the workers share one /dev/shm."""
+    if not hasattr(item.config, "workerinput") or is_free_of_shared_memory(item.path):
+        return
+    if not item.config.stash[IS_ALONE]:
         item.add_marker(pytest.mark.xdist_group("shared-memory"))
+    elif not item.path.is_relative_to(TESTS / ALWAYS_APART):
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
 
 
 def is_free_of_shared_memory(path: Path) -> bool:
@@ -89,7 +111,7 @@ def pytest_sessionfinish(session, exitstatus):
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request, adopt_orphans):
     """Fails a test that leaves an object of ours in /dev/shm or a process of its own."""
-    is_shared = hasattr(request.config, "workerinput") and is_free_of_shared_memory(request.path)
+    is_shared = not request.config.stash[IS_ALONE] and is_free_of_shared_memory(request.path)
     # Beside other workers, what comes and goes in /dev/shm is theirs.
     objects = None if is_shared else shared_memory_objects()
     processes = {child.pid for child in psutil.Process().children(recursive=True)}
