@@ -22,6 +22,8 @@ READY_TIMEOUT_S = 60.0
 class RealGateway:
     """A gateway process for one engine named for this test alone; `start`, `kill` and `stop` it as often as needed."""
 
+    key = KEY
+
     def __init__(
         self,
         folder: Path,
@@ -82,7 +84,7 @@ balances = 8
             ],
             env={
                 **os.environ,
-                "TEST_GATEWAY_KEY": KEY,
+                "TEST_GATEWAY_KEY": self.key,
                 "LATENTSPEED_READY_FD": str(theirs),
                 "HOME": str(self.folder),
                 "PYTHONUNBUFFERED": "1",
