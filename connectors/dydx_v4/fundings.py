@@ -18,12 +18,13 @@ from latentspeed.connectors.dydx_v4.messages import FundingPaymentRow, time_ns
 from latentspeed.connectors.funding import FundingPayment
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.trading_rule import FEE_DECIMALS, FEE_SCALE, decimal_units
-from latentspeed.connectors.transport import BackOff, TransportError
+from latentspeed.connectors.transport import BackOff, HttpStatusError, TransportError
 
 HOUR_MS: Final = 3_600_000
 FIRST_S, LONGEST_S = 1.0, 60.0
 """How soon after the end of an hour its payments are asked for, and how seldom at last."""
 GIVE_UP_S: Final = 1800.0
+NOT_FOUND: Final = 404
 _REMEMBERED: Final = 20_000
 
 
@@ -112,6 +113,7 @@ class FundingHours:
         self._start = start
         self._on_problem = on_problem
         self._hour = 0
+        self._is_offered = True
         self._asking: asyncio.Task[Any] | None = None
 
     def on_block(self, time_ms: int) -> None:
@@ -134,10 +136,13 @@ class FundingHours:
             await self.ask_now()
 
     async def ask_now(self) -> None:
-        """Asks once; a question that fails is told of."""
+        """Asks once; a question that fails is told of. An indexer that does not know the question is asked no more."""
+        if not self._is_offered:
+            return
         try:
             await self._reports.fetch(self._rest)
         except TransportError as error:
+            self._is_offered = not (isinstance(error, HttpStatusError) and error.status == NOT_FOUND)
             self._on_problem("fundings_failed", str(error))
 
 

@@ -32,6 +32,8 @@ BURST, PERIOD_S = 50, 10.0
 """Requests of one kind at once, and in how many seconds as many more: the indexer takes 100 in any 10 seconds."""
 LONGEST_RETRY_S = 30.0
 TOO_MANY = 429
+MOST_REPEATED = 4
+"""So many pages may bring nothing new: the newest fills are also on the last of the numbered pages."""
 PAGE = 100
 """Fills of one answer."""
 LIVE_STATUSES = "OPEN,UNTRIGGERED,BEST_EFFORT_OPENED"
@@ -118,9 +120,14 @@ class IndexerRest:
     async def fills(self, since_ns: int) -> list[FillRow]:
         """The fills from `since_ns` on, oldest first, read backwards in pages until one is older."""
         found: dict[str, FillRow] = {}
+        repeated = 0
         async with aclosing(self._numbered_pages() if self._branch else self._pages_by_height()) as pages:
             async for page in pages:
-                found.update((row.id, row) for row in page)
+                fresh = [row for row in page if row.id not in found]
+                found.update((row.id, row) for row in fresh)
+                repeated = 0 if fresh else repeated + 1
+                if repeated > MOST_REPEATED:
+                    raise TransportError("fills: the same pages come again and again")
                 if any(messages.time_ns(row.created_at) < since_ns for row in page):
                     break
         rows = [row for row in found.values() if messages.time_ns(row.created_at) >= since_ns]
@@ -186,17 +193,18 @@ class IndexerRest:
     async def funding_payments(self, since_ns: int) -> list[FundingPaymentRow]:
         """The funding payments from `since_ns` on, zero ones left out, read in pages from the newest."""
         branch = "/parentSubaccount" if self._branch else ""
-        found: list[FundingPaymentRow] = []
-        page, length = 0, PAGE
-        while length == PAGE:
+        found: dict[tuple[str, str, str], FundingPaymentRow] = {}
+        page, length, known = 0, PAGE, -1
+        while length == PAGE and len(found) > known:
+            known = len(found)
             page += 1
             query = {**self._who, "createdOnOrAfter": iso_time(since_ns), "limit": str(PAGE), "page": str(page)}
             body = await self._get(f"/v4/fundingPayments{branch}", query)
             rows, length = self._understand(
                 lambda body: decoding.funding_rows(body, self._on_problem), body, "fundings"
             )
-            found += rows
-        return found
+            found.update(((row.ticker, row.created_at_height, row.subaccount_number), row) for row in rows)
+        return list(found.values())
 
     def rate_limits(self) -> list[RateLimit]:
         """What is used of the indexer's limits, by kind of question."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import msgspec
@@ -9,10 +10,11 @@ import pytest
 from support.heard import Heard
 
 from latentspeed.connectors.dydx_v4 import decoding, messages
-from latentspeed.connectors.dydx_v4.fundings import FundingReports
+from latentspeed.connectors.dydx_v4.fundings import FundingHours, FundingReports
 from latentspeed.connectors.event_dispatcher import EventDispatcher
 from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.trading_rule import TradingRule
+from latentspeed.connectors.transport import HttpStatusError
 
 RULE = TradingRule("BTC-USD", "BTC-USD", 0, Decimal("0.0001"), Decimal(1), quote_asset="USDC")
 ROW = {
@@ -85,6 +87,22 @@ def test_payments_before_the_start_and_of_unknown_markets_are_nobodys(told):
 def test_a_row_that_is_no_payment_hides_no_other(told, change):
     assert told.take(change, {"createdAtHeight": "9000"}) == 1
     assert told.problems == ["malformed_message"]
+
+
+def test_an_indexer_that_does_not_know_the_question_is_asked_once(told):
+    asked, problems = [], []
+
+    class Rest:
+        async def funding_payments(self, since_ns):
+            asked.append(since_ns)
+            raise HttpStatusError(404, "Not Found")
+
+    hours = FundingHours(
+        told.reports, Rest(), is_holding=lambda: True, start=None, on_problem=lambda code, _: problems.append(code)
+    )
+    for _ in range(3):
+        asyncio.run(hours.ask_now())
+    assert (len(asked), problems) == (1, ["fundings_failed"])
 
 
 def test_an_answer_with_a_row_of_another_shape_is_read_row_by_row():

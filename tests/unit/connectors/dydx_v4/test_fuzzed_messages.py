@@ -226,12 +226,15 @@ class _Http:
 
 
 async def _ask_all(body, told):
-    rest = IndexerRest(_Http(body), OWNER, 0, on_problem=lambda code, text: told.append(code))
-    for question in (rest.height, rest.now, rest.markets, rest.subaccount, rest.live_orders):
-        await _tolerate(question())
-    await _tolerate(rest.order("x"))
-    await _tolerate(rest.book("BTC-USD"))
-    await _tolerate(rest.fills(0))
+    for is_parent in (False, True):
+        rest = IndexerRest(_Http(body), OWNER, 0, is_parent=is_parent, on_problem=lambda code, text: told.append(code))
+        for question in (rest.height, rest.now, rest.markets, rest.subaccount, rest.live_orders):
+            await _tolerate(question())
+        await _tolerate(rest.order("x"))
+        await _tolerate(rest.book("BTC-USD"))
+        await _tolerate(rest.fills(0))
+        await _tolerate(rest.funding_payments(0))
+        await _tolerate(rest.has_transfer(OWNER, 0, "x"))
 
 
 async def _tolerate(question):
@@ -245,6 +248,17 @@ async def _tolerate(question):
 @example(b"[" * 5000)
 def test_no_answer_of_the_indexer_breaks_a_question(body):
     asyncio.run(_ask_all(body, []))
+
+
+def test_an_indexer_that_answers_every_page_alike_is_given_up():
+    fill = {"side": "BUY", "price": "1", "size": "1", "createdAt": "2026-01-01T00:00:00.000Z", "createdAtHeight": "9"}
+    fills = {"fills": [{**fill, "id": f"{number}"} for number in range(100)], "totalResults": 10**9}
+    payment = {"ticker": "BTC-USD", "payment": "1", "createdAt": fill["createdAt"], "createdAtHeight": "9"}
+    rest = IndexerRest(_Http(json.dumps(fills).encode()), OWNER, 0, is_parent=True)
+    with pytest.raises(TransportError, match="again and again"):
+        asyncio.run(rest.fills(0))
+    rest = IndexerRest(_Http(json.dumps({"fundingPayments": [payment] * 100}).encode()), OWNER, 0)
+    assert len(asyncio.run(rest.funding_payments(0))) == 1
 
 
 @pytest.mark.parametrize("key", ["fills", "orders"])
