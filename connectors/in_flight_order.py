@@ -317,12 +317,15 @@ class InFlightOrder:
         return True
 
     def add_final_evidence(self, state: OrderState, reason: str) -> None:
-        """Joins evidence of an end: CANCELLED before EXPIRED before FAILED, and of its reasons the last by text."""
+        """Joins evidence of an end: CANCELLED before EXPIRED before FAILED, and of its reasons the one that says most.
+
+        Of two reasons of the same length it is the last by text, so that the order of reports decides nothing.
+        """
         known = self.final_evidence
         if known is OrderState.UNKNOWN or state < known:
             self.final_evidence = state
             self.final_reason = reason
-        elif state is known and reason > self.final_reason:
+        elif state is known and (len(reason), reason) > (len(self.final_reason), self.final_reason):
             self.final_reason = reason
 
     def add_fill(self, trade: TradeUpdate) -> None:

@@ -29,6 +29,7 @@ from latentspeed.tools.soak.money import Cash
 MUCH = "100000000"
 DEPOSITED = "100000"
 SWITCHED = ("silent_sockets", "silent_pongs", "stale_snapshot", "unknown_dir", "extra_keys")
+OF_HTTP = ("http_500_burst", "http_502_burst")
 DEMAND = {Fault.STREAM_CUT: False, Fault.STREAM_CLOSED: True}
 RECONCILE_EVERY_S = 3.0
 
@@ -48,6 +49,7 @@ class HyperliquidSoak(SoakHarness):
         self._url = ""
         self._control = ControlPort("")
         self._started_utc_ms = 0
+        self._transport = "http"
         self._dropped: Counter[str] = Counter()
 
     def start(self, folder: Path, seed: int) -> None:
@@ -67,9 +69,9 @@ class HyperliquidSoak(SoakHarness):
 
     def section(self, seed: int) -> ConnectorSection:
         """The connector's part of the configuration."""
-        transport = "ws" if seed // 2 % 2 else "http"
+        self._transport = "ws" if seed // 2 % 2 else "http"
         options = {"reconcile_every_s": RECONCILE_EVERY_S, "request_timeout_s": 1.0, "place_expiry_ms": 3000}
-        return connector_section(self._url, self._account, self.pair, transport, **options)
+        return connector_section(self._url, self._account, self.pair, self._transport, **options)
 
     def secrets(self) -> Mapping[str, str]:
         """The account's key."""
@@ -86,7 +88,9 @@ class HyperliquidSoak(SoakHarness):
         elif fault is Fault.VENUE_STALLED:
             self._control.ask(do="stall")
         for name, amount, more in ORDERS.get(fault, ()):
-            self._control.ask(do=name, **_amount(name, amount), **more)
+            # Orders that go by the socket meet no server's error: the questions do.
+            is_elsewhere = self._transport == "ws" and name in OF_HTTP
+            self._control.ask(do=name, **_amount(name, amount), **(more | {"path": "/info"} if is_elsewhere else more))
 
     def end(self, trouble: Trouble) -> None:
         """Nothing of it any more."""

@@ -339,3 +339,15 @@ def test_the_exchange_order_id_can_be_waited_for(kit):
     with pytest.raises(OrderEnded, match="ended FAILED without"):
         hopeless.result(0)
     assert issubclass(OrderEnded, ConnectorError)
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_of_two_reasons_for_an_end_the_one_that_says_more_stays_whichever_comes_first(kit, is_swapped):
+    tracker, _, _ = kit.make_tracker()
+    order = kit.make_order(10)
+    tracker.start_tracking_order(order)
+    tracker.mark_signed(order)
+    reasons = ["rejected", "postOnlyModeRejected: Only post-only orders allowed"]
+    for reason in reversed(reasons) if is_swapped else reasons:
+        tracker.process_order_update(kit.update(order, S.FAILED, reason=reason))
+    assert order.reason == reasons[1]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
 from latentspeed.connectors import TradingRule
+from latentspeed.tools.harnesses.hyperliquid_soak import HyperliquidSoak
 from latentspeed.tools.proving.books import BookFill
 from latentspeed.tools.proving.settlement import tracebacks
+from latentspeed.tools.proving.trouble_maker import Trouble
 from latentspeed.tools.soak import account
 from latentspeed.tools.soak.account import compare_balances
 from latentspeed.tools.soak.money import Cash, compare_cash, fees_of
@@ -111,3 +114,17 @@ def test_a_traceback_in_any_log_is_shown_as_it_stands(tmp_path):
     (found,) = tracebacks(tmp_path)
     assert found.startswith("a traceback in logs/gateway.log:\n12:00 ERROR it failed\nTraceback")
     assert found.rstrip().endswith("OSError: gone")
+
+
+@pytest.mark.parametrize(("seed", "path"), [(1, "/exchange"), (2, "/info")])
+def test_a_servers_error_meets_requests_that_are_made_also_where_orders_go_by_the_socket(seed, path):
+    asked = []
+    soak = HyperliquidSoak()
+    soak._control = SimpleNamespace(ask=lambda **command: asked.append(command))
+    soak.section(seed)
+    soak.order(Trouble(0.0, "SERVER_ERROR"))
+    soak.order(Trouble(0.0, "REFUSED_AS_TOO_MANY"))
+    assert asked == [
+        {"do": "http_500_burst", "count": 1, "path": path},
+        {"do": "http_429_burst", "count": 1, "path": "/exchange"},
+    ]

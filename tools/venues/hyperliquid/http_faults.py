@@ -53,10 +53,15 @@ class HttpFaults:
             return TOO_MANY
         return UNPROCESSABLE if self.faults.take("http_422_burst", EXCHANGE) else None
 
-    @property
-    def delay_ms(self) -> int:
-        """How long a reply waits."""
-        return self.faults.value("delay_reply_ms") + self.faults.value("fill_before_ack")
+    def delay_ms(self, path: str) -> int:
+        """How long a reply waits that is about to be sent; what makes it wait is counted."""
+        names = ("delay_reply_ms", "fill_before_ack") if path == EXCHANGE else ("delay_reply_ms",)
+        total = 0
+        for name in names:
+            if value := self.faults.value(name):
+                self.faults.happened(name)
+                total += value
+        return total
 
     def encoded(self, reply: object) -> bytes:
         """The reply's JSON, with unknown keys where they are ordered."""
@@ -67,12 +72,7 @@ class HttpFaults:
 
     async def finish(self, request: web.BaseRequest, path: str, reply: object) -> web.StreamResponse:
         """Send a reply late, in part, or not at all, as it is ordered. What it tells has happened in any case."""
-        delay = self.delay_ms if path == EXCHANGE else self.faults.value("delay_reply_ms")
-        if delay:
-            if self.faults.value("delay_reply_ms"):
-                self.faults.happened("delay_reply_ms")
-            if path == EXCHANGE and self.faults.value("fill_before_ack"):
-                self.faults.happened("fill_before_ack")
+        if delay := self.delay_ms(path):
             await asyncio.sleep(delay / 1000)
         transport = request.transport
         if path == EXCHANGE and self.faults.take("drop_next_reply"):

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from latentspeed.tools.venues.hyperliquid.actions import decode_envelope
 from latentspeed.tools.venues.hyperliquid.control import Control
 from latentspeed.tools.venues.hyperliquid.exchange import Reply
-from latentspeed.tools.venues.hyperliquid.http_faults import TOO_MANY, UNPROCESSABLE, HttpFaults, refusal
+from latentspeed.tools.venues.hyperliquid.http_faults import EXCHANGE, TOO_MANY, UNPROCESSABLE, HttpFaults, refusal
 from latentspeed.tools.venues.hyperliquid.limits import IpBudget, SocketBudget, action_weight, info_weight
 from latentspeed.tools.venues.hyperliquid.sockets import Socket, text_frame
 from latentspeed.tools.venues.hyperliquid.subscriptions import parse_subscription
@@ -216,8 +216,7 @@ class Server:
         return text_frame(self.faults.encoded({"channel": "pong"}))
 
     def _on_action_done(self, socket: Socket, post_id: int, reply: Reply) -> None:
-        delay = self.faults.delay_ms
-        if delay:
+        if delay := self.faults.delay_ms(EXCHANGE):
             asyncio.get_running_loop().call_later(delay / 1000, self._finish_post, socket, post_id, reply)
         else:
             self._finish_post(socket, post_id, reply)
