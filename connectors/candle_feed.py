@@ -5,6 +5,7 @@ Venues push the running candle and do not say that one is closed: the next one s
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -15,6 +16,8 @@ from latentspeed.connectors.market_state import MarketState
 from latentspeed.connectors.trading_rule import TradingRule
 
 _MS = 1_000_000
+_END_OF_TIME_MS = 1 << 43
+"""Later times no longer fit in nanoseconds."""
 LATE_MS = 3_000
 """How long after its end a candle may still change."""
 
@@ -42,8 +45,17 @@ class CandleReport(Protocol):
     def volume(self) -> float: ...
     @property
     def count(self) -> int: ...
-    @property
-    def is_sound(self) -> bool: ...
+
+
+def is_sound(report: CandleReport) -> bool:
+    """Whether the numbers can be those of a candle, and its times those of this age."""
+    return (
+        0.0 < report.low <= min(report.open, report.close)
+        and max(report.open, report.close) <= report.high < math.inf
+        and 0.0 <= report.volume < math.inf
+        and report.count >= 0
+        and 0 <= report.start_ms <= report.last_ms < _END_OF_TIME_MS
+    )
 
 
 class CandleKeeper:
@@ -94,7 +106,7 @@ class CandleKeeper:
         candle = self._candles.get((row.coin, row.interval))
         if candle is None:
             return
-        if not row.is_sound:
+        if not is_sound(row):
             self._on_problem("malformed_message", f"candle of {row.coin}: {row}")
             return
         start_ns = row.start_ms * _MS
@@ -146,7 +158,7 @@ def candles_of(rows: Sequence[CandleReport], rule: TradingRule, venue_now_ms: in
     """Rows of history as candles; one whose time is not over yet is open, and an unsound one is left out."""
     candles = []
     for row in rows:
-        if row.is_sound:
+        if is_sound(row):
             candle = Candle(rule.trading_pair, row.interval)
             _fill(candle, row, time.monotonic_ns())
             candle.is_closed = row.last_ms < venue_now_ms

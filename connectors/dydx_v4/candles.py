@@ -44,16 +44,6 @@ class VenueCandle:
     volume: float
     count: int
 
-    @property
-    def is_sound(self) -> bool:
-        """Whether the numbers can be those of a candle."""
-        return (
-            0.0 < self.low <= min(self.open, self.close)
-            and max(self.open, self.close) <= self.high < math.inf
-            and 0.0 <= self.volume < math.inf
-            and self.count >= 0
-        )
-
 
 def candle_of(row: CandleRow, ticker: str, interval: str) -> VenueCandle:
     """A row as a candle. Raises ValueError for text that is no number or no time."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from latentspeed.connectors.candle_feed import CandleKeeper, candles_of
@@ -26,17 +24,6 @@ class CandleRow(Message):
     low: float = msgspec.field(name="l")
     volume: float = msgspec.field(name="v")
     count: int = msgspec.field(name="n", default=0)
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the numbers can be those of a candle."""
-        return (
-            0.0 < self.low <= min(self.open, self.close)
-            and max(self.open, self.close) <= self.high < math.inf
-            and 0.0 <= self.volume < math.inf
-            and self.count >= 0
-            and 0 <= self.start_ms <= self.last_ms < 1 << 52
-        )
 
 
 CANDLE = decoder(CandleRow)

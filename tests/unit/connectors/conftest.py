@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+from support.network_venue import MemoryConnector
 
 from latentspeed.connectors import (
     ClientOrderTracker,
@@ -139,3 +140,15 @@ def kit():
         update=update,
         fill=fill,
     )
+
+
+@pytest.fixture
+def connector(kit):
+    """A connector to a venue in memory, and a recorder that hears everything of it."""
+    connector = MemoryConnector(kit.RULE)
+    connector.recorder = kit.Recorder()
+    connector.set_order_event_listener(connector.recorder)
+    connector.set_trade_event_listener(connector.recorder)
+    connector.set_error_event_listener(connector.recorder)
+    connector.set_market_data_listener(connector.recorder)
+    return connector

@@ -10,7 +10,6 @@ import pytest
 from support.network_venue import (
     DEADLINE_S,
     PARAMS,
-    MemoryConnector,
     S,
     a_fill,
     in_loop,
@@ -29,17 +28,6 @@ from latentspeed.connectors import (
     VenueUnreachable,
     restore_order,
 )
-
-
-@pytest.fixture
-def connector(kit):
-    connector = MemoryConnector(kit.RULE)
-    connector.recorder = kit.Recorder()
-    connector.set_order_event_listener(connector.recorder)
-    connector.set_trade_event_listener(connector.recorder)
-    connector.set_error_event_listener(connector.recorder)
-    connector.set_market_data_listener(connector.recorder)
-    return connector
 
 
 def test_create_listen_initialise_connect_wait_ready_buy_and_hear_of_it_in_a_loop(connector):

@@ -9,7 +9,6 @@ import pytest
 from support.network_venue import (
     DEADLINE_S,
     PARAMS,
-    MemoryConnector,
     S,
     a_fill,
     in_loop,
@@ -26,17 +25,6 @@ from latentspeed.connectors import (
     VenueRejected,
     VenueUnreachable,
 )
-
-
-@pytest.fixture
-def connector(kit):
-    connector = MemoryConnector(kit.RULE)
-    connector.recorder = kit.Recorder()
-    connector.set_order_event_listener(connector.recorder)
-    connector.set_trade_event_listener(connector.recorder)
-    connector.set_error_event_listener(connector.recorder)
-    connector.set_market_data_listener(connector.recorder)
-    return connector
 
 
 def test_nothing_is_sent_before_the_session_is_live_and_no_order_is_left_behind(connector):

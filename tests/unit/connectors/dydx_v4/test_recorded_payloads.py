@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from rig import Rig
 
+from latentspeed.connectors.candle_feed import is_sound
 from latentspeed.connectors.decimal_text import decimal_units
 from latentspeed.connectors.dydx_v4 import decoding, messages
 from latentspeed.connectors.dydx_v4.candles import candles_in
@@ -111,7 +112,7 @@ def test_recorded_candles_are_sound_and_follow_each_other(payloads):
     rows = messages.CANDLES.decode((payloads / "abacus/rest_candles_eth_1hour.json").read_bytes()).candles
     candles = candles_in(rows, "ETH-USD", "1h")
     assert len(candles) == 124
-    assert all(candle.is_sound for candle in candles)
+    assert all(is_sound(candle) for candle in candles)
     assert [candle.start_ms for candle in candles] == sorted(candle.start_ms for candle in candles)
     newest = candles[-1]
     assert (newest.open, newest.high, newest.low, newest.close) == (1834.3, 1835.8, 1823.6, 1825.0)
