@@ -216,10 +216,15 @@ class _Claiming:
 
     def wait(self, deadline: float, timeout_s: float) -> SessionInfo | None:
         """The slot once it is ACTIVE for this claim; None when it was activated for another one."""
+        written = _core.Word(self.block, 0)
         while True:
             info = self._segment.session_info(self._slot)
             if info.state is not SessionState.FREE:
                 return info if info.claim is not None and info.claim.ticket == self._ticket else None
+            # The gateway activated the slot for a claimer that died before us, while we held the lock and had not
+            # written yet, and has revoked that session since: our claim went with it.
+            if written.load() != self._ticket:
+                return None
             self._segment.check()
             if time.monotonic() > deadline:
                 alive = self._segment.writer_alive()

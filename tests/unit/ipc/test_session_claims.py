@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import pytest
 from shared_segments import Attached, Command, Raw, quote, until
 
@@ -9,7 +12,9 @@ from latentspeed.ipc import (
     ClientSession,
     SessionFenced,
     SessionState,
+    _core,
 )
+from latentspeed.ipc.client_session import _Claiming
 
 
 def test_a_session_beats_and_the_gateway_reads_it(writer, session):
@@ -90,3 +95,30 @@ def test_a_slot_state_that_no_gateway_stores_is_drained_and_freed_by_the_next_on
     assert (gateway.state, gateway.generation) == (SessionState.FREE, 5)
     with Attached(writer)(reader) as session:
         assert (session.slot, session.generation) == (0, 6)
+
+
+def test_rule_9_a_claim_that_went_with_a_revoked_session_of_another_claimer_is_made_again(writer, reader, monkeypatch):
+    """A dead claimer's claim is answered while the next one holds the lock and has not written; then it is revoked."""
+    slot, write, claims = writer.sessions[0], _Claiming.write, []
+
+    def write_late(claiming, *arguments):
+        claims.append(arguments)
+        if len(claims) == 1:
+            _core.write_claim(claiming.block, 0, 77, os.getpid(), 0, b"dead", 0, True, 0)
+            assert slot.has_claim()
+            assert slot.activate(None, 1) == 1
+            write(claiming, *arguments)
+            slot.drain()
+            slot.free()
+        else:
+            write(claiming, *arguments)
+            answering.start()
+
+    answering = threading.Thread(
+        target=lambda: until(lambda: slot.has_claim() and slot.activate(None, 2), "the second claim")
+    )
+    monkeypatch.setattr(_Claiming, "write", write_late)
+    with ClientSession.claim(reader, name="late", timeout_s=30) as session:
+        assert (session.slot, session.generation, len(claims)) == (0, 2, 2)
+        session.queue.push(Command())
+    answering.join()
