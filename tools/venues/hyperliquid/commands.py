@@ -124,6 +124,11 @@ def commands_of(venue: HyperliquidVenue) -> dict[str, Command]:
             {"method": "market"},
         ),
         Command(
+            "deleverage",
+            lambda given: _done(trading.deleverage, given["user"], given["coin"]),
+            {"user": "address", "coin": "text"},
+        ),
+        Command(
             "cap_open_interest",
             lambda given: _done(trading.cap_open_interest, given["coin"], given["on"]),
             {"coin": "text", "on": "switch"},

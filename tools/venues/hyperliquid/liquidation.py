@@ -4,7 +4,7 @@
                                  100,000 dollars first a fifth, then for thirty seconds all of it
     value < 2/3 maintenance      the liquidator takes the positions over at the mark, and what margin is left
 
-What is lost beyond the margin, the liquidator bears: nobody is deleveraged.
+What is lost beyond the margin, the liquidator bears: nobody is deleveraged unless that is ordered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from latentspeed.tools.venues.hyperliquid.accounts import Account, Clearing, Holding
-from latentspeed.tools.venues.hyperliquid.liquidation_terms import LiquidationTerms
+from latentspeed.tools.venues.hyperliquid.liquidation_terms import DeleveragingTerms, LiquidationTerms
 from latentspeed.tools.venues.hyperliquid.margin import Worth
 from latentspeed.tools.venues.hyperliquid.markets import Market
 from latentspeed.tools.venues.hyperliquid.orders import Order
@@ -67,6 +67,21 @@ class Liquidations:
         self._close(
             account, clearing, self._cross(clearing) if holding.is_cross else [(market, holding)], value, 0, method
         )
+        return True
+
+    def deleverage(self, account: Account, market: Market) -> bool:
+        """Close a position at the mark against one that counts as bankrupt, which the liquidator holds.
+
+        The account's orders stay, those that only reduce as far as there is something to reduce.
+        """
+        holding = self.state.holding(account, market)
+        if not holding.lots:
+            return False
+        self.state.block.next_action()
+        bankrupt, mark = self.state.outside_maker.address, market.price_text(market.mark)
+        self._take_over(account, market, holding, DeleveragingTerms(bankrupt, mark, "backstop", not holding.is_cross))
+        self.placing.hold_to_position(account, market)
+        self.state.block.touched.add(account)
         return True
 
     def _held(self, clearing: Clearing) -> list[tuple[Market, Holding]]:

@@ -25,3 +25,13 @@ class LiquidationTerms:
         if self.method == "market":
             return ordinary
         return f"Liquidated {'Isolated' if self.is_isolated else 'Cross'} {'Long' if start_lots > 0 else 'Short'}"
+
+
+class DeleveragingTerms(LiquidationTerms):
+    """The same of a position that gained and is closed because another one is bankrupt: that one is `user`."""
+
+    __slots__ = ()
+
+    def direction(self, start_lots: int, ordinary: str) -> str:
+        """The `dir` of the side that is deleveraged."""
+        return "Auto-Deleveraging"

@@ -65,6 +65,17 @@ class TradingInterventions:
             if not self.venue.liquidations.force(account, market, method):
                 raise ValueError(f"coin={coin!r}: {user} has no position there")
 
+    def deleverage(self, user: str, coin: str) -> None:
+        """Close a user's position at the mark, as auto-deleveraging closes one that gained.
+
+        Raises:
+            ValueError: no such user, market or position.
+        """
+        account, market = self._account(user), self.venue.market(coin)
+        with self.venue.block():
+            if not self.venue.liquidations.deleverage(account, market):
+                raise ValueError(f"coin={coin!r}: {user} has no position there")
+
     def cap_open_interest(self, coin: str, on: bool = True) -> None:
         """Let a market be at its open-interest cap: it takes no order that adds to a position or turns one round.
 

@@ -21,7 +21,7 @@ from eth_account import Account
 from hyperliquid.exchange import Exchange
 from msgspec import UNSET
 
-from latentspeed.connectors import ConnectorState, OrderState, TimeInForce
+from latentspeed.connectors import ConnectorState, OrderState, PositionAction, TimeInForce
 from latentspeed.connectors.errors import InvalidOption
 from latentspeed.connectors.hyperliquid import builder_fee
 from latentspeed.connectors.hyperliquid.config import TESTNET, HyperliquidConfig
@@ -385,5 +385,27 @@ def test_43_a_fill_against_somebody_elses_liquidation_is_not_ones_own():
             assert "liquidated" not in {code for code, _ in maker.heard.errors}
             assert maker.get_position(PAIR).amount == 0.0
             assert [trade.amount for _, trade in taker.heard.trades] == [0.01, 0.01]
+
+    run(scenario)
+
+
+def test_43_an_auto_deleveraged_position_is_flat_told_and_nobodys_liquidation():
+    async def scenario(venue):
+        async with connected(venue) as maker, connected(venue, TAKER_KEY) as taker:
+            await resting(maker, maker.sell(limit(0.01, 64000)))
+            await ended(taker, taker.buy(limit(0.01, 64000, **IOC)))
+            target = await resting(taker, taker.sell(limit(0.01, 70000, position_action=PositionAction.CLOSE)))
+            venue.set_price("BTC", "65000")
+            venue.trading.deleverage(TAKER_KEY.address, "BTC")
+            await until(lambda: taker.get_position(PAIR).amount == 0.0)
+            assert (await ended(taker, target.client_order_id)).reason == "reduceOnlyCanceled"
+            fill = venue.fills(TAKER_KEY.address)[-1]
+            assert (fill["dir"], fill["px"], float(fill["closedPnl"])) == ("Auto-Deleveraging", "65000.0", 10.0)
+            await until(lambda: "auto_deleveraged" in {code for code, _ in taker.heard.errors})
+            assert "liquidated" not in {code for code, _ in taker.heard.errors}
+            assert [(order is None, trade.amount) for order, trade in taker.heard.trades][1:] == [(True, 0.01)]
+            await taker.resync()
+            assert len(taker.heard.trades) == 2
+            assert maker.get_position(PAIR).amount == -0.01
 
     run(scenario)
