@@ -233,3 +233,18 @@ def test_an_answer_may_be_lost_after_the_node_has_acted():
         assert len(venue.chain.memclob.resting) == 1
 
     run(scenario)
+
+
+def test_the_tier_of_a_market_tells_from_which_open_interest_its_margin_grows():
+    async def scenario(venue, client):
+        _, found = await client.get("/dydxprotocol/perpetuals/liquidity_tiers", venue.rpc_url)
+        tiers = {int(tier["id"]): tier for tier in found["liquidity_tiers"]}
+        _, found = await client.get("/dydxprotocol/perpetuals/perpetual/5", venue.rpc_url)
+        tier = tiers[int(found["perpetual"]["params"]["liquidity_tier"])]
+        caps = (tier["open_interest_lower_cap"], tier["open_interest_upper_cap"])
+        assert caps == (str(40 * 10**12), str(100 * 10**12)), "SOL-USD: 40 to 100 million dollars, in millionths"
+        _, found = await client.get("/v4/perpetualMarkets?ticker=SOL-USD")
+        row = found["markets"]["SOL-USD"]
+        assert (row["openInterestLowerCap"], row["openInterestUpperCap"]) == ("40000000", "100000000")
+
+    run(scenario)

@@ -13,7 +13,7 @@ from latentspeed.tools.venues.dydx_v4 import query_schemas as schemas
 from latentspeed.tools.venues.dydx_v4.accounts import Subaccount
 from latentspeed.tools.venues.dydx_v4.chain import Chain
 from latentspeed.tools.venues.dydx_v4.gas import USDC_DENOM
-from latentspeed.tools.venues.dydx_v4.markets import PPM, STATUSES, Market
+from latentspeed.tools.venues.dydx_v4.markets import PPM, STATUSES, Market, MarketTerms
 from latentspeed.tools.venues.dydx_v4.memclob import MAKER_FEE_PPM, TAKER_FEE_PPM
 from latentspeed.tools.venues.dydx_v4.orders import OrderKey
 from latentspeed.tools.venues.dydx_v4.protobuf import Schema
@@ -194,23 +194,26 @@ def _leverage(chain: Chain, asked: Mapping[str, Any]) -> Fields:
 # --- markets ---
 
 
-def _tiers(chain: Chain) -> list[tuple[int, int]]:
-    """The margin terms that markets have, as (initial, share of it for maintenance) in millionths."""
-    margins = {(market.terms.initial_ppm, market.terms.maintenance_ppm) for market in chain.markets.values()}
-    return [(initial, maintenance * PPM // initial) for initial, maintenance in sorted(margins)]
+def _tier(terms: MarketTerms) -> tuple[int, int, int, int]:
+    """Initial margin, the share of it for maintenance, both in millionths, and the caps of open interest in dollars."""
+    return terms.initial_ppm, terms.maintenance_ppm * PPM // terms.initial_ppm, terms.lower_cap, terms.upper_cap
+
+
+def _tiers(chain: Chain) -> list[tuple[int, int, int, int]]:
+    """The margin terms that markets have."""
+    return sorted({_tier(market.terms) for market in chain.markets.values()})
 
 
 def _perpetual_row(chain: Chain, market: Market) -> Fields:
     terms = market.terms
     index = market.funding_index * PPM
-    tier = (terms.initial_ppm, terms.maintenance_ppm * PPM // terms.initial_ppm)
     return {
         "params": {
             "id": terms.clob_pair_id,
             "ticker": terms.ticker,
             "market_id": terms.clob_pair_id,
             "atomic_resolution": terms.atomic_resolution,
-            "liquidity_tier": _tiers(chain).index(tier),
+            "liquidity_tier": _tiers(chain).index(_tier(terms)),
             "market_type": 2 if terms.is_isolated else 1,
         },
         "funding_index": index.numerator // index.denominator,
@@ -229,8 +232,15 @@ def _perpetuals(chain: Chain, asked: Mapping[str, Any]) -> Fields:
 
 def _liquidity_tiers(chain: Chain, asked: Mapping[str, Any]) -> Fields:
     found = [
-        {"id": number, "name": f"{number}", "initial_margin_ppm": initial, "maintenance_fraction_ppm": fraction}
-        for number, (initial, fraction) in enumerate(_tiers(chain))
+        {
+            "id": number,
+            "name": f"{number}",
+            "initial_margin_ppm": initial,
+            "maintenance_fraction_ppm": fraction,
+            "open_interest_lower_cap": lower * PPM,
+            "open_interest_upper_cap": upper * PPM,
+        }
+        for number, (initial, fraction, lower, upper) in enumerate(_tiers(chain))
     ]
     return {"liquidity_tiers": found, "pagination": _page(found)}
 

@@ -161,6 +161,8 @@ _LIQUIDITY_TIER: Final[Schema] = {
     2: ("name", STRING),
     3: ("initial_margin_ppm", UINT32),
     4: ("maintenance_fraction_ppm", UINT32),
+    7: ("open_interest_lower_cap", UINT64),
+    8: ("open_interest_upper_cap", UINT64),
 }
 LIQUIDITY_TIERS: Final[Schema] = {
     1: ("liquidity_tiers", repeated(message(_LIQUIDITY_TIER))),
