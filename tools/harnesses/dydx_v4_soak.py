@@ -25,12 +25,15 @@ from latentspeed.tools.proving.books import BookFill
 from latentspeed.tools.proving.engine_under_test import ChildProcess, ConnectorSection, venue_address
 from latentspeed.tools.proving.trouble_maker import ControlPort, Trouble
 from latentspeed.tools.soak.harness import SoakHarness
+from latentspeed.tools.soak.money import Cash
 from latentspeed.tools.venues.dydx_v4.orders import Removal
 
 RECONCILE_EVERY_S = 3.0
 REQUEST_TIMEOUT_S = 1.0
 NODES = 2
 LAG_MS = 1500
+BALANCE = 1_000_000
+"""Dollars of the account at the start."""
 Commands = dict[str, dict[str, Any]]
 ON_DEMAND: dict[Fault, Commands] = {
     Fault.SERVER_ERROR: {"fail_broadcasts": {"status": 500}},
@@ -103,7 +106,7 @@ class DydxSoak(SoakHarness):
     def start(self, folder: Path, seed: int) -> None:
         """Start the venue as a process; the indexer of every other seed lags a little."""
         self._lags = {"on_chain_ms": seed % 2 * 120, "off_chain_ms": seed // 2 % 2 * 40}
-        more = ("--balance", "1000000", "--nodes", str(NODES))
+        more = ("--balance", str(BALANCE), "--nodes", str(NODES))
         self._venue = start_venue(folder, None, 1.0, seed, BLOCK_MS, *more)
         self._address = venue_address(self._venue)
         self._control = ControlPort(self._address["control_url"])
@@ -174,6 +177,21 @@ class DydxSoak(SoakHarness):
         """What the subaccount is worth."""
         state = ask(self._address["rest_url"], f"addresses/{self._account}/subaccountNumber/0")
         return {"USDC": Decimal(state["subaccount"]["equity"])}
+
+    def cash(self) -> Cash:
+        """What the subaccount holds in dollars; what fundings of the last hours were is told apart."""
+        who = {"address": self._account, "subaccountNumber": 0}
+        rest = self._address["rest_url"]
+        while True:
+            before = self._funding(who)
+            held = ask(rest, f"addresses/{self._account}/subaccountNumber/0")["subaccount"]["assetPositions"]["USDC"]
+            if before == self._funding(who):  # else an hour has just ended
+                now = Decimal(held["size"]).copy_abs()
+                return Cash(Decimal(BALANCE), before, now if held["side"] == "LONG" else -now)
+
+    def _funding(self, who: Mapping[str, object]) -> Decimal:
+        rows = ask(self._address["rest_url"], "fundingPayments", **who)["fundingPayments"]
+        return sum((Decimal(row["payment"]) for row in rows), Decimal(0))
 
 
 def _order(row: dict[str, Any], name: str | None) -> VenueOrder:

@@ -101,6 +101,57 @@ BUGS = {
 }
 
 
+DYDX_HEAD = """
+import latentspeed.connectors.dydx_v4.account as account
+from latentspeed.connectors import OrderState, OrderUpdate, ReportSource
+from latentspeed.tools.conformance.suite import ConnectorConformance
+from latentspeed.tools.harnesses.dydx_v4 import DydxPerpetualHarness
+
+
+class Planted(DydxPerpetualHarness):
+    patience_s = 6.0
+
+    def new_connector(self, account, **more):
+        connector = super().new_connector(account, **more)
+        self.plant(connector, connector.order_tracker)
+        return connector
+"""
+
+DYDX_BUGS = {
+    "a status that nobody knows is taken for an end": (
+        """
+    def plant(self, connector, tracker):
+        real = account.order_update
+        def update(row, order, source):
+            if row.status == "NEVER_HEARD_OF":
+                return OrderUpdate(order.client_order_id, row.id, OrderState.CANCELLED, "odd", source=source)
+            return real(row, order, source)
+        account.order_update = update
+""",
+        "test_odd_reports_make_the_same_orders[unknown_status]",
+    ),
+    "an answer that breaks off is taken for a refusal": (
+        """
+    def plant(self, connector, tracker):
+        def mark(client_order_id, reason):
+            tracker.process_order_update(
+                OrderUpdate(client_order_id, None, OrderState.FAILED, reason, source=ReportSource.REPLY)
+            )
+        tracker.mark_unknown = mark
+""",
+        "test_an_order_whose_answer_is_missing_is_found_and_not_doubled[broken_reply]",
+    ),
+    "fills that are asked for are not taken": (
+        """
+    def plant(self, connector, tracker):
+        real = tracker.process_trade_update
+        tracker.process_trade_update = lambda trade: trade.source is ReportSource.STREAM and real(trade)
+""",
+        "test_fills_that_no_stream_told_are_found[stream_silent]",
+    ),
+}
+
+
 def run_suite(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a test file in a pytest of its own, with nothing but the installed plugin."""
     path = folder / "test_broken.py"
@@ -126,9 +177,10 @@ class Test{number}(ConnectorConformance):
 """
 
 
-def test_planted_bugs_are_found(tmp_path):
-    source, cases = HEAD, {}
-    for number, (bug, (plant, case)) in enumerate(BUGS.items()):
+@pytest.mark.parametrize(("head", "bugs"), [(HEAD, BUGS), (DYDX_HEAD, DYDX_BUGS)], ids=["hyperliquid", "dydx_v4"])
+def test_planted_bugs_are_found(tmp_path, head, bugs):
+    source, cases = head, {}
+    for number, (bug, (plant, case)) in enumerate(bugs.items()):
         source += planted(number, bug, plant)
         cases[f"test_broken.py::Test{number}::{case}"] = bug
     done = run_suite(tmp_path, source, *cases)
