@@ -12,8 +12,10 @@ from typing import Final, Protocol
 from latentspeed.tools.venues.dydx_v4.orders import Removal
 from latentspeed.tools.venues.dydx_v4.rows import Row
 
-ACTED_AFTER_BLOCKS: Final = 20
-"""How many blocks after an order's last one a client has surely ended it: its own margin, and questions that fail."""
+ACTED_AFTER_BLOCKS: Final = 120
+"""How many blocks after an order's last one a client has surely ended it, also when its questions fail for a while. One
+that ends before, as a process that is killed, may have forgotten what it was told."""
+REMOVED: Final = ("BEST_EFFORT_CANCELED", "CANCELED")
 _PREFIX: Final = "ORDER_REMOVAL_REASON_"
 
 
@@ -37,7 +39,7 @@ class Tellings:
         if listener.is_silent:
             return
         for row in orders:
-            if row.get("removalReason"):
+            if row.get("removalReason") and row["status"] in REMOVED:
                 self._told.setdefault(row["id"], []).append((row["removalReason"], listener))
 
     def reason_known(self, order_id: str, last_block: int) -> Removal | None:

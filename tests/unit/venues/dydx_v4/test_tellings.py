@@ -46,12 +46,14 @@ def client(ended_height=None, *, is_silent=False):
 def test_a_reason_is_known_where_a_client_cannot_think_otherwise(told, known):
     tellings = Tellings(lambda: 0)
     for reason, listener in told:
-        tellings.note([{"id": "a", "removalReason": reason.text}, {"id": "b"}], listener)
+        row = {"id": "a", "status": "BEST_EFFORT_CANCELED", "removalReason": reason.text}
+        tellings.note([row, {"id": "b", "status": "OPEN"}], listener)
     assert tellings.reason_known("a", LAST_BLOCK) is known
     assert tellings.reason_known("b", LAST_BLOCK) is None
 
 
-def test_a_word_that_nobody_knows_tells_nothing():
+@pytest.mark.parametrize("odd", [{"removalReason": "NEVER_HEARD_OF"}, {"status": "NEVER_HEARD_OF"}])
+def test_a_word_that_nobody_knows_tells_nothing(odd):
     tellings = Tellings(lambda: 0)
-    tellings.note([{"id": "a", "removalReason": "NEVER_HEARD_OF"}], client())
+    tellings.note([{"id": "a", "status": "CANCELED", "removalReason": SELF.text, **odd}], client())
     assert tellings.reason_known("a", LAST_BLOCK) is None
