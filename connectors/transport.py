@@ -289,6 +289,8 @@ class WebSocketLink:
                     self._on_callback_error(error)
             elif message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
                 return f"closed by the server: code {socket.close_code} {message.extra or ''}".rstrip()
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                self._on_callback_error(ValueError(f"a frame of {len(message.data)} bytes that is no text"))
             elif message.type is aiohttp.WSMsgType.ERROR:
                 return f"broken: {message.data!r}"
 

@@ -168,6 +168,21 @@ def test_messages_reach_the_handler_of_their_channel_and_others_are_reported():
     run(scenario)
 
 
+def test_a_frame_that_is_no_text_is_reported_and_the_next_one_is_taken():
+    async def scenario(venue):
+        async with running(venue) as (streams, log):
+            heard = []
+            streams.set_handler("bbo", lambda data, mono_ns: heard.append(bytes(data)))
+            await until(lambda: log.ups)
+            await venue.sockets[-1].send_bytes(b"\x00\xff")
+            await venue.push("bbo", {"coin": "BTC"})
+            await until(lambda: heard, 25.0)
+            assert [code for code, _ in log.errors] == ["stream_handler"]
+            assert "2 bytes" in log.errors[0][1]
+
+    run(scenario)
+
+
 def action_reply(number, payload):
     return {"id": number, "response": {"type": "action", "payload": payload}}
 
