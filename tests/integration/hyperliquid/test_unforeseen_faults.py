@@ -34,13 +34,15 @@ from latentspeed.connectors.throttle import WeightBudget
 from latentspeed.connectors.transport import HttpClient, WebSocketLink
 
 DEADLINE_S = 25.0
-QUICK = {
-    "place_expiry_ms": 700,
+CALM = {
+    "place_expiry_ms": 20_000,
     "expiry_margin_ms": 100,
     "reconcile_every_s": 0,
     "stale_after_s": 0,
     "has_faults": True,
 }
+QUICK = CALM | {"place_expiry_ms": 700}
+"""What an order that the venue never got needs to end; on a busy machine one that it got may come too late for that."""
 
 # Where it raises: the owner, its function, and whether the work is done first.
 BEFORE_THE_SOCKET = {
@@ -120,7 +122,7 @@ def test_an_order_ends_known_and_the_next_one_works_wherever_placing_it_raises(m
             assert connector.heard.errors, "nobody was told"
             assert len(venue_orders(venue)) == (not order.is_done)
             if order.is_done:
-                assert order.state is OrderState.FAILED
+                assert order.state in (OrderState.FAILED, OrderState.EXPIRED), order
             await next_order_works(connector)
             await nothing_is_left(connector)
 
@@ -170,7 +172,7 @@ def test_a_cancel_reaches_the_venue_in_the_end_wherever_sending_it_raises(monkey
     fault = OneFault(monkeypatch, owner, name, after=is_after)
 
     async def scenario(venue):
-        async with connected(venue, order_transport=transport, limit_requests=True, **QUICK) as connector:
+        async with connected(venue, order_transport=transport, limit_requests=True, **CALM) as connector:
             connector.cancel_retry_s = 0.1
             order = connector.get_order(connector.buy(limit(0.01, 60000)))
             await until(lambda: order.state is OrderState.OPEN, DEADLINE_S, lambda: (order, connector.heard.errors))
@@ -190,7 +192,7 @@ def test_an_order_that_cannot_be_put_into_words_ends_alone_and_the_others_of_its
     fault = OneFault(monkeypatch, OrderForms, "entry", when=lambda self, order: order.price == 60001)
 
     async def scenario(venue):
-        async with connected(venue, **QUICK) as connector:
+        async with connected(venue, **CALM) as connector:
             fault.arm()
             orders = [connector.get_order(connector.buy(limit(0.01, price))) for price in (60000, 60001, 60002)]
             await until(lambda: all(is_settled(order, venue) for order in orders), DEADLINE_S)
@@ -204,7 +206,7 @@ def test_a_refusal_that_cannot_be_noted_still_ends_its_order_and_those_behind_it
     fault = OneFault(monkeypatch, HyperliquidSession, "_on_refusal")
 
     async def scenario(venue):
-        async with connected(venue, **QUICK) as connector:
+        async with connected(venue, **CALM) as connector:
             await resting(connector, connector.sell(limit(0.01, 61000)))
             fault.arm()
             crossing = [connector.buy(limit(0.01, 61000, order_type=OrderType.LIMIT_MAKER)) for _ in range(3)]
@@ -225,7 +227,7 @@ def test_an_order_of_unknown_fate_is_asked_about_until_it_is_known_whatever_aski
     fault = OneFault(monkeypatch, owner, name)
 
     async def scenario(venue):
-        async with connected(venue, request_timeout_s=0.5, **QUICK) as connector:
+        async with connected(venue, request_timeout_s=0.5, **CALM) as connector:
             fault.arm()
             venue.faults.order("drop_next_reply", 1)
             order = connector.get_order(connector.buy(limit(0.01, 60000)))
@@ -243,7 +245,7 @@ def test_a_fill_whose_report_raises_is_counted_by_a_comparison_soon_after(monkey
     monkeypatch.setattr(upkeep, "DOUBTFUL_EVERY_S", 0.1)
 
     async def scenario(venue):
-        async with connected(venue, **QUICK) as maker, connected(venue, TAKER_KEY, **QUICK) as taker:
+        async with connected(venue, **CALM) as maker, connected(venue, TAKER_KEY, **CALM) as taker:
             fault = OneFault(monkeypatch, AccountReports, "_take_fill", when=lambda self, *_: self is maker._reports)
             order = await resting(maker, maker.sell(limit(0.02, 61000)))
             fault.arm()
@@ -271,7 +273,7 @@ def test_a_session_goes_live_whatever_its_first_comparison_or_what_follows_raise
     fault.arm()
 
     async def scenario(venue):
-        async with connected(venue, **QUICK) as connector:
+        async with connected(venue, **CALM) as connector:
             assert fault.has_struck
             assert connector.connection_state is ConnectorState.LIVE
             assert {code for code, _ in connector.heard.errors} & {"resync_failed", "internal_error"}
@@ -288,7 +290,7 @@ def test_a_duty_that_always_raises_keeps_no_other_from_its_turn(monkeypatch, own
         raise Unforeseen(name)
 
     async def scenario(venue):
-        async with connected(venue, **(QUICK | {"reconcile_every_s": 0.2})) as connector:
+        async with connected(venue, **(CALM | {"reconcile_every_s": 0.2})) as connector:
             connector.housekeeping_interval_s = 0.05
             monkeypatch.setattr(owner, name, broken)
             told, runs = connector._events.errors.get("housekeeping_failed", 0), connector._resynchroniser.runs
@@ -306,7 +308,7 @@ def test_what_closing_meets_leaves_nothing_open(monkeypatch, owner, name):
     fault = OneFault(monkeypatch, owner, name)
 
     async def scenario(venue):
-        async with connected(venue, **QUICK) as connector:
+        async with connected(venue, **CALM) as connector:
             await resting(connector, connector.buy(limit(0.01, 60000)))
             fault.arm()
             await connector.disconnect()
