@@ -117,7 +117,7 @@ class Account(UserStreamTrackerDataSource[OrderRow, FillRow]):
             # REST may not know of the removal yet.
             self.removals.pop(order.client_order_id, None)
         try:
-            update = order_update(row, order, source)
+            update = order_update(row, order, source, self.removals.get(order.client_order_id, ""))
         except ValueError as error:
             self._on_problem("malformed_message", f"order {row.id}: {error}")
             return

@@ -21,7 +21,8 @@ from latentspeed.connectors.types import OrderState, OrderType, ReportSource, Ti
 LIVE = frozenset({"BEST_EFFORT_OPENED", "OPEN", "UNTRIGGERED"})
 BEST_EFFORT_CANCELED = "BEST_EFFORT_CANCELED"
 REPLACED = "REPLACED"
-EXPIRED = frozenset({"EXPIRED", "INDEXER_EXPIRED", "IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK"})
+PASSED = frozenset({"EXPIRED", "INDEXER_EXPIRED"})
+EXPIRED = PASSED | {"IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK"}
 FAILED = frozenset(
     {
         "UNDERCOLLATERALIZED",
@@ -35,8 +36,13 @@ FAILED = frozenset(
 FEE_DECIMALS = 8
 
 
-def order_update(row: OrderRow, order: InFlightOrder, source: ReportSource) -> OrderUpdate | None:
+def order_update(
+    row: OrderRow, order: InFlightOrder, source: ReportSource, removed_for: str = ""
+) -> OrderUpdate | None:
     """The report that a row makes about one of our orders; None when it proves nothing.
+
+    `removed_for` is why a node has dropped the order before. The end of a cancelled one is told as the passing of its
+    last block.
 
     Raises:
         ValueError: A number that is no number of the market.
@@ -50,6 +56,8 @@ def order_update(row: OrderRow, order: InFlightOrder, source: ReportSource) -> O
         state = OrderState.FILLED
     elif row.status == "CANCELED":
         reason = reason or _reason_of_end(order, row)
+        if removed_for and reason in PASSED:
+            reason = removed_for
         state = ended(order, reason, filled_lots or 0)
     elif row.status == BEST_EFFORT_CANCELED and filled_lots:
         state, reason = OrderState.OPEN, ""  # It has filled, so it was accepted; that it is gone is not certain.

@@ -46,6 +46,11 @@ class Authenticators:
             raise TxRefused(ACCOUNTPLUS, 1, f"{number}")
         del self._rules[number]
 
+    def permits(self, owner: str, number: int) -> bool:
+        """Whether an order that was placed through a rule may still trade; 0 is the owner's own key."""
+        rule = self._rules.get(number)
+        return not number or (rule is not None and rule.owner == owner)
+
     def of(self, owner: str) -> list[Authenticator]:
         """The rules of an owner."""
         return [rule for rule in self._rules.values() if rule.owner == owner]

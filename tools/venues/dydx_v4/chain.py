@@ -335,7 +335,9 @@ class Chain:
         by_pair = memory.by_pair if key.is_short_term else self.by_pair
         market = order_rules.check_market(decoded, key, by_pair.get(key.clob_pair_id))
         owner = self.ledger.subaccount(key.owner, key.number)
-        return Order(next(self._oids), owner, market, key, decoded)
+        order = Order(next(self._oids), owner, market, key, decoded)
+        order.authenticator = message.authenticator
+        return order
 
     def _check_pair(self, clob_pair_id: int) -> None:
         if clob_pair_id not in self.by_pair:

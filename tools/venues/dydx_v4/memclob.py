@@ -45,6 +45,8 @@ class MemClob:
         self.ledger = ledger
         self.sink = sink
         self.next_oid = next_oid
+        self.is_permitted: Callable[[Order], bool] = lambda order: True
+        """Whether the key that has placed a resting order may still trade for its owner."""
         self.resting: dict[OrderKey, Order] = {}
         self.matches: list[Match] = []
         """Matched since the last block, in order."""
@@ -52,6 +54,8 @@ class MemClob:
         """Stateful orders that the books have thrown out: the next block removes them."""
         self.cancels: dict[OrderKey, int] = {}
         """Cancelled short-term orders and the block up to which they may not come back."""
+        self.cancelled: dict[OrderKey, Order] = {}
+        """Short-term orders that a cancel has taken off, until their last block has passed."""
         self.filled: dict[OrderKey, tuple[int, int]] = {}
         """Quantums that were matched of a short-term order, and the block after which that is forgotten."""
 
@@ -89,6 +93,7 @@ class MemClob:
         """
         key, market = order.key, order.market
         standing = self.resting.get(key)
+        self.cancelled.pop(key, None)
         if standing is not None:
             self._take_off(standing, Removal.REPLACED)
         if key.is_short_term:
@@ -165,8 +170,8 @@ class MemClob:
         return stopped[0] if stopped else None
 
     def can_be_hit(self, maker: Order, quantums: int) -> bool:
-        """Whether a resting order can still pay for a match."""
-        return self._can_pay(maker, quantums, maker.price, MAKER_FEE_PPM)
+        """Whether a resting order may still trade, and can pay for a match."""
+        return self.is_permitted(maker) and self._can_pay(maker, quantums, maker.price, MAKER_FEE_PPM)
 
     def record(self, match: Match) -> None:
         """Keeps a match for the next block; both orders count it as filled."""
@@ -183,6 +188,8 @@ class MemClob:
         """Tells of a maker that the book has removed instead of trading it."""
         self.resting.pop(maker.key, None)
         reason = Removal.UNDERCOLLATERALIZED if why == REFUSED else Removal.SELF_TRADE_ERROR
+        if why == REFUSED and not self.is_permitted(maker):
+            reason = Removal.EXPIRED
         self.sink.order_removed(maker.key, maker, reason)
         if not maker.key.is_short_term:
             self.doomed.append((maker, reason))
@@ -221,6 +228,7 @@ class MemClob:
         standing = self.resting.get(key)
         if standing is not None and standing.good_til_block <= good_til_block and not is_late:
             self._take_off(standing, Removal.USER_CANCELED)
+            self.cancelled[key] = standing
         else:
             self.sink.order_removed(key, standing, Removal.USER_CANCELED)
 
@@ -237,15 +245,18 @@ class MemClob:
         self.sink.levels_changed(order.market, {(order.is_buy, order.price)})
 
     def forget(self, height: int) -> list[Order]:
-        """After a block: drops what ended with it, and returns the orders whose last block it was."""
+        """After a block: drops what ended with it; the orders whose last block it was, cancelled ones too."""
         expired = [
             order for order in self.resting.values() if order.key.is_short_term and order.good_til_block <= height
         ]
         for order in expired:
             self._take_off(order, None)
+        gone = [order for order in self.cancelled.values() if order.good_til_block <= height]
+        for order in gone:
+            del self.cancelled[order.key]
         self.cancels = {key: until for key, until in self.cancels.items() if until > height}
         self.filled = {key: kept for key, kept in self.filled.items() if kept[1] > height}
-        return expired
+        return expired + gone
 
     # --- money ---
 

@@ -127,6 +127,7 @@ class NodeMemory:
             return order
         twin = Order(self._next_oid(), order.owner, self.markets[order.market.ticker], order.key, order.fields)
         twin.confirmed = twin.filled = order.confirmed
+        twin.authenticator = order.authenticator
         twin.parent = order.parent
         twin.created_height, twin.is_triggered = order.created_height, order.is_triggered
         return twin
@@ -139,6 +140,7 @@ class NodeMemory:
         self.tap.is_muted = False
         memclob.matches.clear()
         memclob.cancels.clear()
+        memclob.cancelled.clear()
         memclob.filled.clear()
         self.mempool.clear()
         self.forget_pending()

@@ -31,6 +31,10 @@ class Network:
             NodeMemory(number, chain.ledger, chain.sink, chain.next_oid, is_alone=self.is_shared)
             for number in range(1 if self.is_shared else config.nodes)
         ]
+        for memory in self.memories:
+            memory.memclob.is_permitted = lambda order: chain.authenticators.permits(
+                order.key.owner, order.authenticator
+            )
         self.gossip_ms = config.gossip_ms or 0
         """How late what one node has taken is heard of by the others."""
         self.proposer = self.memories[0]
@@ -108,6 +112,9 @@ class Network:
             ended = memory.memclob.forget(block.height)
             if memory.tap.is_heard:
                 expired = ended
+        for order in expired:
+            # What the proposer has filled of it this node may not have known.
+            order.confirmed = max(order.confirmed, self._chain.filled.get(order.key, (0, 0))[0])
         for memory in self.running():
             if memory is not self.proposer:
                 self._put_right(memory, block)

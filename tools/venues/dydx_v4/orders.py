@@ -107,6 +107,7 @@ class Order(BookOrder):
     """
 
     __slots__ = (
+        "authenticator",
         "client_metadata",
         "condition",
         "confirmed",
@@ -143,6 +144,7 @@ class Order(BookOrder):
         self.trigger_subticks: int = decoded["trigger_subticks"]
         self.router: str = decoded["order_router_address"]
         self.digest = hashlib.sha256(repr(sorted(decoded.items(), key=lambda item: item[0])).encode()).digest()
+        self.authenticator = 0
         self.filled = 0
         self.confirmed = 0
         self.created_height = 0

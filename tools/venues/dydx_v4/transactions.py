@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import coincurve
@@ -22,11 +22,15 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: its type, its fields, and the account that has to sign it."""
+    """One message: its type, its fields, the account that has to sign it, and the authenticator that lets another.
+
+    `authenticator` is 0 where the account's own key signs.
+    """
 
     type_url: str
     fields: dict[str, Any]
     signer: str
+    authenticator: int = 0
 
     @property
     def name(self) -> str:
@@ -96,6 +100,10 @@ def decode_transaction(raw: bytes) -> Transaction:
             if extension["type_url"] == schemas.TX_EXTENSION_URL:
                 chosen = decode(extension["value"], schemas.TX_EXTENSION)["selected_authenticators"]
                 authenticators = tuple(chosen)
+        if len(authenticators) == len(messages):
+            messages = tuple(
+                replace(one, authenticator=rule) for one, rule in zip(messages, authenticators, strict=True)
+            )
         if not messages:
             raise TxRefused(SDK, 18, "must contain at least one message")
         if len(auth_info["signer_infos"]) != 1 or len(envelope["signatures"]) != 1:

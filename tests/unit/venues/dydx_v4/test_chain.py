@@ -9,6 +9,8 @@ import pytest
 from support.dydx_desk import BTC_STEP, GAS_FEE, Desk
 
 from latentspeed.connectors.dydx_v4 import wire
+from latentspeed.connectors.dydx_v4.keys import DydxKey
+from latentspeed.connectors.dydx_v4.transactions import TransactionSigner
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, Side, WireTimeInForce
 from latentspeed.tools.venues.dydx_v4.refusals import TxRefused
 from latentspeed.tools.venues.dydx_v4.transactions import address_of, decode_transaction
@@ -353,3 +355,43 @@ def test_money_moves_between_subaccounts(desk, maker):
     assert desk.chain.ledger.subaccount(maker.address, 128).quote == 30 * 10**6
     too_much = wire.withdraw(maker.address, 0, 10**15)
     assert maker.send(too_much, sequence=1, fee=GAS_FEE)[0] == "subaccounts"
+
+
+def test_an_order_that_was_cancelled_ends_once_more_with_its_last_block(desk, maker, taker):
+    height = desk.chain.height
+    assert maker.buy(5, 60_000, client_id=1, good_til_block=height + 3) == OK
+    assert maker.buy(5, 60_000, client_id=2, good_til_block=height + 3) == OK
+    assert maker.cancel(1, height + 3) == OK
+    assert ("removed", 1, "USER_CANCELED") in desk.notes.orders()
+    for _ in range(2):
+        assert not desk.make_block().expired
+    assert {order.key.client_id for order in desk.make_block().expired} == {1, 2}
+    assert not desk.make_block().expired
+
+
+def test_a_cancelled_id_that_is_placed_anew_does_not_end_with_the_old_block(desk, maker):
+    height = desk.chain.height
+    assert maker.buy(5, 60_000, client_id=1, good_til_block=height + 3) == OK
+    assert maker.cancel(1, height + 3) == OK
+    assert maker.buy(5, 60_000, client_id=1, good_til_block=height + 4) == OK
+    ends = [[order.good_til_block for order in desk.make_block().expired] for _ in range(5)]
+    assert ends == [[], [], [], [height + 4], []]
+
+
+@pytest.mark.parametrize("flags", [OrderFlags.SHORT_TERM, OrderFlags.LONG_TERM])
+def test_a_resting_order_of_a_key_that_is_permitted_no_more_is_dropped_when_it_is_hit(desk, maker, taker, flags):
+    key = DydxKey(b"\x21" * 32)
+    rules = desk.chain.authenticators
+    rule = rules.add(maker.address, "SignatureVerification", key.public_key)
+    number = desk.chain.enrol(maker.address).number
+    maker.signer = TransactionSigner(key, desk.chain.config.chain_id, number, authenticators=(rule,))
+    assert maker.sell(5, 64_000, flags=flags) == OK
+    desk.make_block()
+    rules.remove(maker.address, rule)
+    desk.make_block()
+    assert len(desk.chain.memclob.resting) == 1, "it rests until it is hit"
+    assert taker.buy(5, 64_000) == OK
+    assert ("removed", 1, "EXPIRED") in desk.notes.orders()
+    block = desk.make_block()
+    assert (maker.position(), taker.position()) == (0, 0)
+    assert [reason.name for _, reason in block.removed] == (["EXPIRED"] if flags is OrderFlags.LONG_TERM else [])
