@@ -24,7 +24,7 @@ from latentspeed.connectors.in_flight_order import InFlightOrder
 from latentspeed.connectors.order_params import TWAP_KEYS
 from latentspeed.connectors.pending import Pending
 from latentspeed.connectors.trading_rule import TradingRule
-from latentspeed.connectors.types import ConnectorState
+from latentspeed.connectors.types import ConnectorState, OrderType
 from latentspeed.connectors.venue_session import OPEN_STATES
 
 EXTRA_PARAM_KEYS = TWAP_KEYS | {"slippage"}
@@ -177,7 +177,10 @@ class HyperliquidSession(AccountRequests):
 
     def _query_orders(self, orders: list[InFlightOrder]) -> None:
         for order in orders:
-            self._settle(order, order.unknown_reason or "cancel refused")
+            if order.order_type is OrderType.TWAP:
+                self._twaps.watch()  # told every second, which is too often for a question of this weight
+            else:
+                self._settler.pursue(order, order.unknown_reason or "cancel refused")
 
     def _fetch_missing_fills(self, orders: list[InFlightOrder]) -> None:
         self._upkeep.fetch_missing_fills(orders)

@@ -118,8 +118,12 @@ class Twaps:
     # --- questions ---
 
     def pursue(self) -> None:
-        """Asks soon, and goes on asking as long as there are any that have not ended."""
+        """Asks soon, as something has happened, and goes on asking as long as there are any that have not ended."""
         self._is_due.set()
+        self.watch()
+
+    def watch(self) -> None:
+        """Sees to it that they are asked about, ever more slowly while that does not help."""
         if self._watch is None or self._watch.done():
             self._watch = self._start(self._pursue(), "TWAPs")
 

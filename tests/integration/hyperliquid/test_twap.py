@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from connected import PAIR, TAKER_KEY, connected, ended, limit, market, resting, run, until
 
 from latentspeed.connectors import OrderParams, OrderRefused, OrderState, OrderType, PositionAction, TradeType
+from latentspeed.connectors.transport import TransportError
 
 SLICE_MS = 30_000
 
@@ -204,6 +207,28 @@ def test_a_twap_that_never_arrived_fails_once_the_venue_cannot_take_it_any_more(
             twap = await ended(trader, trader.place_twap(TradeType.BUY, PAIR, 0.1, 5))
             assert (twap.state, twap.reason) == (OrderState.FAILED, "never_accepted")
             assert venue.account(trader.account_address).twap_history == []
+
+    run(scenario, prices={"BTC": "64000"})
+
+
+def test_a_twap_of_unknown_fate_is_asked_about_ever_more_slowly_while_nobody_answers():
+    async def scenario(venue):
+        async with connected(venue, place_expiry_ms=60_000, reconcile_every_s=0, stale_after_s=0) as trader:
+            asked = []
+            info = trader._rest.info
+
+            async def noted(request, weight, **more):
+                if request["type"] == "twapHistory":
+                    asked.append(time.monotonic())
+                    raise TransportError("nobody answers")
+                return await info(request, weight, **more)
+
+            trader._rest.info = noted
+            venue.faults.order("http_500_burst", 1, path="/exchange")
+            trader.place_twap(TradeType.BUY, PAIR, 0.1, 5)
+            await until(lambda: len(asked) == 6)
+            # Housekeeping looks at it every second; a gap is never shorter than asked for, however slow the machine.
+            assert asked[5] - asked[4] > 1.5
 
     run(scenario, prices={"BTC": "64000"})
 
