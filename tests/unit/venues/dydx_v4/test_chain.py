@@ -20,21 +20,6 @@ LONG, CONDITIONAL = OrderFlags.LONG_TERM, OrderFlags.CONDITIONAL
 IOC, POST_ONLY = WireTimeInForce.IOC, WireTimeInForce.POST_ONLY
 
 
-@pytest.fixture
-def desk():
-    return Desk()
-
-
-@pytest.fixture
-def maker(desk):
-    return desk.trader("maker")
-
-
-@pytest.fixture
-def taker(desk):
-    return desk.trader("taker")
-
-
 def test_recorded_transactions_are_decoded_and_their_signatures_hold(reference):
     vectors = json.loads((reference / "vectors" / "dydx_v4.json").read_text())
     for kind in ("common", "v9_only"):

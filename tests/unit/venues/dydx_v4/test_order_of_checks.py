@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from support.dydx_desk import BTC_STEP, Desk
+from support.dydx_desk import BTC_STEP
 
 from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.wire import Condition, OrderFlags, Side, WireTimeInForce
@@ -17,21 +17,6 @@ from latentspeed.tools.venues.dydx_v4.refusals import TxRefused
 OK = ("", 0)
 IOC = WireTimeInForce.IOC
 LONG, CONDITIONAL = OrderFlags.LONG_TERM, OrderFlags.CONDITIONAL
-
-
-@pytest.fixture
-def desk():
-    return Desk()
-
-
-@pytest.fixture
-def maker(desk):
-    return desk.trader("maker")
-
-
-@pytest.fixture
-def taker(desk):
-    return desk.trader("taker")
 
 
 def with_timeout(trader, message, timeout_height):

@@ -5,28 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.dydx_desk import BTC_STEP, BTC_TICK, Desk
+from support.dydx_desk import BTC_STEP, BTC_TICK
 
 from latentspeed.connectors.dydx_v4 import wire
 from latentspeed.connectors.dydx_v4.wire import OrderFlags, Side, Twap
 
 OK = ("", 0)
 TWAP = OrderFlags.TWAP
-
-
-@pytest.fixture
-def desk():
-    return Desk()
-
-
-@pytest.fixture
-def maker(desk):
-    return desk.trader("maker")
-
-
-@pytest.fixture
-def taker(desk):
-    return desk.trader("taker")
 
 
 def place(trader, size, *, duration=300, interval=30, tolerance=10_000, side=Side.BUY, subticks=0, **more):
