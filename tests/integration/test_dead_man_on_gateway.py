@@ -7,7 +7,6 @@ from eth_account import Account
 from support.real_gateway import KEY, RealGateway, wait_for
 
 from latentspeed.connectors import OrderParams, OrderState, OrderType
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
 PAIR = "BTC-USD"
@@ -28,11 +27,7 @@ def gateway(tmp_path, request):
 @pytest.fixture
 def order(gateway):
     """An order of a strategy, far from the market."""
-    connector = RemoteConnector(gateway.engine, "hyperliquid", name="quoter", cancel_on_death=False)
-    connector.initialize().result(60)
-    connector.connect().result(60)
-    connector.subscribe(PAIR)
-    connector.wait_ready().result(60)
+    connector = gateway.attach(PAIR, name="quoter", cancel_on_death=False)
     price = connector.quantize_order_price(PAIR, connector.get_quote(PAIR).bid * 0.9)
     order = connector.get_order(connector.buy(OrderParams(PAIR, 0.001, price, OrderType.LIMIT_MAKER)))
     wait_for(lambda: order.state is OrderState.OPEN, f"never acknowledged: {order}")

@@ -13,7 +13,6 @@ from latentspeed.connectors import (
     VenueRejected,
 )
 from latentspeed.connectors.hyperliquid import SigningKey
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
 SILVER, OIL = "xyz:SILVER-USD", "hed:OIL-USDH"
@@ -38,16 +37,11 @@ def gateway(tmp_path):
 
 @pytest.fixture
 def connector(gateway):
-    connector = RemoteConnector(gateway.engine, gateway.connector)
-    connector.initialize().result(10)
-    connector.connect().result(10)
-    for pair in (SILVER, OIL):
-        connector.subscribe(pair)
-    connector.wait_ready().result(20)
+    connector = gateway.attach(SILVER, OIL)
     try:
         yield connector
     finally:
-        connector.disconnect().result(5)
+        connector.disconnect().result(60)
 
 
 def held(gateway, dex):

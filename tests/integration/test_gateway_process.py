@@ -15,7 +15,6 @@ from support.real_gateway import KEY, RealGateway, wait_for
 
 from latentspeed.connectors import OrderParams, OrderRefused, OrderState, OrderType
 from latentspeed.engine.gateway import EX_CONFIG, EX_ORDERS_LEFT, EX_SOFTWARE
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.segment_layout import attach_segment
 from latentspeed.ipc import IpcError, SegmentRetired, SegmentState, clean
 from latentspeed.tools.venues.hyperliquid.process import VenueProcess
@@ -71,13 +70,8 @@ def attach(gateway):
     made = []
 
     def make(**options):
-        connector = RemoteConnector(gateway.engine, "hyperliquid", background=False, **options)
-        made.append(connector)
-        connector.initialize().result(60)
-        connector.connect().result(60)
-        connector.subscribe("BTC-USD")
-        connector.wait_ready().result(60)
-        return connector
+        made.append(gateway.attach("BTC-USD", background=False, **options))
+        return made[-1]
 
     yield make
     for connector in made:

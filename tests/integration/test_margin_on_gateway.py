@@ -4,7 +4,6 @@ import pytest
 from support.real_gateway import RealGateway, wait_for
 
 from latentspeed.connectors import MarginMode, OrderParams, OrderRefused, OrderState, OrderType, VenueRejected
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
 PAIR = "BTC-USD"
@@ -14,16 +13,12 @@ PAIR = "BTC-USD"
 def connector(tmp_path):
     with venue_process("--seed", "7") as venue:
         gateway = RealGateway(tmp_path, venue)
-        connector = RemoteConnector(gateway.engine, "hyperliquid")
         try:
             gateway.start()
-            connector.initialize().result(60)
-            connector.connect().result(60)
-            connector.subscribe(PAIR)
-            connector.wait_ready().result(60)
+            connector = gateway.attach(PAIR)
             yield connector
-        finally:
             connector.disconnect().result(60)
+        finally:
             gateway.close()
 
 

@@ -9,7 +9,6 @@ from support.polling import poll_until
 from support.real_gateway import RealGateway
 
 from latentspeed.connectors import MarketDataListener, OrderParams, OrderRefused, OrderState, OrderType, VenueRejected
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.inspector.read import Inspector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
@@ -52,11 +51,7 @@ def gateway(tmp_path):
 
 @pytest.fixture
 def attached(gateway):
-    connector = RemoteConnector(gateway.engine, "hyperliquid", background=False)
-    connector.initialize().result(60)
-    connector.connect().result(60)
-    connector.subscribe("BTC-USD")
-    connector.wait_ready().result(60)
+    connector = gateway.attach("BTC-USD", background=False)
     connector.tape = Tape()
     connector.set_market_data_listener(connector.tape)
     yield connector

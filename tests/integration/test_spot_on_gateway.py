@@ -12,7 +12,6 @@ from latentspeed.connectors import (
     OrderType,
     PositionAction,
 )
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
 PAIR = "HYPE-USDC"
@@ -29,18 +28,9 @@ def gateway(tmp_path):
             gateway.close()
 
 
-def attach(gateway):
-    connector = RemoteConnector(gateway.engine, gateway.connector)
-    connector.initialize().result(60)
-    connector.connect().result(60)
-    connector.subscribe(PAIR)
-    connector.wait_ready().result(60)
-    return connector
-
-
 @pytest.fixture
 def connector(gateway):
-    connector = attach(gateway)
+    connector = gateway.attach(PAIR)
     try:
         yield connector
     finally:

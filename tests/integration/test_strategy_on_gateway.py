@@ -23,7 +23,6 @@ from latentspeed.connectors import (
 )
 from latentspeed.engine.ledger import BookTotals, LedgerGroup, ledger_index
 from latentspeed.engine.records import BookRow
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.segment_layout import attach_segment, sizes_of
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
@@ -47,13 +46,8 @@ def attach(gateway):
     made = []
 
     def make(*, background=False, **options):
-        connector = RemoteConnector(gateway.engine, "hyperliquid", background=background, **options)
-        made.append(connector)
-        connector.initialize().result(60)
-        connector.connect().result(60)
-        connector.subscribe("BTC-USD")
-        connector.wait_ready().result(60)
-        return connector
+        made.append(gateway.attach("BTC-USD", background=background, **options))
+        return made[-1]
 
     yield make
     for connector in made:

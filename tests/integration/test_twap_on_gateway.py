@@ -10,7 +10,6 @@ from support.real_gateway import KEY, RealGateway, wait_for
 
 from latentspeed.connectors import OrderRefused, OrderState, OrderType, PositionAction, TradeType
 from latentspeed.connectors.hyperliquid import SigningKey
-from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.engine.segment_layout import attach_segment
 from latentspeed.tools.inspector.read import Inspector
 from latentspeed.tools.venues.hyperliquid.process import venue_process
@@ -46,18 +45,9 @@ def gateway(tmp_path):
             gateway.close()
 
 
-def attach(gateway, **options):
-    connector = RemoteConnector(gateway.engine, gateway.connector, **options)
-    connector.initialize().result(60)
-    connector.connect().result(60)
-    connector.subscribe(PAIR)
-    connector.wait_ready().result(20)
-    return connector
-
-
 @pytest.fixture
 def connector(gateway):
-    connector = attach(gateway)
+    connector = gateway.attach(PAIR)
     try:
         yield connector
     finally:

@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+from latentspeed.engine.remote_connector import RemoteConnector
 from latentspeed.ipc import clean
 
 KEY = "0x" + "59" * 32
@@ -120,6 +121,20 @@ balances = 8
             self.process.kill()
             self.process.wait()
         clean(f"{self.engine}.{self.connector}")
+
+    def attach(self, *pairs: str, **options: object) -> RemoteConnector:
+        """A strategy's connector that is ready to trade these markets; whoever asked for it disconnects it."""
+        connector = RemoteConnector(self.engine, self.connector, **options)
+        try:
+            connector.initialize().result(READY_TIMEOUT_S)
+            connector.connect().result(READY_TIMEOUT_S)
+            for pair in pairs:
+                connector.subscribe(pair)
+            connector.wait_ready().result(READY_TIMEOUT_S)
+        except BaseException:
+            connector.disconnect().result(READY_TIMEOUT_S)
+            raise
+        return connector
 
     def log(self) -> str:
         """What it has printed."""
