@@ -35,6 +35,27 @@ def test_the_greeting_can_be_switched_off(with_venue):
     with_venue(scenario, greeting=False)
 
 
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_a_client_that_has_gone_before_its_handshake_makes_no_fuss(with_venue, caplog):
+    async def scenario(client):
+        for _ in range(30):
+            _, writer = await asyncio.open_connection("127.0.0.1", client.venue.port)
+            writer.write(HANDSHAKE)
+            writer.transport.abort()
+            await asyncio.sleep(0)
+        async with client.stream() as stream:
+            await stream.send({"method": "ping"})
+            assert await stream.next() == {"channel": "pong"}
+
+    with_venue(scenario)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 USER = "0x" + "Ab" * 20
 ECHOES = [
     ({"type": "l2Book", "coin": "BTC"}, {"type": "l2Book", "coin": "BTC", "nSigFigs": None, "mantissa": None}),

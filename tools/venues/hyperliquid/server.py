@@ -139,7 +139,10 @@ class Server:
         ip, limited = request.remote or "", self.venue.config.connection_limits
         if limited and not self._socket_budget.may_open(ip, len(self.venue.streams.of_ip(ip))):
             return refusal(429)
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionError:
+            return web.Response()  # To nobody: the client has gone.
         transport = request.transport
         assert transport is not None
         socket = Socket(transport, ip)
