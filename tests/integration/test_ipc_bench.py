@@ -7,6 +7,7 @@ import os
 import orjson
 import pytest
 
+from latentspeed.tools.bench import ipc_traffic
 from latentspeed.tools.bench.ipc_peers import is_installed
 from latentspeed.tools.bench.ipc_traffic import CANDIDATES, PEERS
 from latentspeed.tools.cli import run_command_line
@@ -58,6 +59,14 @@ def test_peers_that_were_not_asked_for_are_left_out_and_said_so(capfd):
     for peer in set(PEERS) - {"mqueue"}:
         assert f"left out: {peer}, " in out
     assert "left out: mqueue" not in out
+
+
+def test_a_peer_that_is_not_installed_is_left_out_and_the_run_says_what_to_install(capfd, monkeypatch):
+    monkeypatch.setattr(ipc_traffic, "is_installed", lambda package: package is None)
+    out, err = bench(capfd, "--peers", "pyzmq")
+    said = "left out: pyzmq, zmq is not installed (pip install 'latentspeed[bench]')"
+    assert said in out
+    assert said in err
 
 
 def test_an_unknown_peer_is_an_error_of_one_line(capfd):

@@ -30,7 +30,7 @@ def ipc(
     """
     console = Console(stderr=True)
     found = run_ipc_bench(
-        parse_peers(peers), rounds=rounds, quick=quick, say=lambda line: console.print(line, style="dim")
+        parse_peers(peers), rounds=rounds, quick=quick, say=lambda line: console.print(line, style="dim", markup=False)
     )
     if json is not None:
         json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -56,7 +56,7 @@ def show(found: IpcReport, console: Console) -> None:
     console.print()
     console.print(_targets(found))
     for name, why in found.left_out.items():
-        console.print(f"left out: {name}, {why}", soft_wrap=True)
+        console.print(f"left out: {name}, {why}", soft_wrap=True, markup=False)
 
 
 def _table(*columns: str) -> Table:
