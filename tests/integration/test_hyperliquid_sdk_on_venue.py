@@ -10,6 +10,7 @@ from eth_account import Account
 from hyperliquid.exchange import Exchange
 from hyperliquid.info import Info
 from hyperliquid.utils.types import Cloid
+from support.venue_sdk import eventually
 
 from latentspeed.tools.venues.hyperliquid.process import venue_process
 
@@ -38,17 +39,6 @@ def only(reply):
     statuses = reply["response"]["data"]["statuses"]
     assert len(statuses) == 1, reply
     return statuses[0]
-
-
-def eventually(condition):
-    """Wait until the condition holds and return what it found."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not come true in time")
 
 
 def positions(exchange, wallet):
