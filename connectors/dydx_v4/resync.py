@@ -70,6 +70,8 @@ class Resynchroniser:
             await self.fetch_fills(max(self.fills_from_ns, self._account.newest_fill_ns) - margin_ns)
             known = [order for order in self._tracker.active_orders if order.is_acknowledged or order.is_unknown]
             live = await self._rest.live_orders()
+            # Of other programs' short-term orders no end is told where nothing was filled: they are those listed now.
+            self._account.foreign_orders.clear()
             for row in live:
                 self._account.take_order(row, ReportSource.SNAPSHOT)
             listed = {row.id for row in live}

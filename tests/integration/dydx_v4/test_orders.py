@@ -372,3 +372,19 @@ def test_two_hundred_orders_at_once_are_each_placed_once():
             assert {connector.get_order(one).state for one in ids} == {OrderState.CANCELLED}
 
     run(scenario, block_interval_ms=300)
+
+
+def test_orders_of_another_program_are_forgotten_when_the_venue_lists_them_no_more():
+    async def scenario(venue):
+        async with connected(venue, reconcile_every_s=0) as connector, connected(venue, engine_instance=78) as other:
+            order = other.get_order(other.buy(limit(0.001, 60_000)))
+            await until(lambda: len(connector.foreign_orders) == 1, 25.0)
+            row = connector.foreign_orders[0]
+            await until(lambda: order.is_done, 25.0)
+            assert order.state is OrderState.EXPIRED
+            # As if nobody had told its end.
+            connector._account.foreign_orders[row.id] = row
+            await connector.resync()
+            assert connector.foreign_orders == []
+
+    run(scenario, timeout_s=90)
