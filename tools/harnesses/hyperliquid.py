@@ -146,10 +146,13 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
         elif fault is Fault.KEY_REVOKED:
             venue.state.agents.revoke(self._agent("taker").address)
         elif fault is Fault.NEW_MARKET:
-            venue.interventions.list_market("NEWX", price="25")
+            self._list_new_pair()
         elif fault is Fault.MARKET_DELISTED:
             venue.interventions.delist_market("ETH")
         await asyncio.sleep(0)
+
+    def _list_new_pair(self) -> None:
+        self._venue.interventions.list_market("NEWX", price="25")
 
     async def clear_faults(self) -> None:
         """Reset what is armed, and put clock, rules and budgets right."""

@@ -21,8 +21,9 @@ class HyperliquidDexHarness(HyperliquidPerpetualHarness):
     pair = "hed:OIL-USDH"
     price = 62.4
     other_pair = "hed:COPPER-USDH"
-    # The venue's control port lists markets of its own dex alone.
-    faults = HyperliquidPerpetualHarness.faults - {Fault.NEW_MARKET, Fault.MARKET_DELISTED}
+    new_pair = "hed:NEWX-USDH"
+    # The venue delists markets of its own dex alone.
+    faults = HyperliquidPerpetualHarness.faults - {Fault.MARKET_DELISTED}
 
     async def start(self) -> None:
         """Start the venue and give each account collateral in the dex."""
@@ -38,6 +39,9 @@ class HyperliquidDexHarness(HyperliquidPerpetualHarness):
         ids = ClientOrderIdGenerator(next(self._incarnations))
         config = replace(connector.config, dexs=(DEX,))
         return HyperliquidPerpetualConnector(config, self._agent(account), id_generator=ids)
+
+    def _list_new_pair(self) -> None:
+        self._venue.interventions.list_market("hed:NEWX", price="25")
 
     async def fund(self, account: str, amount: Decimal) -> None:
         """Give collateral in the dex."""

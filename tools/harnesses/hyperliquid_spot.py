@@ -37,8 +37,9 @@ class HyperliquidSpotHarness(HyperliquidPerpetualHarness):
             Ability.FUNDING_ACCOUNTS,
         }
     )
-    # The venue's control port lists and delists perpetuals alone.
-    faults = HyperliquidPerpetualHarness.faults - {Fault.NEW_MARKET, Fault.MARKET_DELISTED}
+    new_pair = "NEWX-USDC"
+    # The venue delists perpetuals alone.
+    faults = HyperliquidPerpetualHarness.faults - {Fault.MARKET_DELISTED}
 
     async def start(self) -> None:
         """Start the venue and give each account tokens of every pair."""
@@ -46,6 +47,11 @@ class HyperliquidSpotHarness(HyperliquidPerpetualHarness):
         for name in self._keys:
             for token in ("USDC", "HYPE", "UETH"):
                 self._venue.give(self._master(name), token, ENOUGH)
+
+    def _list_new_pair(self) -> None:
+        self._venue.interventions.list_pair("NEWX", price="25")
+        for name in self._keys:
+            self._venue.give(self._master(name), "NEWX", ENOUGH)
 
     async def fund(self, account: str, amount: Decimal) -> None:
         """Give the quote token."""
