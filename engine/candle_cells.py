@@ -98,15 +98,7 @@ class CandleReader:
         candle = self._candles.get(row)
         if candle is None or candle.interval != record.interval:
             candle = self._candles[row] = Candle(record.trading_pair, record.interval)
-        candle.open = record.open
-        candle.high = record.high
-        candle.low = record.low
-        candle.close = record.close
-        candle.volume = record.volume
-        candle.trade_count = record.trade_count
-        candle.start_utc_ns = record.start_utc_ns
-        candle.end_utc_ns = record.end_utc_ns
-        candle.is_closed = record.is_closed
+        take_numbers(candle, record)
         candle.received_mono_ns = record.received_mono_ns
         return candle
 
@@ -126,3 +118,16 @@ class CandleReader:
 def is_closed_twin(candle: Candle, other: Candle) -> bool:
     """Whether it is the same candle in its final form."""
     return candle.is_closed and candle.start_utc_ns == other.start_utc_ns
+
+
+def take_numbers(candle: Candle, record: records.Candle | records.HistoryCandle) -> None:
+    """Makes a candle say what a record says, besides when that was received."""
+    candle.open = record.open
+    candle.high = record.high
+    candle.low = record.low
+    candle.close = record.close
+    candle.volume = record.volume
+    candle.trade_count = record.trade_count
+    candle.start_utc_ns = record.start_utc_ns
+    candle.end_utc_ns = record.end_utc_ns
+    candle.is_closed = record.is_closed

@@ -18,6 +18,7 @@ import orjson
 
 from latentspeed.connectors.candle import Candle
 from latentspeed.connectors.errors import OrderRefused, VenueUnreachable
+from latentspeed.engine.candle_cells import take_numbers
 from latentspeed.engine.records import HistoryCandle
 from latentspeed.ipc import Lapped, RecordKind
 
@@ -97,13 +98,5 @@ class HistoryAnswer:
 
     def _candle(self, record: HistoryCandle) -> Candle:
         candle = Candle(self._trading_pair, self._interval)
-        candle.open = record.open
-        candle.high = record.high
-        candle.low = record.low
-        candle.close = record.close
-        candle.volume = record.volume
-        candle.trade_count = record.trade_count
-        candle.start_utc_ns = record.start_utc_ns
-        candle.end_utc_ns = record.end_utc_ns
-        candle.is_closed = record.is_closed
+        take_numbers(candle, record)
         return candle
