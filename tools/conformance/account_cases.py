@@ -57,9 +57,9 @@ class AccountCases:
         """Each step is the venue's, also the one through zero."""
         maker, taker = await case.maker_and_taker()
         unit = taker.size(1)
-        await maker.resting(maker.sell(2, at=0.0))
-        await maker.resting(maker.buy(4, at=-0.001))
         for side, units, expected in (("buy", 1, 1), ("buy", 1, 2), ("sell", 1, 1), ("sell", 2, -1), ("sell", 1, -2)):
+            # A quote for each step: where orders do not last, one for all would be gone on a busy machine.
+            await maker.resting(maker.sell(units, at=0.0) if side == "buy" else maker.buy(units, at=-0.001))
             order = taker.buy(units, at=0.0) if side == "buy" else taker.sell(units, at=-0.001)
             await taker.ended(order)
             await taker.until(
@@ -74,9 +74,9 @@ class AccountCases:
         """More than the position is cut to it, or refused; the position is flat or still long."""
         maker, taker = await case.maker_and_taker()
         await maker.resting(maker.sell(at=0.0))
-        await maker.resting(maker.buy(5, at=-0.001))
         await taker.ended(taker.buy(at=0.0))
         await taker.until(lambda: position_of(taker) > 0, "a position")
+        await maker.resting(maker.buy(5, at=-0.001))
         close = taker.sell(3, at=-0.001, position_action=PositionAction.CLOSE, time_in_force=TimeInForce.IOC)
         await taker.ended(close)
         await case.agree(taker)

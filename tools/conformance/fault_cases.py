@@ -117,7 +117,7 @@ class FaultCases:
         assert order.reason
         assert await case.open_orders(maker) == []
         await case.harness.clear_faults()
-        await maker.resting(maker.buy())
+        await maker.rests(maker.buy)
         await maker.at_rest()
         await case.agree(maker)
 

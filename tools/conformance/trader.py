@@ -226,6 +226,15 @@ class Trader:
         await self.until(is_taken, "an order that is taken")
         return placed[0]
 
+    async def rests(self, place: Callable[[], InFlightOrder]) -> InFlightOrder:
+        """Place an order until one rests: time limits are short, and a busy machine may not keep them at once."""
+        async with asyncio.timeout(self.patience_s):
+            while True:
+                order = await self.taken(place)
+                await self.until(lambda order=order: order.is_done or order.state is OrderState.OPEN, order)  # type: ignore[misc]
+                if not order.is_done:
+                    return order
+
     async def ready(self) -> None:
         """Wait until the connector is ready."""
         await self.until(lambda: self.connector.is_ready, "ready")
