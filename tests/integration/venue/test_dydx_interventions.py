@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 
 import aiohttp
@@ -334,3 +335,23 @@ def test_nodes_that_share_one_memory_have_nothing_to_tell_each_other():
             await venue.control("stop_node", node=2)
 
     run(scenario, nodes=2)
+
+
+def test_what_happens_is_written_down_line_by_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+
+    async def scenario(venue, client):
+        await client.place(1)
+        venue.outside.take("BTC", False, 5 * 10**4, 60_000 * 10**8)
+        venue.chain.make_block()
+        await client.cancel(1)
+        venue.chain.make_block()
+
+    run(scenario, log=path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [row["event"] for row in rows]
+    assert told == ["block", "placed", "matched", "block", "filled", "removed", "block"]
+    assert (rows[1]["owner"], rows[1]["client_id"], rows[1]["quantums"]) == (KEY.address, 1, 10_000_000)
+    assert rows[4]["maker"]["client_id"] == 1
+    assert rows[5]["reason"] == "USER_CANCELED"
+    assert [row["height"] for row in rows if row["event"] == "block"] == [24_000_001, 24_000_002, 24_000_003]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -77,6 +78,9 @@ def dydx_v4(
     rotate_proposers: Annotated[bool, typer.Option(help="Let the nodes propose blocks in turn.")] = False,
     scenario: Scenario = None,
     limits: Annotated[bool, typer.Option(help="Limit requests to the indexer.")] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Write here what happens on the chain, a JSON object a line.")
+    ] = None,
 ) -> None:
     """A local dYdX v4: node and indexer over one simulated chain."""
     try:
@@ -95,6 +99,7 @@ def dydx_v4(
             rotate_proposers=rotate_proposers,
             scenario=scenario,
             rest_limits=limits,
+            log=log,
         )
         uvloop.run(serve(host, config, node_port, indexer_port, control_port, grpc_port))
     except (ValueError, TapeError, OSError) as error:

@@ -40,6 +40,7 @@ class VenueConfig:
         rotate_proposers: Whether the nodes propose blocks in turn, and not always the first that runs.
         batch_ms: How often batched subscriptions are flushed.
         scenario: A file that says what goes wrong when.
+        log: A file to write what happens to, one JSON object a line; None for none.
     """
 
     seed: int = 7
@@ -69,6 +70,7 @@ class VenueConfig:
     rotate_proposers: bool = False
     batch_ms: int = 250
     scenario: Path | None = None
+    log: Path | None = None
 
     @property
     def native_denom(self) -> str:

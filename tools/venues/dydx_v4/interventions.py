@@ -193,11 +193,12 @@ class Interventions(NodeInterventions, ABC):
             raise ValueError(f"status={status!r}: must be one of {', '.join(STATUSES[1:])}")
         market.terms.status = status
         if status == "FINAL_SETTLEMENT":
-            for order in [one for one in self.chain.memclob.resting.values() if one.market is market]:
-                self.chain.memclob.remove(order, Removal.FINAL_SETTLEMENT)
-            # The next block ends those that the chain keeps, whether they wait for a trigger or rest.
             kept = [one for one in self.chain.stateful.values() if one.market is market]
-            self.chain.memclob.doomed += [(order, Removal.FINAL_SETTLEMENT) for order in kept]
+            for memclob in (memory.memclob for memory in self.chain.network.memories):
+                for order in [one for one in memclob.resting.values() if one.market.ticker == ticker]:
+                    memclob.remove(order, Removal.FINAL_SETTLEMENT)
+                # The next block ends those that the chain keeps, whether they wait for a trigger or rest.
+                memclob.doomed += [(order, Removal.FINAL_SETTLEMENT) for order in kept]
         self.sockets.publish("v4_markets", "v4_markets", {"trading": {ticker: {"status": status}}})
 
     def do_list_market(self, ticker: str, price: str) -> None:

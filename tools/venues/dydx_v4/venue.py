@@ -17,9 +17,10 @@ import orjson
 from aiohttp import web
 
 from latentspeed.tools.venues.control import Control
-from latentspeed.tools.venues.dydx_v4.chain import Chain
+from latentspeed.tools.venues.dydx_v4.chain import Chain, ChainSink
 from latentspeed.tools.venues.dydx_v4.commands import commands_of
 from latentspeed.tools.venues.dydx_v4.config import VenueConfig
+from latentspeed.tools.venues.dydx_v4.event_log import EventLog
 from latentspeed.tools.venues.dydx_v4.faults import COUNTED
 from latentspeed.tools.venues.dydx_v4.grpc_front import GrpcFront
 from latentspeed.tools.venues.dydx_v4.history import OrderHistory
@@ -51,7 +52,9 @@ class DydxVenue(Interventions):
         self._clock_ms = clock_ms or (lambda: time.time_ns() // 1_000_000)
         self.indexer = Indexer(self.config)
         self.history = OrderHistory(self.indexer)
-        self.chain = Chain(self.config, self.history, self.now_ms)
+        self._log = EventLog(self.config.log, self.history) if self.config.log is not None else None
+        listener: ChainSink = self.history if self._log is None else self._log
+        self.chain = Chain(self.config, listener, self.now_ms)
         self.indexer.attach(self.chain.ledger)
         self.indexer.time_ms = self.now_ms()
         self.rest_view = RestView(self.indexer)
@@ -217,6 +220,8 @@ class DydxVenue(Interventions):
             await runner.cleanup()
         self._runners.clear()
         self._open_nodes.clear()
+        if self._log is not None:
+            self._log.close()
 
     def _note_orders(self) -> None:
         if self.scenario is not None:
