@@ -70,6 +70,7 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
     price = 64_000.0
     other_pair = "ETH-USD"
     new_pair = "NEWX-USD"
+    delisted = "ETH"
     abilities = frozenset(Ability)
     faults = frozenset(Fault)
     # An account without a budget is let through once in ten seconds, and machines may be slow.
@@ -148,7 +149,7 @@ class HyperliquidPerpetualHarness(ConformanceHarness):
         elif fault is Fault.NEW_MARKET:
             self._list_new_pair()
         elif fault is Fault.MARKET_DELISTED:
-            venue.interventions.delist_market("ETH")
+            venue.interventions.delist_market(self.delisted)
         await asyncio.sleep(0)
 
     def _list_new_pair(self) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from latentspeed.connectors import ClientOrderIdGenerator
 from latentspeed.connectors.hyperliquid import HyperliquidPerpetualConnector
-from latentspeed.tools.conformance import Fault, VenueBook
+from latentspeed.tools.conformance import VenueBook
 from latentspeed.tools.harnesses.hyperliquid import HyperliquidPerpetualHarness, venue_fill, venue_order
 
 DEX = "hed"
@@ -22,8 +22,7 @@ class HyperliquidDexHarness(HyperliquidPerpetualHarness):
     price = 62.4
     other_pair = "hed:COPPER-USDH"
     new_pair = "hed:NEWX-USDH"
-    # The venue delists markets of its own dex alone.
-    faults = HyperliquidPerpetualHarness.faults - {Fault.MARKET_DELISTED}
+    delisted = "hed:COPPER"
 
     async def start(self) -> None:
         """Start the venue and give each account collateral in the dex."""

@@ -14,7 +14,7 @@ from latentspeed.tools.venues.hyperliquid.wire import rate_units
 class Listing:
     """Changes what the venue lists. Each change happens inside a block that the caller makes.
 
-    Markets come on every dex and on spot; only those of the venue's own dex go and change.
+    Markets come on every dex and on spot and go on every dex; only those of the venue's own dex change.
     """
 
     def __init__(self, state: VenueState) -> None:
@@ -68,7 +68,7 @@ class Listing:
         Raises:
             ValueError: no such market, or it is delisted already.
         """
-        market = self._market(coin)
+        market = self._perpetual(coin)
         self._clear(market, "delistedCanceled")
         market.instrument.is_delisted = True
         market.instrument.universe_entry["isDelisted"] = True
@@ -106,9 +106,15 @@ class Listing:
         state.by_coin[coin] = market
         state.block.books.add(market)
 
-    def _market(self, coin: str) -> Market:
+    def _perpetual(self, coin: str) -> Market:
         market = self.state.by_coin.get(coin)
-        if market is None or market.instrument.is_delisted or market not in self.state.markets.of_dex(""):
+        if market is None or market.instrument.is_delisted or market.instrument.is_spot:
+            raise ValueError(f"coin={coin!r}: must be a perpetual that is listed")
+        return market
+
+    def _market(self, coin: str) -> Market:
+        market = self._perpetual(coin)
+        if market.instrument.dex:
             raise ValueError(f"coin={coin!r}: must be a perpetual that the main dex lists")
         return market
 
