@@ -6,7 +6,26 @@ import pytest
 from support.fake_gateway import FakeGateway, answering, unique_engine
 
 from latentspeed.connectors import OrderEventListener, TradeEventListener
+from latentspeed.engine import gateway_link
 from latentspeed.engine.remote_connector import RemoteConnector
+
+SOON_NS = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def late_silence(request, monkeypatch):
+    """A busy machine may leave a gateway's thread alone for seconds: it counts as silent after a minute.
+
+    Tests of what silence does use `soon_silent`.
+    """
+    is_soon = "soon_silent" in request.fixturenames
+    monkeypatch.setattr(gateway_link, "STALE_NS", SOON_NS if is_soon else 60 * SOON_NS)
+    monkeypatch.setattr(gateway_link, "HOLD_BACK_NS", (SOON_NS if is_soon else 60 * SOON_NS) // 2)
+
+
+@pytest.fixture
+def soon_silent():
+    """A gateway counts as silent after a second, as it does outside of tests."""
 
 
 class Recorder(OrderEventListener, TradeEventListener):

@@ -72,6 +72,7 @@ def test_not_ready_is_an_order_refused_so_that_a_strategy_outlives_a_restart(rem
         remote.sell(limit())
 
 
+@pytest.mark.usefixtures("soon_silent")
 def test_a_place_needs_a_fresh_heartbeat(remote, gateway):
     gateway.beats = False
     wait_until(

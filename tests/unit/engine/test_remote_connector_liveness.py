@@ -51,6 +51,7 @@ def test_a_gateways_death_is_told_and_places_are_refused_until_its_successor_is_
     remote.buy(LIMIT)
 
 
+@pytest.mark.usefixtures("soon_silent")
 def test_a_gateway_that_is_alive_but_stuck_is_stale(remote, gateway):
     heard = States(remote)
     gateway.beats = False

@@ -1,5 +1,6 @@
 """RemoteConnector: market and account changes reach the listener, the latest of each, own orders first."""
 
+import pytest
 from support.fake_gateway import SMALL, wait_until
 from support.polling import poll_all, poll_until
 
@@ -127,6 +128,7 @@ def test_own_order_events_come_before_market_data(remote, gateway):
     assert heard == ["quote", "cancelled", "quote"]
 
 
+@pytest.mark.usefixtures("soon_silent")
 def test_prices_wait_while_no_order_could_be_sent_on_them(remote, gateway):
     tape = Tape(remote)
     remote.subscribe("BTC-USD")
