@@ -375,7 +375,7 @@ def test_the_view_in_a_terminal_refreshes_until_it_is_interrupted(engine, writer
 
 def read_until(descriptor: int, condition) -> bytes:
     text = b""
-    end = time.monotonic() + 30.0
+    end = time.monotonic() + 60.0
     while not condition(text):
         assert time.monotonic() < end, text[-2000:]
         if select.select([descriptor], [], [], 0.05)[0]:

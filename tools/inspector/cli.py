@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from typing import Annotated
@@ -57,10 +58,13 @@ def _print(snapshot: Snapshot, *, as_json: bool, as_prometheus: bool, orders: in
 
 def _watch(inspector: Inspector, orders: int, interval: float) -> None:
     """Refresh the terminal until it is interrupted."""
-    with Live(render(inspector.snapshot(), order_rows=orders), screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(interval)
+    ends = {signal.SIGINT, signal.SIGTERM}
+    # They are waited for, not raised: an exception that came in the middle of a destructor would be lost, and the view
+    # would go on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        with Live(render(inspector.snapshot(), order_rows=orders), screen=True, auto_refresh=False) as live:
+            while signal.sigtimedwait(ends, interval) is None:
                 live.update(render(inspector.snapshot(), order_rows=orders), refresh=True)
-        except KeyboardInterrupt:
-            return
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

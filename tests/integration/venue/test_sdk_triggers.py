@@ -56,7 +56,7 @@ def test_a_limit_take_profit_that_fires_out_of_reach_rests(trader):
     assert (row["triggerCondition"], row["limitPx"]) == ("Triggered", "3300.0")
     move(trader, "3400")
     eventually(lambda: trader.status(TAKE) == "filled")
-    assert trader.updates(TAKE)[-1] == "filled"
+    eventually(lambda: trader.updates(TAKE)[-1] == "filled")
 
 
 def test_a_trigger_on_the_wrong_side_of_the_mark_is_refused(trader):

@@ -118,21 +118,6 @@ class Planted(DydxPerpetualHarness):
 """
 
 DYDX_BUGS = {
-    "a status that nobody knows is taken for an end": (
-        # One that ends by itself soon would hide it.
-        """
-    limit_orders = "long_term"
-
-    def plant(self, connector, tracker):
-        real = account.order_update
-        def update(row, order, source):
-            if row.status == "NEVER_HEARD_OF":
-                return OrderUpdate(order.client_order_id, row.id, OrderState.CANCELLED, "odd", source=source)
-            return real(row, order, source)
-        account.order_update = update
-""",
-        "test_odd_reports_make_the_same_orders[unknown_status]",
-    ),
     "an answer that breaks off is taken for a refusal": (
         """
     def plant(self, connector, tracker):
@@ -151,6 +136,21 @@ DYDX_BUGS = {
         tracker.process_trade_update = lambda trade: trade.source is ReportSource.STREAM and real(trade)
 """,
         "test_fills_that_no_stream_told_are_found[stream_silent]",
+    ),
+    "a status that nobody knows is taken for an end": (
+        # One that ends by itself soon would hide it. Last, because it changes the module for all that come after.
+        """
+    limit_orders = "long_term"
+
+    def plant(self, connector, tracker):
+        real = account.order_update
+        def update(row, order, source, removed_for=""):
+            if row.status == "NEVER_HEARD_OF":
+                return OrderUpdate(order.client_order_id, row.id, OrderState.CANCELLED, "odd", source=source)
+            return real(row, order, source, removed_for)
+        account.order_update = update
+""",
+        "test_odd_reports_make_the_same_orders[unknown_status]",
     ),
 }
 
