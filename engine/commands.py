@@ -345,7 +345,11 @@ class CommandProcessor:
             live.is_asking = False
             error = settled.exception()
             if error is None and not self._publisher.is_closed:
-                self._history.publish(live.no_order_id, done.command_index, settled.result(0))
+                try:
+                    self._history.publish(live.no_order_id, done.command_index, settled.result(0))
+                except Exception as failure:  # whoever asked waits for a result
+                    self._report_failure(done, failure)
+                    error = failure
             reason = "" if error is None else str(error) or type(error).__name__
             self._publisher.publish_result(done, live.generation, live.no_order_id, ok=error is None, reason=reason)
 

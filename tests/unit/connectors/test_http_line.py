@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from contextlib import asynccontextmanager
 
 import pytest
+from support.certificate import self_signed
 
 from latentspeed.connectors.addresses import InsecureAddress
 from latentspeed.connectors.http_line import LARGEST_ANSWER, HttpLine
@@ -297,14 +297,7 @@ def test_plain_text_to_another_machine_is_refused():
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-        check=False, capture_output=True,
-    )  # fmt: skip
-    if made.returncode != 0:
-        pytest.skip("the openssl command is not there to make a certificate")
+    key, certificate = self_signed(tmp_path)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
 

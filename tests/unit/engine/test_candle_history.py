@@ -106,6 +106,18 @@ def test_what_is_no_question_is_refused_before_anything_is_written(desk, interva
     assert not hasattr(desk.desk.connector, "asked")
 
 
+def test_an_answer_that_cannot_be_written_is_a_refusal_and_the_next_question_is_answered(desk):
+    pending = ask(desk)
+    desk.desk.connector.answer.set_result([object()])
+    desk.settle()
+    with pytest.raises(VenueRejected, match="has no attribute"):
+        pending.result(0)
+    again = ask(desk)
+    desk.desk.connector.answer.set_result([candle(1)])
+    desk.settle()
+    assert seen(again.result(0)) == seen([candle(1)])
+
+
 def test_answers_to_others_are_not_taken_for_ones_own(desk):
     pending = ask(desk)
     other = HistoryWriter(desk.desk.writer.ring("history"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.certificate import self_signed
 
 from latentspeed.connectors.addresses import InsecureAddress
 from latentspeed.connectors.dydx_v4 import config as config_module
@@ -274,15 +274,7 @@ def test_no_answer_breaks_a_question(answer):
 
 @pytest.fixture
 def certificate(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-        check=False, capture_output=True,
-    )  # fmt: skip
-    if made.returncode != 0:
-        pytest.skip("the openssl command is not there to make a certificate")
-    return key, certificate
+    return self_signed(tmp_path)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_of_a_trusted_root_is_not(certificate, monkeypatch):
